@@ -1,0 +1,1 @@
+//! Sys: asks the kernel, and says exactly what failed.
