@@ -1,1 +1,26 @@
 //! Sys: asks the kernel, and says exactly what failed.
+//!
+//! Every system call of dhow that `std` has no safe word for passes through here, and so does every
+//! `unsafe` block. Paths that somebody hostile may control are resolved by [`beneath`] alone.
+//! Not its job: knowing what a container, an image or a recipe is.
+#![expect(unsafe_code, reason = "this crate is the one room for unsafe code")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this crate is what the other crates call instead"
+)]
+
+pub mod at;
+pub mod beneath;
+mod error;
+pub mod fault;
+pub mod file;
+pub mod mount;
+pub mod privileges;
+pub mod probe;
+pub mod proc;
+pub mod process;
+pub mod seccomp;
+pub mod socket;
+pub mod tty;
+
+pub use error::{Errno, Result, SysError, words};

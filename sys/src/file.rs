@@ -1,0 +1,452 @@
+//! Files at host paths that only trusted hands can change, with the path in every error; and trees
+//! removed by fd. Not its job: paths below a container's root (that is [`crate::beneath`]).
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::{Result, SysError};
+
+/// Opens the directory `path` for reading its names and for the `*at` calls.
+///
+/// # Errors
+/// As open(2); ENOTDIR for anything else than a directory.
+pub fn open_dir(path: impl AsRef<Path>) -> Result<OwnedFd> {
+    open_with(path.as_ref(), OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// Opens whatever is at `path` without the right to read it (O_PATH); links are followed.
+///
+/// # Errors
+/// As open(2).
+pub fn open_path(path: impl AsRef<Path>) -> Result<OwnedFd> {
+    open_with(path.as_ref(), OFlags::PATH)
+}
+
+/// Opens a file for reading. A FIFO does not block and a terminal does not become ours.
+///
+/// # Errors
+/// As open(2).
+pub fn open(path: impl AsRef<Path>) -> Result<File> {
+    open_with(
+        path.as_ref(),
+        OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK,
+    )
+    .map(File::from)
+}
+
+/// Opens a file for appending, made with mode 0644 if it is missing: a log.
+///
+/// # Errors
+/// As open(2).
+pub fn append(path: impl AsRef<Path>) -> Result<File> {
+    let path = path.as_ref();
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644))
+        .map(File::from)
+        .map_err(|errno| SysError::new("open", path.display(), errno))
+}
+
+/// Makes a file that must not be there yet, for writing.
+///
+/// # Errors
+/// As open(2); EEXIST if anything, even a link, has the name.
+pub fn create_new(path: impl AsRef<Path>, mode: u32) -> Result<File> {
+    let path = path.as_ref();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(mode))
+        .map(File::from)
+        .map_err(|errno| SysError::new("create", path.display(), errno))
+}
+
+fn open_with(path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| SysError::new("open", path.display(), errno))
+}
+
+/// Reads a whole regular file of at most `limit` bytes.
+///
+/// # Errors
+/// As open(2) and read(2); EFBIG past the limit; EINVAL for what is not a regular file.
+pub fn read(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    read_fd(open(path)?, &path.display(), limit)
+}
+
+/// Reads a whole regular file of at most `limit` bytes from its fd; `subject` names it in errors.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_fd(
+    file: impl Into<File>,
+    subject: &dyn std::fmt::Display,
+    limit: u64,
+) -> Result<Vec<u8>> {
+    let file = file.into();
+    let stat = rustix::fs::fstat(&file).map_err(|errno| SysError::new("stat", subject, errno))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(SysError::new("read", subject, Errno::ISDIR)),
+        _ => {
+            return Err(
+                SysError::new("read", subject, Errno::INVAL).with_note("not a regular file")
+            );
+        }
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(1 << 20) + 1);
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| SysError::from_io("read", subject, &e))?;
+    if bytes.len() as u64 > limit {
+        return Err(SysError::new("read", subject, Errno::FBIG)
+            .with_note(format!("larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Whether anything, even a dangling link, is at `path`.
+///
+/// # Errors
+/// As lstat(2), without ENOENT and ENOTDIR.
+pub fn exists(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(SysError::new("stat", path.display(), errno)),
+    }
+}
+
+/// Whether a directory, or a link to one, is at `path`.
+///
+/// # Errors
+/// As stat(2), without ENOENT and ENOTDIR.
+pub fn is_dir(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    match rustix::fs::statat(CWD, path, AtFlags::empty()) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(SysError::new("stat", path.display(), errno)),
+    }
+}
+
+/// The absolute path without links, `.` and `..`.
+///
+/// # Errors
+/// As realpath(3).
+pub fn canonical(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let path = path.as_ref();
+    path.canonicalize()
+        .map_err(|e| SysError::from_io("resolve", path.display(), &e))
+}
+
+/// What the link `path` says.
+///
+/// # Errors
+/// As readlink(2).
+pub fn read_link(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let path = path.as_ref();
+    rustix::fs::readlinkat(CWD, path, Vec::new())
+        .map(|target| PathBuf::from(OsString::from_vec(target.into_bytes())))
+        .map_err(|errno| SysError::new("readlink", path.display(), errno))
+}
+
+/// Makes the directory `path` and its missing parents with `mode`, whatever the umask says.
+///
+/// # Errors
+/// As mkdir(2).
+pub fn create_dir_all(path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    if is_dir(path)? {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        create_dir_all(parent, mode)?;
+    }
+    match create_dir(path, mode) {
+        Err(e) if e.errno == Errno::EXIST && is_dir(path)? => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the directory `path` with exactly `mode`.
+///
+/// # Errors
+/// As mkdir(2).
+pub fn create_dir(path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    let fail = |errno| SysError::new("mkdir", path.display(), errno);
+    rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)).map_err(fail)?;
+    // mkdir obeys the umask; a private directory must be private under every one (CVE-2024-25621).
+    rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(fail)
+}
+
+/// Removes a file or link.
+///
+/// # Errors
+/// As unlink(2).
+pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    rustix::fs::unlinkat(CWD, path, AtFlags::empty())
+        .map_err(|errno| SysError::new("unlink", path.display(), errno))
+}
+
+/// Removes an empty directory.
+///
+/// # Errors
+/// As rmdir(2).
+pub fn remove_dir(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)
+        .map_err(|errno| SysError::new("rmdir", path.display(), errno))
+}
+
+/// Gives a file or directory another name on the same file system, replacing what is there.
+///
+/// # Errors
+/// As rename(2).
+pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    rustix::fs::renameat(CWD, from, CWD, to).map_err(|errno| {
+        SysError::new(
+            "rename",
+            format!("{} to {}", from.display(), to.display()),
+            errno,
+        )
+    })
+}
+
+/// How certain [`replace`] makes that the new content survives a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Content and name are on the disk when it returns (fsync of file and directory).
+    Disk,
+    /// Content and name may still be in memory: right for a file on tmpfs, or one that a power cut makes moot.
+    Memory,
+}
+
+/// Replaces the file `name` in `dir` as a whole: whoever reads it sees the old or the new content.
+///
+/// # Errors
+/// As open(2), write(2), fsync(2) and rename(2); nothing is left behind then.
+pub fn replace(
+    dir: impl AsFd,
+    name: &str,
+    bytes: &[u8],
+    mode: u32,
+    durability: Durability,
+) -> Result<()> {
+    let dir = dir.as_fd();
+    let temporary = format!(".{name}.new");
+    let fail = |call| move |errno| SysError::new(call, name, errno);
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode))
+        .map_err(fail("create"))?;
+    let written = File::from(fd)
+        .write_all(bytes)
+        .map_err(|e| SysError::from_io("write", name, &e))
+        .and_then(|()| match durability {
+            Durability::Memory => Ok(()),
+            Durability::Disk => sync_name(dir, &temporary),
+        })
+        .and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name).map_err(fail("rename")));
+    if written.is_err() {
+        // The first error is the one that counts; a left-over is overwritten by the next try.
+        let _left_over = rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
+        return written;
+    }
+    match durability {
+        Durability::Memory => Ok(()),
+        Durability::Disk => rustix::fs::fsync(dir).map_err(fail("fsync")),
+    }
+}
+
+fn sync_name(dir: impl AsFd, name: &str) -> Result<()> {
+    let fail = |errno| SysError::new("fsync", name, errno);
+    let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(fail)?;
+    rustix::fs::fsync(fd).map_err(fail)
+}
+
+/// Writes everything of the file system that holds `fd` to its disk.
+///
+/// # Errors
+/// As syncfs(2): EIO, ENOSPC.
+pub fn sync_file_system(fd: impl AsFd) -> Result<()> {
+    rustix::fs::syncfs(fd).map_err(|errno| SysError::new("syncfs", "", errno))
+}
+
+/// The names in a directory but `.` and `..`, unsorted, with what the directory says of their type.
+///
+/// # Errors
+/// As getdents(2).
+pub fn list(dir: impl AsFd) -> Result<Vec<(OsString, FileType)>> {
+    let fail = |errno| SysError::new("readdir", "", errno);
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push((OsString::from_vec(name.to_vec()), entry.file_type()));
+        }
+    }
+    Ok(names)
+}
+
+/// Which lock to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// One holder.
+    Exclusive,
+    /// Any number of holders, none of them exclusive.
+    Shared,
+}
+
+/// What to do while somebody else holds the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Wait until it is free.
+    Block,
+    /// Come back at once.
+    Try,
+}
+
+/// Takes a flock(2) lock on an open file or directory; it goes with the last copy of the fd.
+/// `false` means that somebody else holds it (with [`Wait::Try`]).
+///
+/// # Errors
+/// As flock(2).
+pub fn lock(fd: impl AsFd, lock: Lock, wait: Wait) -> Result<bool> {
+    let operation = match (lock, wait) {
+        (Lock::Exclusive, Wait::Block) => FlockOperation::LockExclusive,
+        (Lock::Exclusive, Wait::Try) => FlockOperation::NonBlockingLockExclusive,
+        (Lock::Shared, Wait::Block) => FlockOperation::LockShared,
+        (Lock::Shared, Wait::Try) => FlockOperation::NonBlockingLockShared,
+    };
+    loop {
+        return match rustix::fs::flock(&fd, operation) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(Errno::INTR) => continue,
+            Err(errno) => Err(SysError::new("flock", "", errno)),
+        };
+    }
+}
+
+/// Removes `name` in `dir` with all that is below it: by fd, so that no link leads out, and never
+/// across a mount. What is not there is no error.
+///
+/// # Errors
+/// As unlink(2) and openat2(2); EXDEV or EBUSY where something is mounted.
+pub fn remove_tree(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
+    let name = name.as_ref();
+    let fail = |errno| SysError::new("remove", name.display(), errno);
+    let mut stack: Vec<(OwnedFd, OsString)> = Vec::new();
+    let top = rustix::io::fcntl_dupfd_cloexec(dir, 0).map_err(fail)?;
+    remove_into(&top, name.as_os_str().as_bytes(), &mut stack).map_err(fail)?;
+    // A tree deeper than the fd limit is removed too: only a path of fds is open at a time.
+    while let Some((parent, child)) = stack.pop() {
+        remove_into(&parent, child.as_bytes(), &mut stack).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// Removes one name; a directory that is not empty goes on the stack behind its sub-directories.
+fn remove_into(
+    parent: &OwnedFd,
+    name: &[u8],
+    stack: &mut Vec<(OwnedFd, OsString)>,
+) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let dir = open_below(parent, name)?;
+    let copy = rustix::io::fcntl_dupfd_cloexec(parent, 0)?;
+    stack.push((copy, OsString::from_vec(name.to_vec())));
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        let child = entry.file_name().to_bytes();
+        if child == b"." || child == b".." {
+            continue;
+        }
+        if entry.file_type() == FileType::Directory {
+            let copy = rustix::io::fcntl_dupfd_cloexec(&dir, 0)?;
+            stack.push((copy, OsString::from_vec(child.to_vec())));
+        } else {
+            match rustix::fs::unlinkat(&dir, child, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_below(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if crate::probe::Feature::Openat2.present() {
+        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        return rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve);
+    }
+    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    if rustix::fs::fstat(&dir)?.st_dev == rustix::fs::fstat(parent)?.st_dev {
+        Ok(dir)
+    } else {
+        Err(Errno::XDEV)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_removed_and_what_its_links_name_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = tempfile::tempdir().unwrap();
+        std::fs::write(kept.path().join("f"), "x").unwrap();
+        std::fs::create_dir_all(dir.path().join("t/a/b/c")).unwrap();
+        std::fs::write(dir.path().join("t/a/b/f"), "").unwrap();
+        std::os::unix::fs::symlink(kept.path(), dir.path().join("t/a/l")).unwrap();
+        remove_tree(open_dir(dir.path()).unwrap(), "t").unwrap();
+        assert!(!dir.path().join("t").exists());
+        assert!(kept.path().join("f").exists());
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert_eq!(read(&path, 4).unwrap_err().errno, Errno::FBIG);
+        assert_eq!(
+            read("/dev/zero", 4).unwrap_err().note.as_deref(),
+            Some("not a regular file")
+        );
+    }
+
+    #[test]
+    fn a_replaced_file_has_the_new_content_and_leaves_no_other_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = open_dir(dir.path()).unwrap();
+        replace(&fd, "s", b"one", 0o600, Durability::Memory).unwrap();
+        replace(&fd, "s", b"two", 0o600, Durability::Disk).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("s")).unwrap(), b"two");
+        assert_eq!(list(&fd).unwrap().len(), 1);
+    }
+}

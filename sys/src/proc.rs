@@ -1,0 +1,138 @@
+//! A private procfs: a detached mount of our own, so that nothing mounted over the host's or the
+//! container's /proc can answer in its place (CVE-2019-16884, CVE-2025-52881).
+//! Not its job: knowing what is written there.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use crate::mount::{self, Attr, FsContext};
+use crate::probe::Feature;
+use crate::{Errno, Result, SysError};
+
+/// The inode of a procfs' root (PROC_ROOT_INO).
+const ROOT_INODE: u64 = 1;
+
+/// Opens `path` of our procfs (`self/fd/3`, `42/uid_map`). Links are not followed; of magic links only
+/// the last component's is, and only where `flags` lack O_NOFOLLOW and the caller names one.
+///
+/// # Errors
+/// As open(2), with the path as `/proc/...`.
+pub fn open(path: &str, flags: OFlags) -> Result<OwnedFd> {
+    open_at(handle()?, path, flags)
+}
+
+/// Reads all of a small file of our procfs.
+///
+/// # Errors
+/// As open(2) and read(2).
+pub fn read(path: &str) -> Result<String> {
+    let mut text = String::new();
+    File::from(open(path, OFlags::RDONLY)?)
+        .read_to_string(&mut text)
+        .map_err(|e| SysError::from_io("read", format_args!("/proc/{path}"), &e))?;
+    Ok(text)
+}
+
+/// Writes `value` to a file of our procfs in one write(2), as the kernel wants its settings.
+///
+/// # Errors
+/// As open(2) and write(2).
+pub fn write(path: &str, value: &str) -> Result<()> {
+    let subject = || format!("/proc/{path}");
+    let n = File::from(open(path, OFlags::WRONLY)?)
+        .write(value.as_bytes())
+        .map_err(|e| SysError::from_io("write", format_args!("{} ({:?})", subject(), value), &e))?;
+    if n == value.len() {
+        Ok(())
+    } else {
+        Err(SysError::new("write", subject(), Errno::IO).with_note("cut short"))
+    }
+}
+
+/// Opens what `fd` (O_PATH) names again with other flags.
+///
+/// # Errors
+/// As open(2).
+pub(crate) fn reopen(fd: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let handle = handle().map_err(|e| e.errno)?;
+    let path = format!("self/fd/{}", fd.as_raw_fd());
+    rustix::fs::openat(handle, path, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Opens what the O_PATH fd `fd` names again, with other flags: O_RDONLY to read a file, say.
+///
+/// # Errors
+/// As open(2).
+pub fn open_again(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
+    let path = format!("self/fd/{}", fd.as_fd().as_raw_fd());
+    rustix::fs::openat(
+        handle()?,
+        path.as_str(),
+        flags | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| SysError::new("open", format_args!("/proc/{path}"), errno))
+}
+
+/// Asks for the procfs now: a process about to clone calls it, so that its child has it already.
+///
+/// # Errors
+/// As fsopen(2) and open(2).
+pub fn prepare() -> Result<()> {
+    handle().map(|_| ())
+}
+
+/// The procfs itself, for the calls that want a directory fd.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn handle() -> Result<BorrowedFd<'static>> {
+    static HANDLE: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(fd) = HANDLE.get() {
+        return Ok(fd.as_fd());
+    }
+    let fd = find()?;
+    Ok(HANDLE.get_or_init(|| fd).as_fd())
+}
+
+/// A new procfs; a user namespace in which that is refused gets a clone of /proc without what covers
+/// parts of it; where mounts are refused at all, /proc as it is, checked to be a procfs' own root.
+fn find() -> Result<OwnedFd> {
+    let made = FsContext::new("proc").and_then(|context| context.mount(Attr::empty()));
+    if let Ok(fd) = made {
+        return Ok(fd);
+    }
+    if let Ok(fd) = mount::clone_tree(CWD, "/proc", mount::Depth::One) {
+        return verified(fd);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(CWD, "/proc", flags, Mode::empty())
+        .map_err(|errno| SysError::new("open", "/proc", errno))?;
+    verified(fd)
+}
+
+fn verified(fd: OwnedFd) -> Result<OwnedFd> {
+    let fail = |errno| SysError::new("stat", "/proc", errno);
+    let is_proc = rustix::fs::fstatfs(&fd).map_err(fail)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+    if is_proc && rustix::fs::fstat(&fd).map_err(fail)?.st_ino == ROOT_INODE {
+        Ok(fd)
+    } else {
+        Err(SysError::new("open", "/proc", Errno::INVAL).with_note("not a procfs"))
+    }
+}
+
+fn open_at(proc: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC;
+    let fail = |errno| SysError::new("open", format_args!("/proc/{path}"), errno);
+    if !Feature::Openat2.present() {
+        return rustix::fs::openat(proc, path, flags, Mode::empty()).map_err(fail);
+    }
+    // NO_XDEV: a mount over one file of a cloned /proc is an error, not an answer. `self` is a plain
+    // link inside, so links are allowed while magic ones are not.
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve).map_err(fail)
+}
