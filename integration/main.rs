@@ -1,3 +1,37 @@
-//! End-to-end tests: run the binary, look at the world.
+//! End-to-end tests: run the binary, look at the world from outside.
+//! A test is a claim with a list of needs; what this machine lacks shows as ignored, with its name.
+//! `DHOW_TEST_RUNTIME=/usr/sbin/runc` runs the same claims on another runtime.
 
-fn main() {}
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look at the world by path, as their reader would; nothing here is hostile"
+)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at the world has failed"
+)]
+
+mod architecture;
+mod lifecycle;
+mod namespaces;
+mod support;
+
+use std::process::ExitCode;
+
+use support::claim::{self, Claim};
+
+/// Every module of claims. A module that is not named here does not run.
+fn claims() -> Vec<Claim> {
+    [
+        architecture::claims(),
+        lifecycle::claims(),
+        namespaces::claims(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn main() -> ExitCode {
+    claim::run(claims())
+}

@@ -1,0 +1,168 @@
+//! What a container sees as its own: each namespace, seen from inside and from /proc outside.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::{Sandbox, claims};
+
+claims![
+    every_listed_namespace_is_new: [Root, Cgroup2],
+    an_unlisted_namespace_is_shared: [Root, Cgroup2],
+    a_namespace_by_path_is_joined: [Root, Cgroup2, Tool("unshare")],
+    the_program_is_process_one: [Root, Cgroup2],
+    loopback_is_up: [Root, Cgroup2],
+    the_host_name_is_set_inside_only: [Root, Cgroup2],
+    a_user_namespace_maps_the_ids: [Root, Cgroup2, UserNamespaces],
+    // runc 1.1 knows no time namespaces: config-linux.md, "Offset for Time Namespace".
+    a_time_namespace_has_the_offsets: [Root, Cgroup2, Dhow],
+    the_cgroup_is_seen_as_the_root: [Root, Cgroup2],
+];
+
+const KINDS: [&str; 6] = ["pid", "mnt", "uts", "ipc", "net", "cgroup"];
+
+fn host(kind: &str) -> String {
+    let link: PathBuf = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+    link.to_str().unwrap().to_owned()
+}
+
+fn inside(sandbox: &Sandbox, text: &str, edit: impl FnOnce(&mut serde_json::Value)) -> String {
+    let bundle = sandbox.bundle("c").script(text).edit(edit);
+    sandbox
+        .runtime(&["run", "--bundle", bundle.argument(), "c"])
+        .success()
+        .stdout
+}
+
+fn every_listed_namespace_is_new() {
+    let sandbox = Sandbox::new();
+    let script = KINDS
+        .map(|kind| format!("readlink /proc/self/ns/{kind}"))
+        .join(";");
+    let seen = inside(&sandbox, &script, |spec| {
+        spec["linux"]["namespaces"] = json!([
+            {"type": "pid"}, {"type": "mount"}, {"type": "uts"},
+            {"type": "ipc"}, {"type": "network"}, {"type": "cgroup"},
+        ]);
+    });
+    let seen: Vec<&str> = seen.lines().collect();
+    assert_eq!(seen.len(), KINDS.len());
+    for (kind, link) in KINDS.iter().zip(seen) {
+        assert!(link.starts_with(&format!("{kind}:[")), "{link}");
+        assert_ne!(link, host(kind));
+    }
+}
+
+fn an_unlisted_namespace_is_shared() {
+    let sandbox = Sandbox::new();
+    let script = "readlink /proc/self/ns/uts; readlink /proc/self/ns/ipc";
+    let seen = inside(&sandbox, script, |spec| {
+        spec["linux"]["namespaces"] = json!([
+            {"type": "pid"}, {"type": "mount"}, {"type": "network"}, {"type": "cgroup"},
+        ]);
+        spec.as_object_mut().unwrap().remove("hostname");
+    });
+    assert_eq!(seen, format!("{}\n{}\n", host("uts"), host("ipc")));
+}
+
+fn a_namespace_by_path_is_joined() {
+    let sandbox = Sandbox::new();
+    let mut other = Command::new("unshare")
+        .args(["--uts", "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    let path = format!("/proc/{}/ns/uts", other.id());
+    let wanted = crate::support::command::wait_for(
+        "the other namespace",
+        std::time::Duration::from_secs(5),
+        || {
+            let link = std::fs::read_link(&path).ok()?;
+            let link = link.to_str()?.to_owned();
+            (link != host("uts")).then_some(link)
+        },
+    );
+    let seen = inside(&sandbox, "readlink /proc/self/ns/uts", |spec| {
+        for namespace in spec["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "uts" {
+                namespace["path"] = json!(path);
+            }
+        }
+        spec.as_object_mut().unwrap().remove("hostname");
+    });
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(seen.trim(), wanted);
+}
+
+fn the_program_is_process_one() {
+    let sandbox = Sandbox::new();
+    assert_eq!(inside(&sandbox, "echo $$", |_| ()), "1\n");
+}
+
+fn loopback_is_up() {
+    let sandbox = Sandbox::new();
+    let seen = inside(
+        &sandbox,
+        "cat /sys/class/net/lo/flags; ls /sys/class/net",
+        |_| (),
+    );
+    let (flags, devices) = seen.split_once('\n').unwrap();
+    let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap();
+    assert_eq!(flags & 1, 1, "IFF_UP is missing in {flags:#x}");
+    assert_eq!(devices, "lo\n");
+}
+
+fn the_host_name_is_set_inside_only() {
+    let sandbox = Sandbox::new();
+    let before = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let seen = inside(&sandbox, "hostname", |spec| {
+        spec["hostname"] = json!("dhow-inside")
+    });
+    assert_eq!(seen, "dhow-inside\n");
+    let after = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(before, after);
+}
+
+fn a_user_namespace_maps_the_ids() {
+    let sandbox = Sandbox::new();
+    let script = "id -u; cat /proc/self/uid_map /proc/self/gid_map; readlink /proc/self/ns/user";
+    let seen = inside(&sandbox, script, |spec| {
+        let map = json!([{"containerID": 0, "hostID": 200_000, "size": 65_536}]);
+        spec["linux"]["uidMappings"] = map.clone();
+        spec["linux"]["gidMappings"] = map;
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "user"}));
+    });
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(
+        words[..7],
+        ["0", "0", "200000", "65536", "0", "200000", "65536"]
+    );
+    assert_ne!(words[7], host("user"));
+}
+
+fn a_time_namespace_has_the_offsets() {
+    let sandbox = Sandbox::new();
+    let script = "cat /proc/self/timens_offsets; readlink /proc/self/ns/time";
+    let seen = inside(&sandbox, script, |spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "time"}));
+        spec["linux"]["timeOffsets"] = json!({
+            "monotonic": {"secs": 172_800, "nanosecs": 0},
+            "boottime": {"secs": 604_800, "nanosecs": 0},
+        });
+    });
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(
+        words[..6],
+        ["monotonic", "172800", "0", "boottime", "604800", "0"]
+    );
+    assert_ne!(words[6], host("time"));
+}
+
+fn the_cgroup_is_seen_as_the_root() {
+    let sandbox = Sandbox::new();
+    let seen = inside(&sandbox, "cat /proc/self/cgroup", |_| ());
+    assert!(seen.lines().any(|line| line == "0::/"), "{seen}");
+}

@@ -1,0 +1,133 @@
+//! What a test needs of the machine, and whether it is here. A missing need is shown, never passed over.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::cgroup;
+
+/// Something a machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To run as root.
+    Root,
+    /// A cgroup v2 tree in which folders can be made, with or without controllers.
+    Cgroup2,
+    /// A controller of the cgroup v2 tree: `memory`, `cpu`, `pids`, `io`, `cpuset`.
+    Controller(&'static str),
+    /// The overlay file system.
+    Overlay,
+    /// New user namespaces.
+    UserNamespaces,
+    /// CAP_SYS_RESOURCE: raising limits above one's own.
+    SysResource,
+    /// A program in PATH.
+    Tool(&'static str),
+    /// systemd as process 1.
+    Systemd,
+    /// User id 1000 with subordinate ids.
+    RootlessUser,
+    /// More than one CPU.
+    TwoCpus,
+    /// dhow itself, not a peer named by DHOW_TEST_RUNTIME.
+    Dhow,
+    /// The build in which guards can be broken by name.
+    FaultBuild,
+    /// To be run by `make sweep`.
+    Sweep,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => out.write_str("root"),
+            Self::Cgroup2 => out.write_str("a cgroup v2 tree"),
+            Self::Controller(name) => write!(out, "{name} controller"),
+            Self::Overlay => out.write_str("overlay"),
+            Self::UserNamespaces => out.write_str("user namespaces"),
+            Self::SysResource => out.write_str("CAP_SYS_RESOURCE"),
+            Self::Tool(name) => write!(out, "program {name}"),
+            Self::Systemd => out.write_str("systemd"),
+            Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
+            Self::TwoCpus => out.write_str("two CPUs"),
+            Self::Dhow => out.write_str("dhow as the runtime"),
+            Self::FaultBuild => out.write_str("the fault build"),
+            Self::Sweep => out.write_str("make sweep"),
+        }
+    }
+}
+
+impl Need {
+    /// Whether this machine has it.
+    pub(crate) fn is_here(self) -> bool {
+        match self {
+            Self::Root => status_field("Uid:").is_some_and(|ids| ids.starts_with("0\t0\t")),
+            Self::Cgroup2 => cgroup::tree().is_some_and(can_make_folders),
+            Self::Controller(name) => cgroup::tree().is_some_and(|tree| controllers(tree, name)),
+            Self::Overlay => read("/proc/filesystems").contains("\toverlay\n"),
+            Self::UserNamespaces => {
+                Path::new("/proc/self/ns/user").exists()
+                    && read("/proc/sys/user/max_user_namespaces").trim() != "0"
+            }
+            Self::SysResource => effective_capabilities() & (1 << 24) != 0,
+            Self::Tool(name) => program(name).is_some(),
+            Self::Systemd => Path::new("/run/systemd/system").is_dir(),
+            Self::RootlessUser => user_1000_has_subordinate_ids(),
+            Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
+            Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
+            Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),
+            Self::Sweep => std::env::var_os("DHOW_TEST_SWEEP").is_some(),
+        }
+    }
+}
+
+/// Where `name` lies in PATH (and in the folders for root's programs).
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    path.split(':')
+        .map(|folder| Path::new(folder).join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn status_field(name: &str) -> Option<String> {
+    read("/proc/self/status")
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(|rest| rest.trim().to_owned())
+}
+
+fn effective_capabilities() -> u64 {
+    status_field("CapEff:")
+        .and_then(|hex| u64::from_str_radix(&hex, 16).ok())
+        .unwrap_or(0)
+}
+
+fn can_make_folders(tree: &Path) -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let probe = tree.join(format!("dhow-test-probe-{}", std::process::id()));
+        std::fs::create_dir(&probe).is_ok() && std::fs::remove_dir(&probe).is_ok()
+    })
+}
+
+fn controllers(tree: &Path, name: &str) -> bool {
+    std::fs::read_to_string(tree.join("cgroup.controllers"))
+        .is_ok_and(|list| list.split_whitespace().any(|here| here == name))
+}
+
+fn user_1000_has_subordinate_ids() -> bool {
+    let name = read("/etc/passwd").lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.get(2) == Some(&"1000")).then(|| fields[0].to_owned())
+    });
+    let has = |name: &str| {
+        read("/etc/subuid")
+            .lines()
+            .any(|line| line.starts_with(&format!("{name}:")))
+    };
+    name.is_some_and(|name| has(&name)) && program("newuidmap").is_some()
+}
