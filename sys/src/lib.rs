@@ -11,10 +11,13 @@
 
 pub mod at;
 pub mod beneath;
+pub mod bpf;
 mod error;
 pub mod fault;
 pub mod file;
 pub mod mount;
+pub mod namespace;
+pub mod network;
 pub mod privileges;
 pub mod probe;
 pub mod proc;
