@@ -1,0 +1,335 @@
+//! The table of mount option words: what each means to the kernel. Pure.
+//! Not its job: which mounts are made, or making them.
+//!
+//! Later words win over earlier ones (`ro,rw` is `rw`), as in mount(8). A word that is not in the table
+//! belongs to the file system and is handed to it as it stands (`size=64m`).
+
+use sys::mount::{Attr, Depth, Propagation};
+
+/// A change of mount attributes: MOUNT_ATTR_* bits (mount_setattr(2)). What is in neither stays as it is,
+/// so a bind mount keeps the `nosuid` or `nodev` of its source unless a word takes it away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AttrChange {
+    /// Bits to add.
+    pub set: u64,
+    /// Bits to take away; the atime group is always taken away as a whole.
+    pub clear: u64,
+}
+
+impl AttrChange {
+    fn on(&mut self, attr: Attr) {
+        self.set |= bits(attr);
+        self.clear &= !bits(attr);
+    }
+
+    fn off(&mut self, attr: Attr) {
+        self.set &= !bits(attr);
+        self.clear |= bits(attr);
+    }
+
+    /// The atime modes are values, not bits: one replaces the other, and relatime is 0.
+    fn atime(&mut self, mode: Attr) {
+        let group = bits(Attr::MOUNT_ATTR__ATIME);
+        self.set = self.set & !group | bits(mode);
+        self.clear |= group;
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.set == 0 && self.clear == 0
+    }
+}
+
+fn bits(attr: Attr) -> u64 {
+    u64::from(attr.bits())
+}
+
+/// An option of the file system itself: `size=64m`, `newinstance`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    /// Its name.
+    pub key: String,
+    /// What follows the first `=`.
+    pub value: Option<String>,
+}
+
+/// A mount's option words, understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// Attributes of this mount alone.
+    pub attr: AttrChange,
+    /// Attributes of this mount and all below it (`rro`).
+    pub recursive: AttrChange,
+    /// Changes of propagation, in order.
+    pub propagation: Vec<(Propagation, Depth)>,
+    /// `bind` or `rbind`.
+    pub bind: Option<Depth>,
+    /// `remount`: change the mount that is there.
+    pub remount: bool,
+    /// Words for the file system as a whole (`sync`, `lazytime`), as fsconfig(2) knows them.
+    pub whole: Vec<&'static str>,
+    /// Words of the file system's own.
+    pub data: Vec<Data>,
+    /// All words as they were given, but `bind`, `rbind` and `remount`: for people to read.
+    pub words: Vec<String>,
+}
+
+impl MountOptions {
+    /// Understands `words`.
+    ///
+    /// # Errors
+    /// A reason for the first word that dhow knows and can't honour.
+    pub fn parse<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Result<Self, String> {
+        let mut options = Self::default();
+        for word in words {
+            let word = word.as_ref();
+            match WORDS.iter().find(|(name, _)| *name == word) {
+                Some((_, effect)) => options.apply(word, effect)?,
+                None if word.is_empty() => continue,
+                None => options.data.push(data(word)),
+            }
+            if !matches!(word, "bind" | "rbind" | "remount") {
+                options.words.push(word.to_owned());
+            }
+        }
+        Ok(options)
+    }
+
+    /// The value of the file system's own option `key`, the last one given.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        let found = self.data.iter().rev().find(|data| data.key == key)?;
+        found.value.as_deref()
+    }
+
+    fn apply(&mut self, word: &str, effect: &Effect) -> Result<(), String> {
+        match effect {
+            Effect::On(attr) => self.attr.on(*attr),
+            Effect::Off(attr) => self.attr.off(*attr),
+            Effect::Atime(mode) => self.attr.atime(*mode),
+            Effect::AllOn(attr) => self.recursive.on(*attr),
+            Effect::AllOff(attr) => self.recursive.off(*attr),
+            Effect::AllAtime(mode) => self.recursive.atime(*mode),
+            Effect::Whole(flag) => {
+                self.whole.retain(|known| known != flag);
+                self.whole.push(flag);
+            }
+            Effect::NotWhole(flag) => self.whole.retain(|known| known != flag),
+            Effect::Spread(propagation, depth) => self.propagation.push((*propagation, *depth)),
+            Effect::Bind(depth) => self.bind = Some(*depth),
+            Effect::Remount => self.remount = true,
+            Effect::Nothing => {}
+            Effect::Refused(reason) => return Err(format!("`{word}`: {reason}")),
+        }
+        Ok(())
+    }
+}
+
+fn data(word: &str) -> Data {
+    match word.split_once('=') {
+        Some((key, value)) => Data {
+            key: key.to_owned(),
+            value: Some(value.to_owned()),
+        },
+        None => Data {
+            key: word.to_owned(),
+            value: None,
+        },
+    }
+}
+
+enum Effect {
+    On(Attr),
+    Off(Attr),
+    Atime(Attr),
+    AllOn(Attr),
+    AllOff(Attr),
+    AllAtime(Attr),
+    Whole(&'static str),
+    NotWhole(&'static str),
+    Spread(Propagation, Depth),
+    Bind(Depth),
+    Remount,
+    Nothing,
+    Refused(&'static str),
+}
+
+use Effect::{
+    AllAtime, AllOff, AllOn, Atime, Bind, NotWhole, Nothing, Off, On, Refused, Remount, Spread,
+    Whole,
+};
+
+const RDONLY: Attr = Attr::MOUNT_ATTR_RDONLY;
+const NOSUID: Attr = Attr::MOUNT_ATTR_NOSUID;
+const NODEV: Attr = Attr::MOUNT_ATTR_NODEV;
+const NOEXEC: Attr = Attr::MOUNT_ATTR_NOEXEC;
+const NODIRATIME: Attr = Attr::MOUNT_ATTR_NODIRATIME;
+const NOSYMFOLLOW: Attr = Attr::MOUNT_ATTR_NOSYMFOLLOW;
+const RELATIME: Attr = Attr::MOUNT_ATTR_RELATIME;
+const NOATIME: Attr = Attr::MOUNT_ATTR_NOATIME;
+const STRICTATIME: Attr = Attr::MOUNT_ATTR_STRICTATIME;
+
+const IDMAP: &str = "id-mapped mounts are not supported yet";
+const LINKS: &str = "crun's ways with links are not supported yet";
+
+/// Every word of the runtime spec's table and of runc's, with its meaning.
+///
+/// `ro` and its like concern one mount, even with `rbind`: what is mounted below stays writable, as the
+/// spec and runc have it. `rro` and its like are for the whole tree. `norelatime` and `silent` change
+/// nothing: the kernel has no mode without any atime rule, and the other is about its log.
+const WORDS: &[(&str, Effect)] = &[
+    ("async", NotWhole("sync")),
+    ("atime", Atime(RELATIME)),
+    ("bind", Bind(Depth::One)),
+    ("copy-symlink", Refused(LINKS)),
+    ("defaults", Nothing),
+    ("dest-nofollow", Refused(LINKS)),
+    ("dev", Off(NODEV)),
+    ("diratime", Off(NODIRATIME)),
+    ("dirsync", Whole("dirsync")),
+    ("exec", Off(NOEXEC)),
+    ("idmap", Refused(IDMAP)),
+    ("lazytime", Whole("lazytime")),
+    ("loud", Nothing),
+    ("mand", Whole("mand")),
+    ("noatime", Atime(NOATIME)),
+    ("nodev", On(NODEV)),
+    ("nodiratime", On(NODIRATIME)),
+    ("noexec", On(NOEXEC)),
+    ("noiversion", NotWhole("iversion")),
+    ("iversion", Whole("iversion")),
+    ("nolazytime", NotWhole("lazytime")),
+    ("nomand", NotWhole("mand")),
+    ("norelatime", Nothing),
+    ("nostrictatime", Atime(RELATIME)),
+    ("nosuid", On(NOSUID)),
+    ("nosymfollow", On(NOSYMFOLLOW)),
+    ("private", Spread(Propagation::Private, Depth::One)),
+    ("ratime", AllAtime(RELATIME)),
+    ("rbind", Bind(Depth::Recursive)),
+    ("rdev", AllOff(NODEV)),
+    ("rdiratime", AllOff(NODIRATIME)),
+    ("relatime", Atime(RELATIME)),
+    ("remount", Remount),
+    ("rexec", AllOff(NOEXEC)),
+    ("ridmap", Refused(IDMAP)),
+    ("rnoatime", AllAtime(NOATIME)),
+    ("rnodev", AllOn(NODEV)),
+    ("rnodiratime", AllOn(NODIRATIME)),
+    ("rnoexec", AllOn(NOEXEC)),
+    ("rnorelatime", Nothing),
+    ("rnostrictatime", AllAtime(RELATIME)),
+    ("rnosuid", AllOn(NOSUID)),
+    ("rnosymfollow", AllOn(NOSYMFOLLOW)),
+    ("ro", On(RDONLY)),
+    ("rprivate", Spread(Propagation::Private, Depth::Recursive)),
+    ("rrelatime", AllAtime(RELATIME)),
+    ("rro", AllOn(RDONLY)),
+    ("rrw", AllOff(RDONLY)),
+    ("rshared", Spread(Propagation::Shared, Depth::Recursive)),
+    ("rslave", Spread(Propagation::Slave, Depth::Recursive)),
+    ("rstrictatime", AllAtime(STRICTATIME)),
+    ("rsuid", AllOff(NOSUID)),
+    ("rsymfollow", AllOff(NOSYMFOLLOW)),
+    (
+        "runbindable",
+        Spread(Propagation::Unbindable, Depth::Recursive),
+    ),
+    ("rw", Off(RDONLY)),
+    ("shared", Spread(Propagation::Shared, Depth::One)),
+    ("silent", Nothing),
+    ("slave", Spread(Propagation::Slave, Depth::One)),
+    ("src-nofollow", Refused(LINKS)),
+    ("strictatime", Atime(STRICTATIME)),
+    ("suid", Off(NOSUID)),
+    ("symfollow", Off(NOSYMFOLLOW)),
+    ("sync", Whole("sync")),
+    ("tmpcopyup", Refused("it is not supported yet")),
+    ("unbindable", Spread(Propagation::Unbindable, Depth::One)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> MountOptions {
+        MountOptions::parse(words).unwrap()
+    }
+
+    /// word | set | clear | set below | clear below: the kernel's numbers from linux/mount.h.
+    #[test]
+    fn each_attribute_word_has_the_kernels_bits() {
+        let table = include_str!("../tests/data/attribute-words");
+        for line in table
+            .lines()
+            .filter(|l| !l.starts_with('#') && !l.is_empty())
+        {
+            let fields: Vec<&str> = line.split('|').map(str::trim).collect();
+            let number = |i: usize| u64::from_str_radix(fields[i], 16).unwrap();
+            let options = parse(&[fields[0]]);
+            let attr = AttrChange {
+                set: number(1),
+                clear: number(2),
+            };
+            let below = AttrChange {
+                set: number(3),
+                clear: number(4),
+            };
+            assert_eq!((options.attr, options.recursive), (attr, below), "{line}");
+            assert!(options.data.is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_word_is_in_the_table_once() {
+        for (index, (name, _)) in WORDS.iter().enumerate() {
+            assert!(WORDS[..index].iter().all(|(n, _)| n != name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_later_word_wins() {
+        assert_eq!(parse(&["ro", "rw"]).attr, AttrChange { set: 0, clear: 1 });
+        assert_eq!(parse(&["rw", "ro"]).attr, AttrChange { set: 1, clear: 0 });
+        let atime = parse(&["noatime", "strictatime", "nodev"]).attr;
+        assert_eq!(
+            atime,
+            AttrChange {
+                set: 0x24,
+                clear: 0x70
+            }
+        );
+        assert!(parse(&["sync", "async"]).whole.is_empty());
+        assert_eq!(
+            parse(&["bind", "rbind"]).bind,
+            Some(Depth::Recursive),
+            "rbind after bind"
+        );
+    }
+
+    #[test]
+    fn unknown_words_are_the_file_systems_and_keep_their_commas() {
+        let options = parse(&["size=64m", "newinstance", "", "context=\"a:c1,c2\""]);
+        assert_eq!(options.value("size"), Some("64m"));
+        assert_eq!(options.value("context"), Some("\"a:c1,c2\""));
+        assert_eq!(options.data.len(), 3);
+        assert_eq!(options.data[1].value, None);
+    }
+
+    #[test]
+    fn a_word_that_cannot_be_honoured_is_refused_by_name() {
+        let reason = MountOptions::parse(["ro", "ridmap"]).unwrap_err();
+        assert_eq!(reason, "`ridmap`: id-mapped mounts are not supported yet");
+    }
+
+    #[test]
+    fn propagation_words_are_kept_in_order() {
+        let options = parse(&["rslave", "shared"]);
+        assert_eq!(
+            options.propagation,
+            [
+                (Propagation::Slave, Depth::Recursive),
+                (Propagation::Shared, Depth::One)
+            ]
+        );
+    }
+}

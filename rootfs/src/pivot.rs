@@ -1,0 +1,190 @@
+//! Makes the container's root the root. Not its job: what is in it, and what of it is hidden.
+//!
+//! The container's root is a mount of its own, made detached and then attached at a place of the host's
+//! tree *as this mount namespace sees it*; the host itself never sees it. A bundle's root is attached on
+//! itself, where createContainer hooks look for it; an overlay, on any directory.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use sys::SysError;
+use sys::at::StatxFlags;
+use sys::beneath::Root;
+use sys::mount::{self, Attr, Change, Depth, Propagation};
+
+use crate::error::Doing;
+use crate::options::MountOptions;
+use crate::{Error, attach};
+
+/// Understands `linux.rootfsPropagation`; an empty word is none. Pure.
+///
+/// # Errors
+/// [`Error::Field`] for any other word than the eight.
+pub fn propagation(word: &str) -> Result<Option<(Propagation, Depth)>, Error> {
+    if word.is_empty() {
+        return Ok(None);
+    }
+    let parsed = MountOptions::parse([word]).ok();
+    match parsed.and_then(|options| options.propagation.first().copied()) {
+        Some(found) => Ok(Some(found)),
+        None => Err(Error::field(
+            "linux.rootfsPropagation",
+            format!(
+                "`{word}` is none of private, shared, slave, unbindable, rprivate, rshared, rslave, runbindable"
+            ),
+        )),
+    }
+}
+
+/// Cuts this mount namespace's way to the host: from now on mounts travel in, never out. The very first
+/// step, since systemd makes every mount of a host shared.
+///
+/// # Errors
+/// [`Error::Act`].
+pub fn isolate() -> Result<(), Error> {
+    mount::propagate_all(Propagation::Slave).doing(|| "keep our mounts from the host")
+}
+
+/// A detached copy of the directory `path` with all that is mounted below, to be a container's root.
+/// The parent may call it before it clones, or the first process itself.
+///
+/// # Errors
+/// [`Error::Act`]: `path` is missing or no directory.
+pub fn open_root(path: &Path) -> Result<OwnedFd, Error> {
+    copy(path).doing(|| format!("open the root {}", path.display()))
+}
+
+fn copy(path: &Path) -> Result<OwnedFd, SysError> {
+    let source = sys::file::open_dir(path)?;
+    let root = mount::clone_tree(&source, "", Depth::Recursive)?;
+    // What the host mounts later below may show; the root itself is on its own. pivot_root(2) also
+    // refuses a root whose parent is shared.
+    attach::propagate(&root, Propagation::Slave, Depth::Recursive)?;
+    attach::propagate(&root, Propagation::Private, Depth::One)?;
+    Ok(root)
+}
+
+/// Attaches a detached mount (of [`open_root`] or [`crate::Overlay::mount_detached`]) on the directory
+/// `place` of this mount namespace, and gives it as the root of all later paths.
+///
+/// # Errors
+/// [`Error::Act`]: `place` is missing or no directory.
+pub fn attach_root(mount: OwnedFd, place: &Path) -> Result<Root, Error> {
+    let act = || format!("attach the root on {}", place.display());
+    let target = sys::file::open_path(place).doing(act)?;
+    attach::onto(&mount, target, place).doing(act)?;
+    Ok(Root::new(mount))
+}
+
+/// Makes `root` the root directory of this process and lets go of the host's tree.
+///
+/// # Errors
+/// [`Error::Act`]: the host's own root is a ramfs, where only [`chroot`] can work.
+pub fn pivot(root: &Root) -> Result<(), Error> {
+    switch(root).doing(|| "make the container's root the root")
+}
+
+fn switch(root: &Root) -> Result<(), SysError> {
+    let old = sys::file::open_path("/")?;
+    sys::process::change_dir_fd(root.fd())?;
+    // The old root now lies on top of the new one (pivot_root(2), NOTES): no directory is needed for it.
+    mount::pivot_root_here()?;
+    // "." must be the old root here: looked up from the new one, it would be the new one.
+    sys::process::change_dir_fd(&old)?;
+    mount::detach(".")?;
+    sys::process::change_dir_fd(root.fd())
+}
+
+/// Puts `root` over the root directory and enters it: for a host whose root is a ramfs, and only when
+/// asked (`--no-pivot`), since the host's root stays below. All that is mounted on it is taken away, so
+/// that nobody who climbs out by chroot(2) finds a procfs or sysfs without masks.
+///
+/// # Errors
+/// [`Error::Act`]: a mount of the host can't be taken away.
+pub fn chroot(root: &Root) -> Result<(), Error> {
+    enter(root).doing(|| "put the container's root over the root")
+}
+
+fn enter(root: &Root) -> Result<(), SysError> {
+    mount::move_over_root(root.fd())?;
+    let id = sys::at::statx(
+        root.fd(),
+        "",
+        sys::at::AtFlags::EMPTY_PATH,
+        StatxFlags::MNT_ID,
+    )
+    .map_err(|errno| SysError::new("statx", "the container's root", errno))?
+    .stx_mnt_id;
+    let table = sys::proc::read("self/mountinfo")?;
+    for path in beside(&table, id) {
+        mount::detach(&path)?;
+    }
+    sys::process::change_dir_fd(root.fd())?;
+    sys::process::change_root_here()
+}
+
+/// The paths of the mounts that share their parent with mount `id` in a mountinfo table. Pure.
+fn beside(table: &str, id: u64) -> Vec<PathBuf> {
+    let mounts: Vec<(u64, u64, &str)> = table.lines().filter_map(line).collect();
+    let Some(&(_, parent, _)) = mounts.iter().find(|mount| mount.0 == id) else {
+        return Vec::new();
+    };
+    mounts
+        .iter()
+        .filter(|mount| mount.1 == parent && mount.0 != id && mount.0 != parent)
+        .map(|mount| unescape(mount.2))
+        .collect()
+}
+
+/// A mountinfo line's mount id, parent id and mount point (proc_pid_mountinfo(5)).
+fn line(line: &str) -> Option<(u64, u64, &str)> {
+    let mut fields = line.split(' ');
+    let id = fields.next()?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some((id, parent, fields.nth(2)?))
+}
+
+/// Undoes the octal escapes of mountinfo.
+fn unescape(text: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let code = tail.get(..3).and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        match (first, code) {
+            (b'\\', Some(code)) => {
+                bytes.push(code);
+                rest = &tail[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// Makes the root's own mount read-only (`root.readonly`); what is mounted below keeps its own way.
+///
+/// # Errors
+/// [`Error::Act`].
+pub fn make_read_only(root: &Root) -> Result<(), Error> {
+    let change = Change {
+        set: u64::from(Attr::MOUNT_ATTR_RDONLY.bits()),
+        ..Change::default()
+    };
+    mount::set_attr(root.fd(), Depth::One, &change).doing(|| "make the root read-only")
+}
+
+/// Gives the root's mount its final propagation (`linux.rootfsPropagation`).
+///
+/// # Errors
+/// [`Error::Act`].
+pub fn set_propagation(root: &Root, propagation: Propagation, depth: Depth) -> Result<(), Error> {
+    attach::propagate(root.fd(), propagation, depth)
+        .doing(|| format!("make the root's mount {propagation}"))
+}
