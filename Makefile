@@ -1,0 +1,44 @@
+# What people do with dhow's source. `make demo` and `make test` set up what is missing (Debian's packages).
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := build
+.PHONY: build demo test sweep bench lint clean
+
+# The program as it is meant to be used: optimised, static, at target/release/dhow.
+build:
+	@integration/setup build
+	@. integration/static-build && cargo build --release --target "$$target" \
+		&& install -D "target/$$target/release/dhow" target/release/dhow
+
+# A recipe becomes an image, the image a container under limits; shown step by step.
+demo:
+	@integration/setup demo
+	@$(MAKE) build
+	@bundles/demo/run
+
+# All tests: unit tests, the claims on this host, the claims in the rig.
+test:
+	@integration/setup test
+	@integration/suite
+
+# The same, with the dear tests whole instead of a sample of each.
+sweep:
+	@integration/setup test
+	@integration/suite --sweep
+
+# Times and memory against runc, crun and the floor, in one interleaved run.
+bench:
+	@integration/setup bench
+	@$(MAKE) build
+	@integration/bench/run
+
+lint:
+	@integration/setup lint
+	cargo fmt --all --check
+	@. integration/static-build && cargo clippy --target "$$target" --workspace --all-targets --features fault -- -D warnings
+	@. integration/static-build && cargo clippy --target "$$target" --workspace -- -D warnings
+	@. integration/static-build && RUSTDOCFLAGS="-D warnings" cargo doc --target "$$target" --workspace --no-deps
+	shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh' --) integration/static-build
+
+clean:
+	cargo clean
+	rm -rf --one-file-system integration/vm/build
