@@ -1,1 +1,25 @@
 //! Namespaces: gives a process its own view of the system. Not its job: limits (cgroups), files (rootfs).
+//!
+//! ```text
+//!  spec ── NamespaceSet::from_spec ── Shape::of ──► Direct: SteppedIn, one clone, IdMaps::write,
+//!          (what is asked)            (how)                 child: join::enter, unshare cgroup
+//!                                                   Staged: a middle process joins, then the same
+//! ```
+//! [`set`] and [`shape`] decide and touch nothing; the other files carry out one step each.
+
+mod error;
+pub mod join;
+mod kind;
+pub mod network;
+pub mod set;
+pub mod shape;
+pub mod time;
+pub mod user;
+pub mod uts;
+
+pub use error::{Error, Result};
+pub use kind::Namespace;
+pub use set::{Join, NamespaceSet};
+pub use shape::{Rights, Shape, Stage, Start};
+pub use time::TimeOffsets;
+pub use user::{IdMap, IdMaps};
