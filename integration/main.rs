@@ -12,8 +12,11 @@
 )]
 
 mod architecture;
+mod cgroups;
 mod lifecycle;
 mod namespaces;
+mod process;
+mod rootfs;
 mod support;
 
 use std::process::ExitCode;
@@ -24,8 +27,11 @@ use support::claim::{self, Claim};
 fn claims() -> Vec<Claim> {
     [
         architecture::claims(),
+        cgroups::claims(),
         lifecycle::claims(),
         namespaces::claims(),
+        process::claims(),
+        rootfs::claims(),
     ]
     .into_iter()
     .flatten()

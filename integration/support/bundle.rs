@@ -11,9 +11,9 @@ const DEFAULT_SPEC: &str = include_str!("default-spec.json");
 /// The programs that a test's container can call.
 const APPLETS: &[&str] = &[
     "cat", "chmod", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "ifconfig",
-    "ip", "kill", "ls", "mkdir", "mount", "nproc", "printf", "ps", "pwd", "readlink", "rm", "sh",
-    "sleep", "stat", "sync", "tail", "test", "touch", "true", "tty", "umount", "uname", "wc",
-    "yes",
+    "ip", "kill", "ls", "mkdir", "mknod", "mount", "nproc", "printf", "ps", "pwd", "readlink",
+    "rm", "sh", "sleep", "stat", "sync", "tail", "test", "touch", "true", "tty", "umount", "uname",
+    "wc", "yes",
 ];
 
 /// A bundle: a folder with `config.json` and `rootfs`.

@@ -11,5 +11,4 @@ pub(crate) mod sandbox;
 pub(crate) use bundle::Bundle;
 pub(crate) use claim::claims;
 pub(crate) use command::{Output, run};
-pub(crate) use needs::Need;
 pub(crate) use sandbox::Sandbox;

@@ -15,6 +15,8 @@ pub(crate) enum Need {
     Cgroup2,
     /// A controller of the cgroup v2 tree: `memory`, `cpu`, `pids`, `io`, `cpuset`.
     Controller(&'static str),
+    /// That the cgroup v2 tree lacks a controller: for what is said then.
+    Without(&'static str),
     /// The overlay file system.
     Overlay,
     /// New user namespaces.
@@ -43,6 +45,7 @@ impl fmt::Display for Need {
             Self::Root => out.write_str("root"),
             Self::Cgroup2 => out.write_str("a cgroup v2 tree"),
             Self::Controller(name) => write!(out, "{name} controller"),
+            Self::Without(name) => write!(out, "a tree without the {name} controller"),
             Self::Overlay => out.write_str("overlay"),
             Self::UserNamespaces => out.write_str("user namespaces"),
             Self::SysResource => out.write_str("CAP_SYS_RESOURCE"),
@@ -64,6 +67,7 @@ impl Need {
             Self::Root => status_field("Uid:").is_some_and(|ids| ids.starts_with("0\t0\t")),
             Self::Cgroup2 => cgroup::tree().is_some_and(can_make_folders),
             Self::Controller(name) => cgroup::tree().is_some_and(|tree| controllers(tree, name)),
+            Self::Without(name) => !Self::Controller(name).is_here(),
             Self::Overlay => read("/proc/filesystems").contains("\toverlay\n"),
             Self::UserNamespaces => {
                 Path::new("/proc/self/ns/user").exists()
