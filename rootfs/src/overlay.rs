@@ -110,23 +110,31 @@ impl Overlay {
     fn mount(&self, layers: &Layers) -> Result<OwnedFd, SysError> {
         for tell in [Tell::Fds, Tell::Names] {
             if !tell.broken() {
-                match self.mount_so(layers, tell) {
+                match self.mount_by(layers, tell) {
                     Err(Refused::Way) => {}
                     Err(Refused::Mount(error)) => return Err(error),
                     Ok(mount) => return Ok(mount),
                 }
             }
         }
-        // The names in one string are numbers relative to the fd directory: the string is short, and the
-        // kernel has nothing to unescape.
+        self.mount_by(layers, Tell::OneString)
+            .map_err(|refused| match refused {
+                Refused::Way => SysError::new("mount", "overlay", Errno::INVAL),
+                Refused::Mount(error) => error,
+            })
+    }
+
+    fn mount_by(&self, layers: &Layers, tell: Tell) -> Result<OwnedFd, Refused> {
+        if tell != Tell::OneString {
+            return self.mount_so(layers, tell);
+        }
+        // The names in one string are numbers in the fd directory, where we go for as long: the string
+        // is short, and the kernel has nothing to unescape.
         let back = sys::file::open_path(".")?;
         sys::process::change_dir_fd(sys::file::open_path("/proc/self/fd")?)?;
-        let result = self.mount_so(layers, Tell::OneString);
+        let result = self.mount_so(layers, tell);
         sys::process::change_dir_fd(back)?;
-        result.map_err(|refused| match refused {
-            Refused::Way => SysError::new("mount", "overlay", Errno::INVAL),
-            Refused::Mount(error) => error,
-        })
+        result
     }
 
     fn mount_so(&self, layers: &Layers, tell: Tell) -> Result<OwnedFd, Refused> {
@@ -150,7 +158,11 @@ impl Overlay {
             tell.directory(&context, "workdir", work)?;
         }
         self.set_rest(&context)?;
-        Ok(context.mount(Attr::empty())?)
+        match context.mount(Attr::empty()) {
+            // Before Linux 6.5 overlayfs reads its options only now.
+            Err(error) if tell == Tell::Names && error.errno == Errno::INVAL => Err(Refused::Way),
+            result => Ok(result?),
+        }
     }
 
     fn set_rest(&self, context: &FsContext) -> Result<(), SysError> {
@@ -233,8 +245,55 @@ fn in_user_namespace() -> Result<bool, SysError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make trees by path")]
 mod tests {
     use super::*;
+
+    /// Each way on this kernel, which knows them all; in a thread with a working directory of its own.
+    #[test]
+    fn all_ways_to_name_the_layers_make_the_same_stack() {
+        if !sys::privileges::is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a:b/top", "low,x/bottom", "upper", "work"] {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let path = |name: &str| dir.path().join(name);
+        let overlay = Overlay {
+            lower: vec![path("a:b"), path("low,x")],
+            upper: Some(path("upper")),
+            work: Some(path("work")),
+            volatile: false,
+        };
+        for tell in [Tell::Fds, Tell::Names, Tell::OneString] {
+            let overlay = overlay.clone();
+            let names = std::thread::spawn(move || {
+                sys::namespace::unshare(0x2_0000).unwrap();
+                let mount = match overlay.mount_by(&overlay.open().unwrap(), tell) {
+                    Ok(mount) => mount,
+                    Err(Refused::Way) => panic!("{tell:?} is not known"),
+                    Err(Refused::Mount(error)) => panic!("{tell:?}: {error}"),
+                };
+                let root = sys::beneath::Root::new(mount);
+                let top = root.open(".", sys::at::OFlags::RDONLY).unwrap();
+                let mut names = sys::file::list(top).unwrap();
+                names.sort_by(|a, b| a.0.cmp(&b.0));
+                names.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+            });
+            assert_eq!(names.join().unwrap(), ["bottom", "top"], "{tell:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_fill_a_string_are_refused_by_the_kernel_that_would_solve_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let lower: Vec<OwnedFd> = (0..200)
+            .map(|_| sys::file::open_path(dir.path()).unwrap())
+            .collect();
+        let error = one_string(&lower).unwrap_err();
+        assert_eq!(error.note.as_deref(), Some("200 layers need Linux 6.8"));
+    }
 
     #[test]
     fn a_stack_that_no_kernel_takes_is_refused_before_any_call() {

@@ -115,7 +115,7 @@ fn enter(root: &Root) -> Result<(), SysError> {
     )
     .map_err(|errno| SysError::new("statx", "the container's root", errno))?
     .stx_mnt_id;
-    let table = sys::proc::read("self/mountinfo")?;
+    let table = sys::proc::read("thread-self/mountinfo")?;
     for path in beside(&table, id) {
         mount::detach(&path)?;
     }
