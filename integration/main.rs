@@ -13,6 +13,7 @@
 
 mod architecture;
 mod cgroups;
+mod killpoint;
 mod lifecycle;
 mod namespaces;
 mod process;
@@ -28,6 +29,7 @@ fn claims() -> Vec<Claim> {
     [
         architecture::claims(),
         cgroups::claims(),
+        killpoint::claims(),
         lifecycle::claims(),
         namespaces::claims(),
         process::claims(),
@@ -39,5 +41,5 @@ fn claims() -> Vec<Claim> {
 }
 
 fn main() -> ExitCode {
-    claim::run(claims())
+    killpoint::driver::act().unwrap_or_else(|| claim::run(claims()))
 }

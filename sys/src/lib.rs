@@ -24,6 +24,8 @@ pub mod proc;
 pub mod process;
 pub mod seccomp;
 pub mod socket;
+#[cfg(feature = "trace")]
+pub mod trace;
 pub mod tty;
 
 pub use error::{Errno, Result, SysError, words};

@@ -1,0 +1,127 @@
+//! Stopping a program at its system calls, as ptrace(2) does: for tests that end it at each one.
+//! Compiled with the cargo feature `trace` alone, which no release has. Not its job: choosing where to stop.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use rustix::process::Pid;
+
+use crate::process::last_errno;
+use crate::{Result, SysError};
+
+/// Why a traced task stands still, or that it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It enters or leaves the system call of this number (`rax` at entry; -1 where it is not known).
+    Call(i64),
+    /// It is about to get this signal.
+    Signal(i32),
+    /// It made a task, or became another program: nothing that its own code would notice.
+    Event,
+    /// It ended, with this wait status.
+    Ended(i32),
+}
+
+/// Starts `command` under this thread's eyes. It stands still once its program is loaded; [`follow`] comes next.
+///
+/// # Errors
+/// As fork(2) and execve(2).
+pub fn spawn(command: &mut Command) -> Result<Child> {
+    // SAFETY: the closure runs between fork and exec and makes one system call: no lock, no allocation.
+    let command = unsafe { command.pre_exec(trace_me) };
+    let subject = command.get_program().to_string_lossy().into_owned();
+    command
+        .spawn()
+        .map_err(|error| SysError::from_io("start", subject, &error))
+}
+
+fn trace_me() -> std::io::Result<()> {
+    // SAFETY: PTRACE_TRACEME reads none of its other arguments.
+    match unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Asks to see the system calls of `task`, which stands still, and of every task that it makes. When the tracing
+/// process ends, they all go on by themselves.
+///
+/// # Errors
+/// As ptrace(2).
+pub fn follow(task: Pid) -> Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACEEXEC;
+    // SAFETY: PTRACE_SETOPTIONS takes bits in the place of a pointer and writes no memory of ours.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, task.as_raw_pid(), 0, options) };
+    done(result, task)
+}
+
+/// Lets `task` go on to its next system call, with `signal` delivered (0: none).
+///
+/// # Errors
+/// ESRCH if it was killed meanwhile.
+pub fn go_on(task: Pid, signal: i32) -> Result<()> {
+    // SAFETY: PTRACE_SYSCALL takes a signal's number in the place of a pointer and writes no memory of ours.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SYSCALL, task.as_raw_pid(), 0, signal) };
+    done(result, task)
+}
+
+fn done(result: libc::c_long, task: Pid) -> Result<()> {
+    if result == -1 {
+        return Err(SysError::new("ptrace", task.as_raw_nonzero(), last_errno()));
+    }
+    Ok(())
+}
+
+/// Waits for the next stop or end of any task that this thread traces.
+///
+/// # Errors
+/// ECHILD if there is none left.
+pub fn next() -> Result<(Pid, Stop)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the status is an int of ours that lives through the call.
+        let task = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+        let Some(task) = Pid::from_raw(task).filter(|_| task > 0) else {
+            match last_errno() {
+                crate::Errno::INTR => continue,
+                errno => return Err(SysError::new("waitpid", "", errno)),
+            }
+        };
+        if !libc::WIFSTOPPED(status) {
+            return Ok((task, Stop::Ended(status)));
+        }
+        // TRACESYSGOOD marks stops at calls with bit 7; events carry their number above the signal.
+        let stop = match (libc::WSTOPSIG(status), status >> 16) {
+            (signal, 0) if signal == libc::SIGTRAP | 0x80 => Stop::Call(call_number(task)),
+            (_, event) if event != 0 => Stop::Event,
+            (signal, _) => Stop::Signal(signal),
+        };
+        return Ok((task, stop));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn call_number(task: Pid) -> i64 {
+    let offset = std::mem::offset_of!(libc::user, regs)
+        + std::mem::offset_of!(libc::user_regs_struct, orig_rax);
+    // SAFETY: PTRACE_PEEKUSER reads a word of the stopped task's registers and writes no memory of ours.
+    unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, task.as_raw_pid(), offset, 0) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn call_number(_task: Pid) -> i64 {
+    -1
+}
+
+/// Ends `task`'s process as `kill -9` does.
+///
+/// # Errors
+/// ESRCH if it has ended.
+pub fn kill(task: Pid) -> Result<()> {
+    rustix::process::kill_process(task, rustix::process::Signal::KILL)
+        .map_err(|errno| SysError::new("kill", task.as_raw_nonzero(), errno))
+}
