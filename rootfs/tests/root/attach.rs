@@ -21,6 +21,7 @@ claims![
     only_a_procfs_is_bound_on_proc,
     a_remount_changes_the_mount_that_is_there,
     a_bind_receives_the_hosts_mounts_and_sends_none,
+    a_prepared_shared_bind_is_one_with_the_hosts,
     a_racing_volume_leads_nowhere,
     a_cgroup_mount_shows_the_namespace,
 ];
@@ -239,6 +240,22 @@ fn a_bind_receives_the_hosts_mounts_and_sends_none(world: &World) {
         "{line}"
     );
     world.mount(&root, "/vol/sub", "tmpfs", "", &[]);
+}
+
+/// What `rshared` is for: mounts made inside show on the host. They do if the bind is in the same group
+/// of peers, which only a copy made before `isolate` can be.
+fn a_prepared_shared_bind_is_one_with_the_hosts(world: &World) {
+    let group = |line: &str| {
+        let word = line.split(' ').find(|word| word.starts_with("shared:"));
+        word.map(str::to_owned)
+    };
+    let hosts = group(&mount_on(&world.dir.display().to_string())).unwrap();
+    let step = world.step("/vol", "", world.volume("volume"), &["rbind", "rshared"]);
+    let prepared = rootfs::attach::prepare(&step).unwrap();
+    let root = world.enter();
+    rootfs::attach::attach(&root, &step, prepared).unwrap();
+    let line = mount_on(&world.rootfs("vol").display().to_string());
+    assert_eq!(group(&line), Some(hosts), "{line}");
 }
 
 /// CVE-2021-30465: somebody who shares the volume swaps a directory for a link while mounts are made.

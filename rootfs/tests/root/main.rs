@@ -15,6 +15,7 @@ mod devices;
 mod overlay;
 mod pivot;
 mod protect;
+mod user;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -32,7 +33,6 @@ macro_rules! claims {
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
-    let root = sys::privileges::is_root();
     let groups = [
         ("attach", attach::CLAIMS),
         ("console", console::CLAIMS),
@@ -40,17 +40,28 @@ fn main() -> std::process::ExitCode {
         ("overlay", overlay::CLAIMS),
         ("pivot", pivot::CLAIMS),
         ("protect", protect::CLAIMS),
+        ("user", user::CLAIMS),
     ];
     let trials = groups.iter().flat_map(|(group, claims)| {
-        claims.iter().map(move |&(name, claim)| {
-            let name = format!("{group}::{name}");
-            let trial = Trial::test(name, move || {
-                world::run(claim);
-                Ok(())
-            });
-            let kind = if root { "" } else { "needs root" };
-            trial.with_kind(kind).with_ignored_flag(!root)
-        })
+        let trial = |&(name, claim)| trial(group, name, claim);
+        claims.iter().map(trial).collect::<Vec<_>>()
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn trial(group: &str, name: &str, claim: fn(&world::World)) -> Trial {
+    let name = format!("{group}::{name}");
+    let elsewhere = group == "user" && std::env::var_os(user::INSIDE).is_none();
+    let inner = name.clone();
+    let trial = Trial::test(name, move || {
+        if elsewhere {
+            user::run_inside(inner);
+        } else {
+            world::run(claim);
+        }
+        Ok(())
+    });
+    let root = sys::privileges::is_root();
+    let kind = if root { "" } else { "needs root" };
+    trial.with_kind(kind).with_ignored_flag(!root)
 }

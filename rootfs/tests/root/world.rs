@@ -15,7 +15,7 @@ use sys::beneath::Root;
 use sys::mount::{Attr, FsContext, Propagation};
 
 /// CLONE_NEWNS.
-const MOUNT_NAMESPACE: u64 = 0x2_0000;
+pub(crate) const MOUNT_NAMESPACE: u64 = 0x2_0000;
 
 /// What a claim finds.
 pub(crate) struct World {
