@@ -49,10 +49,7 @@ pub fn attach(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Resul
 }
 
 fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result<(), SysError> {
-    if !Feature::MountApi.present() {
-        return Err(SysError::new("mount_setattr", "", Errno::NOSYS)
-            .with_note("mounting by fd needs Linux 5.12"));
-    }
+    check_kernel()?;
     match &step.what {
         What::Bind { source, depth } => {
             let mount = match prepared {
@@ -77,7 +74,17 @@ fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result
     }
 }
 
+/// Says at once what an old kernel lacks, before its own words (ENOSYS, half way) would.
+pub(crate) fn check_kernel() -> Result<(), SysError> {
+    if Feature::MountApi.present() {
+        return Ok(());
+    }
+    let error = SysError::new("mount_setattr", "", Errno::NOSYS);
+    Err(error.with_note("mounting by fd needs Linux 5.12"))
+}
+
 fn bind(source: &Path, depth: Depth, options: &MountOptions) -> Result<OwnedFd, SysError> {
+    check_kernel()?;
     let source = sys::file::open_path(source)?;
     let mount = mount::clone_tree(&source, "", depth)?;
     dress(&mount, &options.attr, options)?;

@@ -55,6 +55,7 @@ pub fn open_root(path: &Path) -> Result<OwnedFd, Error> {
 }
 
 fn copy(path: &Path) -> Result<OwnedFd, SysError> {
+    attach::check_kernel()?;
     let source = sys::file::open_dir(path)?;
     let root = mount::clone_tree(&source, "", Depth::Recursive)?;
     // What the host mounts later below may show; the root itself is on its own. pivot_root(2) also
