@@ -15,6 +15,7 @@ mod architecture;
 mod cgroups;
 mod killpoint;
 mod lifecycle;
+mod messages;
 mod namespaces;
 mod process;
 mod rootfs;
@@ -31,6 +32,7 @@ fn claims() -> Vec<Claim> {
         cgroups::claims(),
         killpoint::claims(),
         lifecycle::claims(),
+        messages::claims(),
         namespaces::claims(),
         process::claims(),
         rootfs::claims(),

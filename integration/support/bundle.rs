@@ -61,6 +61,21 @@ impl Bundle {
         self
     }
 
+    /// Sets the field at a dotted path (`process.user.uid`; null removes it) and writes the spec.
+    pub(crate) fn set(&mut self, path: &str, value: Value) {
+        let path: Vec<&str> = path.split('.').map(str::trim).collect();
+        let (last, folders) = path.split_last().unwrap();
+        let holder = folders
+            .iter()
+            .fold(&mut self.spec, |inner, name| &mut inner[*name]);
+        if value.is_null() {
+            holder.as_object_mut().unwrap().shift_remove(*last);
+        } else {
+            holder[*last] = value;
+        }
+        self.write();
+    }
+
     /// Sets the program and its arguments.
     pub(crate) fn args(self, args: &[&str]) -> Self {
         self.edit(|spec| spec["process"]["args"] = json!(args))

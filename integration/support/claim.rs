@@ -9,11 +9,11 @@ use super::needs::Need;
 /// A test: what it claims, what the machine must have for it, and the code that panics where it is untrue.
 pub(crate) struct Claim {
     /// `module::what_is_claimed`.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// What the machine must have.
     pub(crate) needs: &'static [Need],
     /// The test.
-    pub(crate) body: fn(),
+    pub(crate) body: Box<dyn FnOnce() + Send>,
 }
 
 /// Makes a module's `claims()` of the names of its test functions and their needs:
@@ -25,9 +25,9 @@ macro_rules! claims {
             #[allow(unused_imports, reason = "a module of claims may have no needs")]
             use $crate::support::needs::Need::*;
             vec![$($crate::support::claim::Claim {
-                name: concat!(module_path!(), "::", stringify!($name)),
+                name: concat!(module_path!(), "::", stringify!($name)).to_owned(),
                 needs: &[$($need),*],
-                body: $name,
+                body: Box::new($name),
             }),*]
         }
     };
@@ -41,7 +41,7 @@ pub(crate) fn run(claims: Vec<Claim>) -> ExitCode {
     let trials = claims
         .into_iter()
         .map(|claim| {
-            let name = claim.name.trim_start_matches("integration::");
+            let name = claim.name.trim_start_matches("integration::").to_owned();
             match claim.needs.iter().find(|need| !need.is_here()) {
                 None => {
                     list.push_str(&format!("ran {name}\n"));

@@ -11,4 +11,5 @@ pub(crate) mod sandbox;
 pub(crate) use bundle::Bundle;
 pub(crate) use claim::claims;
 pub(crate) use command::{Output, run};
+pub(crate) use needs::Need;
 pub(crate) use sandbox::Sandbox;
