@@ -1,0 +1,364 @@
+//! The recipe's lines as the language sees them: directives read, comments dropped, continued lines
+//! joined, heredoc bodies attached. Not its job: what an instruction means.
+
+use std::ops::Range;
+
+use crate::diagnostic::{Checked, Fault};
+use crate::heredoc::Heredoc;
+use crate::source::{Source, Span};
+use crate::words;
+
+/// No longer line is read, as in BuildKit: bytes without the line's end.
+const LONGEST_LINE: usize = 65_535;
+
+/// `# key=value` lines at the top of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directives {
+    /// `# syntax=`: which front end should read the recipe, and where that stands.
+    pub syntax: Option<(String, Span)>,
+    /// `# escape=`: the character that continues lines and escapes.
+    pub escape: char,
+    /// `# check=`: settings of the linter.
+    pub check: Option<(String, Span)>,
+}
+
+impl Default for Directives {
+    fn default() -> Self {
+        Self {
+            syntax: None,
+            escape: '\\',
+            check: None,
+        }
+    }
+}
+
+/// One instruction's text, with continued lines joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The text, without leading blanks.
+    pub text: String,
+    /// From which byte of `text` on the text comes from which byte of the source.
+    pieces: Vec<(usize, usize)>,
+    /// The heredocs that it announces, with their bodies.
+    pub heredocs: Vec<Heredoc>,
+}
+
+impl Line {
+    /// A line that stands in one piece at byte `at` of the source.
+    pub(crate) fn whole(text: &str, at: usize) -> Self {
+        Self {
+            text: text.to_owned(),
+            pieces: vec![(0, at)],
+            heredocs: Vec::new(),
+        }
+    }
+
+    /// Where bytes `range` of the text stand in the source.
+    pub fn span(&self, range: Range<usize>) -> Span {
+        let last = range.end.max(range.start + 1) - 1;
+        Span {
+            start: self.place(range.start),
+            end: self.place(last) + 1,
+        }
+    }
+
+    /// Where the whole line stands.
+    pub fn whole_span(&self) -> Span {
+        self.span(0..self.text.len())
+    }
+
+    fn place(&self, at: usize) -> usize {
+        let piece = self.pieces.partition_point(|(start, _)| *start <= at);
+        let (start, source) = self.pieces[piece.saturating_sub(1)];
+        source + at.saturating_sub(start)
+    }
+}
+
+/// Reads a recipe's lines.
+///
+/// # Errors
+/// A directive given twice or with a bad value, a heredoc without an end, a line that is too long.
+pub fn read(source: &Source) -> Checked<(Directives, Vec<Line>)> {
+    let mut reader = Reader {
+        text: &source.text,
+        at: 0,
+    };
+    let directives = directives(&mut reader)?;
+    let mut lines = Vec::new();
+    while let Some(line) = logical_line(&mut reader, directives.escape)? {
+        lines.push(line);
+    }
+    Ok((directives, lines))
+}
+
+/// A physical line: its text without the end, and where that begins.
+#[derive(Clone, Copy)]
+struct Physical<'a> {
+    text: &'a str,
+    start: usize,
+    /// With the line's end, for heredoc bodies.
+    raw: &'a str,
+}
+
+impl<'a> Physical<'a> {
+    fn is_comment(self) -> bool {
+        self.text.trim_start().starts_with('#')
+    }
+
+    /// Without leading blanks.
+    fn trimmed(self) -> Self {
+        let text = self.text.trim_start();
+        Self {
+            text,
+            start: self.start + self.text.len() - text.len(),
+            ..self
+        }
+    }
+
+    fn span(self) -> Span {
+        Span {
+            start: self.start,
+            end: self.start + self.text.len(),
+        }
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Checked<Option<Physical<'a>>> {
+        let rest = &self.text[self.at..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let end = rest.find('\n').map_or(rest.len(), |i| i + 1);
+        let start = self.at;
+        self.at += end;
+        let raw = &rest[..end];
+        let text = raw.trim_end_matches(['\r', '\n']);
+        let line = Physical { text, start, raw };
+        if text.len() > LONGEST_LINE {
+            let span = Span {
+                start,
+                end: start + 1,
+            };
+            return Err(Fault::new(
+                span,
+                format!("dockerfile line greater than max allowed size of {LONGEST_LINE}"),
+            ));
+        }
+        Ok(Some(line))
+    }
+}
+
+/// Reads the directives; the first line that is none ends them and is left to be read again.
+fn directives(reader: &mut Reader<'_>) -> Checked<Directives> {
+    let mut found = Directives::default();
+    let mut escape_seen = false;
+    loop {
+        let before = reader.at;
+        let Some(line) = reader.next()? else {
+            return Ok(found);
+        };
+        let Some((key, value)) = directive(line.text) else {
+            reader.at = before;
+            return Ok(found);
+        };
+        let span = line.span();
+        let again = match key.as_str() {
+            "syntax" => found.syntax.replace((value.to_owned(), span)).is_some(),
+            "check" => found.check.replace((value.to_owned(), span)).is_some(),
+            "escape" => {
+                found.escape = match value {
+                    "\\" => '\\',
+                    "`" => '`',
+                    _ => {
+                        return Err(Fault::new(
+                            span,
+                            format!("invalid escape token '{value}' does not match ` or \\"),
+                        ));
+                    }
+                };
+                std::mem::replace(&mut escape_seen, true)
+            }
+            _ => {
+                reader.at = before;
+                return Ok(found);
+            }
+        };
+        if again {
+            return Err(Fault::new(
+                span,
+                format!("only one {key} parser directive can be used"),
+            ));
+        }
+    }
+}
+
+/// `# key = value`, the key in lower case.
+fn directive(line: &str) -> Option<(String, &str)> {
+    let rest = line.trim_start().strip_prefix('#')?;
+    let (key, value) = rest.split_once('=')?;
+    let (key, value) = (key.trim(), value.trim());
+    let plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.chars().all(|c| c.is_ascii_alphanumeric());
+    (plain && !value.is_empty()).then(|| (key.to_ascii_lowercase(), value))
+}
+
+fn logical_line(reader: &mut Reader<'_>, escape: char) -> Checked<Option<Line>> {
+    let mut line = Line {
+        text: String::new(),
+        pieces: Vec::new(),
+        heredocs: Vec::new(),
+    };
+    let mut open = false;
+    while let Some(physical) = reader.next()? {
+        if physical.is_comment() {
+            continue;
+        }
+        let piece = if open { physical } else { physical.trimmed() };
+        // An empty line neither begins nor ends an instruction.
+        if physical.text.trim().is_empty() {
+            continue;
+        }
+        let (text, goes_on) = continued(piece.text, escape);
+        line.pieces.push((line.text.len(), piece.start));
+        line.text.push_str(text);
+        open = goes_on;
+        if !goes_on {
+            break;
+        }
+    }
+    if line.text.trim().is_empty() {
+        // Nothing, or a lone continuation character before the end of the file.
+        return Ok(None);
+    }
+    attach_heredocs(&mut line, reader)?;
+    Ok(Some(line))
+}
+
+/// The line without its continuation character, and whether it had one: a single one at the end, blanks
+/// after it allowed.
+fn continued(line: &str, escape: char) -> (&str, bool) {
+    let trimmed = line.trim_end_matches([' ', '\t']);
+    match trimmed.strip_suffix(escape) {
+        Some(rest) if !rest.ends_with(escape) => (rest, true),
+        _ => (line, false),
+    }
+}
+
+fn attach_heredocs(line: &mut Line, reader: &mut Reader<'_>) -> Checked<()> {
+    if !words::may_hold_heredocs(&line.text) {
+        return Ok(());
+    }
+    let span = line.whole_span();
+    for mut heredoc in Heredoc::of_line(&line.text) {
+        loop {
+            let Some(physical) = reader.next()? else {
+                return Err(Fault::new(
+                    span,
+                    format!(
+                        "unterminated heredoc: no line holds just {:?}",
+                        heredoc.name
+                    ),
+                ));
+            };
+            if heredoc.ends_at(physical.text) {
+                break;
+            }
+            heredoc.body.push_str(physical.raw);
+        }
+        line.heredocs.push(heredoc);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+        read(&source)
+            .unwrap()
+            .1
+            .into_iter()
+            .map(|l| l.text)
+            .collect()
+    }
+
+    fn fault(text: &str) -> String {
+        let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+        read(&source).unwrap_err().message
+    }
+
+    #[test]
+    fn continued_lines_are_joined_with_their_blanks() {
+        assert_eq!(
+            lines("  RUN echo a \\\n# comment\n  b \\  \n\n  c\nRUN x\n"),
+            ["RUN echo a   b   c", "RUN x"]
+        );
+        assert_eq!(
+            lines("ENV A=1\\\n  B=2 \\\n  # c\n  C=3"),
+            ["ENV A=1  B=2   C=3"]
+        );
+        assert_eq!(lines("RUN a \\\\\nRUN b"), ["RUN a \\\\", "RUN b"]);
+        assert_eq!(lines("\\\nRUN a\r\n"), ["RUN a"]);
+    }
+
+    #[test]
+    fn a_directive_changes_the_escape_only_at_the_top() {
+        assert_eq!(lines("#escape=`\nRUN a `\nb"), ["RUN a b"]);
+        assert_eq!(
+            lines("# a comment\n# escape=`\nRUN a `\nRUN b"),
+            ["RUN a `", "RUN b"]
+        );
+        assert_eq!(
+            lines("# unknown=1\n# escape=`\nRUN a `\nRUN b"),
+            ["RUN a `", "RUN b"]
+        );
+        assert!(fault("# escape=`\n# Escape=`\n").starts_with("only one escape"));
+        assert!(fault("# escape=x\n").starts_with("invalid escape token 'x'"));
+    }
+
+    #[test]
+    fn a_place_in_a_joined_line_is_found_in_the_source() {
+        let text = "FROM x\nRUN a \\\n  bad";
+        let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+        let line = &read(&source).unwrap().1[1];
+        let at = line.text.find("bad").unwrap();
+        let span = line.span(at..at + 3);
+        assert_eq!(&text[span.start..span.end], "bad");
+        assert_eq!(source.line_number(span.start), 3);
+    }
+
+    #[test]
+    fn heredoc_bodies_are_taken_in_order_and_comments_in_them_kept() {
+        let text = "COPY <<A <<-B /d\n# one\nA\n\ttwo\n\tB\nRUN x";
+        let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+        let read = read(&source).unwrap().1;
+        assert_eq!(read[0].heredocs[0].body, "# one\n");
+        assert_eq!(read[0].heredocs[1].content(), "two\n");
+        assert_eq!(read[1].text, "RUN x");
+        assert!(fault("RUN <<E\nx\n").starts_with("unterminated heredoc"));
+    }
+
+    #[test]
+    fn only_run_copy_and_add_hold_heredocs() {
+        assert_eq!(lines("USER <<E\nE"), ["USER <<E", "E"]);
+        assert_eq!(
+            lines("ONBUILD RUN <<E\nx\nE\nRUN y"),
+            ["ONBUILD RUN <<E", "RUN y"]
+        );
+        assert_eq!(lines("RUN [\"<<E\"]\nRUN y"), ["RUN [\"<<E\"]", "RUN y"]);
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_refused() {
+        let long = format!("RUN {}", "x".repeat(LONGEST_LINE));
+        assert!(fault(&long).contains("greater than max allowed size of 65535"));
+    }
+}

@@ -1,0 +1,109 @@
+//! COPY and ADD: flags, sources, target. Not its job: finding the sources.
+
+use super::Request;
+use super::flags::Flags;
+use crate::diagnostic::{Checked, Fault};
+use crate::heredoc::Heredoc;
+use crate::instruction::{Add, Files};
+
+/// COPY.
+pub(super) fn copy(request: &Request<'_>) -> Checked<Files> {
+    let known = ["from", "chown", "chmod", "link", "parents", "exclude*"];
+    let flags = Flags::read(&request.parts.flags, &known)?;
+    let files = files(request, &flags)?;
+    if let Some(from) = &files.from
+        && from.text.contains('$')
+    {
+        return Err(Fault::new(
+            from.span,
+            "variable expansion is not supported for --from, define a new stage with FROM using ARG \
+             from global scope as a workaround",
+        ));
+    }
+    Ok(files)
+}
+
+/// ADD.
+pub(super) fn add(request: &Request<'_>) -> Checked<Add> {
+    let known = [
+        "chown",
+        "chmod",
+        "link",
+        "exclude*",
+        "keep-git-dir",
+        "checksum",
+        "unpack",
+    ];
+    let flags = Flags::read(&request.parts.flags, &known)?;
+    let files = files(request, &flags)?;
+    let checksum = flags.value("checksum")?;
+    if let Some(checksum) = &checksum {
+        if files.sources.len() + files.heredocs.len() != 1 {
+            return Err(Fault::new(
+                checksum.span,
+                "checksum can't be specified for multiple sources",
+            ));
+        }
+        if files.sources.iter().any(|s| !is_remote(&s.text)) {
+            return Err(Fault::new(
+                checksum.span,
+                "checksum requires HTTP(S) or Git sources",
+            ));
+        }
+    }
+    Ok(Add {
+        files,
+        checksum,
+        keep_git_dir: flags.switch("keep-git-dir")?.is_some(),
+        unpack: flags.choice("unpack")?.map(|(on, _)| on),
+    })
+}
+
+/// Whether an ADD source comes from a server, not from the context.
+pub(crate) fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@"]
+        .iter()
+        .any(|scheme| source.starts_with(scheme))
+}
+
+fn files(request: &Request<'_>, flags: &Flags) -> Checked<Files> {
+    let mut words = request.list()?;
+    let target = match words.pop() {
+        Some(target) if !words.is_empty() => target,
+        _ => {
+            return request.fault(format!(
+                "{} requires at least two arguments, but only {} provided. Destination could not be \
+                 determined",
+                request.name,
+                if request.rest().is_empty() { "zero were" } else { "one was" }
+            ));
+        }
+    };
+    if Heredoc::of_word(&target.text).is_some() {
+        return Err(Fault::new(
+            target.span,
+            format!("{} cannot accept a heredoc as a destination", request.name),
+        ));
+    }
+    let mut bodies = request.line.heredocs.iter();
+    let mut heredocs = Vec::new();
+    let mut sources = Vec::new();
+    for word in words {
+        match Heredoc::of_word(&word.text) {
+            Some(_) => heredocs.extend(bodies.next().cloned()),
+            None => sources.push(word),
+        }
+    }
+    let chmod = flags.value("chmod")?;
+    Ok(Files {
+        from: flags.value("from")?,
+        chown: flags.value("chown")?,
+        chmod,
+        link: flags.switch("link")?,
+        parents: flags.switch("parents")?,
+        exclude: flags.values("exclude")?,
+        sources,
+        heredocs,
+        target,
+    })
+}

@@ -1,0 +1,343 @@
+//! Lines to typed instructions. Not its job: what depends on variables, other stages or images.
+
+mod command;
+mod files;
+mod flags;
+mod healthcheck;
+mod metadata;
+mod run;
+
+use crate::diagnostic::{Checked, Fault, did_you_mean};
+use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
+use crate::lines::{self, Line};
+use crate::source::{Source, Span};
+use crate::words::{self, Parts, Word};
+use flags::Flags;
+
+/// All instructions, for "did you mean".
+const NAMES: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// More instructions than this are an attack, not a recipe.
+const MOST_INSTRUCTIONS: usize = 10_000;
+
+/// What the parser of one instruction works with.
+pub(crate) struct Request<'a> {
+    /// The instruction's text.
+    pub(crate) line: &'a Line,
+    /// Its parts.
+    pub(crate) parts: Parts,
+    /// Its name in capitals.
+    pub(crate) name: String,
+    /// The recipe's escape character.
+    pub(crate) escape: char,
+}
+
+impl Request<'_> {
+    /// What follows name and flags.
+    pub(crate) fn rest(&self) -> &str {
+        &self.line.text[self.parts.rest.clone()]
+    }
+
+    /// Where that stands; for nothing, the instruction's name.
+    pub(crate) fn rest_span(&self) -> Span {
+        if self.parts.rest.is_empty() {
+            self.line.span(self.parts.name.clone())
+        } else {
+            self.line.span(self.parts.rest.clone())
+        }
+    }
+
+    /// A fault of what follows name and flags.
+    pub(crate) fn fault<T>(&self, message: impl Into<String>) -> Checked<T> {
+        Err(Fault::new(self.rest_span(), message))
+    }
+
+    /// What follows, as one word.
+    pub(crate) fn one_word(&self) -> Checked<Word> {
+        if self.rest().is_empty() {
+            return self.fault(format!("{} requires exactly one argument", self.name));
+        }
+        Ok(Word::new(self.line, self.parts.rest.clone()))
+    }
+
+    /// What follows, as words between blanks or as a JSON array.
+    pub(crate) fn list(&self) -> Checked<Vec<Word>> {
+        let span = self.rest_span();
+        Ok(match words::json(self.line, self.parts.rest.clone())? {
+            Some(texts) => texts.into_iter().map(|text| Word { text, span }).collect(),
+            None => words::by_blanks(self.line, self.parts.rest.clone()),
+        })
+    }
+
+    /// Refuses every flag: for instructions that have none.
+    pub(crate) fn no_flags(&self) -> Checked<()> {
+        Flags::read(&self.parts.flags, &[]).map(|_| ())
+    }
+}
+
+/// Parses a recipe.
+///
+/// # Errors
+/// The first fault, with its place.
+pub fn parse(source: &Source) -> Checked<Recipe> {
+    let (directives, lines) = lines::read(source)?;
+    if let Some((syntax, span)) = &directives.syntax {
+        check_syntax(syntax, *span)?;
+    }
+    let start = Span { start: 0, end: 0 };
+    if lines.is_empty() {
+        return Err(Fault::new(start, "file with no instructions"));
+    }
+    if let Some(line) = lines.get(MOST_INSTRUCTIONS) {
+        return Err(Fault::new(
+            line.whole_span(),
+            format!("more than {MOST_INSTRUCTIONS} instructions"),
+        ));
+    }
+    let mut recipe = Recipe {
+        escape: directives.escape,
+        globals: Vec::new(),
+        stages: Vec::new(),
+    };
+    for line in &lines {
+        place(&mut recipe, line)?;
+    }
+    if recipe.stages.is_empty() {
+        return Err(Fault::new(
+            start,
+            "no build stage in current context: a recipe needs a FROM",
+        ));
+    }
+    Ok(recipe)
+}
+
+/// We read docker/dockerfile ourselves; another front end would be a program from elsewhere that says
+/// what runs here.
+fn check_syntax(syntax: &str, span: Span) -> Checked<()> {
+    let image = syntax.split_whitespace().next().unwrap_or("");
+    let name = image.split(['@']).next().unwrap_or("");
+    let name = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    };
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    if matches!(
+        name,
+        "docker/dockerfile" | "docker/dockerfile-upstream" | "dockerfile.v0"
+    ) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        span,
+        format!("syntax {image:?}: foreign front ends are not supported (only docker/dockerfile)"),
+    ))
+}
+
+/// Parses one line and puts it where it belongs.
+fn place(recipe: &mut Recipe, line: &Line) -> Checked<()> {
+    let request = request(line, recipe.escape);
+    if request.name == "FROM" {
+        recipe.stages.push(stage(&request)?);
+        return Ok(());
+    }
+    let parsed = instruction(&request)?;
+    match (recipe.stages.last_mut(), parsed.kind) {
+        (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..parsed }),
+        (None, Kind::Arg(arguments)) => recipe.globals.extend(arguments),
+        (None, _) => {
+            return Err(Fault::new(
+                request.line.span(request.parts.name.clone()),
+                format!(
+                    "no build stage in current context: {} before FROM",
+                    request.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn request(line: &Line, escape: char) -> Request<'_> {
+    let parts = words::split(line);
+    Request {
+        name: line.text[parts.name.clone()].to_uppercase(),
+        line,
+        parts,
+        escape,
+    }
+}
+
+/// The instruction of an ONBUILD trigger: one line and its heredocs, in the default escape.
+pub(crate) fn trigger(source: &Source) -> Checked<Instruction> {
+    let (_, lines) = lines::read(source)?;
+    match lines.as_slice() {
+        [line] => {
+            let request = request(line, '\\');
+            allowed_in_onbuild(&request)?;
+            instruction(&request)
+        }
+        _ => Err(Fault::new(Span::default(), "a trigger is one instruction")),
+    }
+}
+
+fn instruction(request: &Request<'_>) -> Checked<Instruction> {
+    let kind = match request.name.as_str() {
+        "ARG" => Kind::Arg(metadata::arguments(request)?),
+        "ENV" => Kind::Env(metadata::pairs(request)?),
+        "LABEL" => Kind::Label(metadata::pairs(request)?),
+        "RUN" => Kind::Run(run::run(request)?),
+        "COPY" => Kind::Copy(files::copy(request)?),
+        "ADD" => Kind::Add(files::add(request)?),
+        "WORKDIR" => Kind::Workdir(metadata::word(request)?),
+        "USER" => Kind::User(metadata::word(request)?),
+        "STOPSIGNAL" => Kind::StopSignal(metadata::word(request)?),
+        "MAINTAINER" => Kind::Maintainer(metadata::word(request)?.text),
+        "CMD" => Kind::Cmd(command::command(request)?),
+        "ENTRYPOINT" => Kind::Entrypoint(command::command(request)?),
+        "SHELL" => Kind::Shell(command::shell(request)?),
+        "EXPOSE" => Kind::Expose(metadata::words(request)?),
+        "VOLUME" => Kind::Volume(metadata::volumes(request)?),
+        "HEALTHCHECK" => Kind::Healthcheck(healthcheck::healthcheck(request)?),
+        "ONBUILD" => Kind::OnBuild(on_build(request)?),
+        _ => {
+            let name = &request.line.text[request.parts.name.clone()];
+            return Err(Fault::new(
+                request.line.span(request.parts.name.clone()),
+                format!("unknown instruction: {name}{}", did_you_mean(name, NAMES)),
+            ));
+        }
+    };
+    Ok(Instruction {
+        kind,
+        span: request.line.whole_span(),
+        text: request.line.text.trim_end().to_owned(),
+    })
+}
+
+fn stage(request: &Request<'_>) -> Checked<Stage> {
+    let flags = Flags::read(&request.parts.flags, &["platform"])?;
+    let words = words::by_blanks(request.line, request.parts.rest.clone());
+    let name = match words.as_slice() {
+        [_] => None,
+        [_, between, name] if between.text.eq_ignore_ascii_case("as") => Some(name),
+        _ => return request.fault("FROM requires either one or three arguments"),
+    };
+    if let Some(name) = name {
+        stage_name(name)?;
+    }
+    Ok(Stage {
+        base: words[0].clone(),
+        name: name.map(|word| word.text.to_lowercase()),
+        platform: flags.value("platform")?,
+        instructions: Vec::new(),
+        span: request.line.whole_span(),
+    })
+}
+
+fn stage_name(name: &Word) -> Checked<()> {
+    let lower = name.text.to_lowercase();
+    let plain = lower.starts_with(|c: char| c.is_ascii_lowercase())
+        && lower
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
+    if plain {
+        return Ok(());
+    }
+    Err(Fault::new(
+        name.span,
+        format!(
+            "invalid name for build stage: {:?}, name can't start with a number or contain symbols",
+            name.text
+        ),
+    ))
+}
+
+/// The text of a trigger: what follows ONBUILD, with the bodies of its heredocs.
+fn on_build(request: &Request<'_>) -> Checked<String> {
+    let rest = request.parts.name.end..request.line.text.len();
+    let text = request.line.text[rest.clone()].trim();
+    if text.is_empty() {
+        return request.fault("ONBUILD requires at least one argument");
+    }
+    // The trigger must be a good instruction now, not in somebody else's build.
+    let start = rest.start + request.line.text[rest].find(text).unwrap_or(0);
+    let span = request.line.span(start..start + text.len());
+    let mut line = Line::whole(text, span.start);
+    line.heredocs.clone_from(&request.line.heredocs);
+    let inner = self::request(&line, request.escape);
+    allowed_in_onbuild(&inner)?;
+    instruction(&inner).map_err(|fault| Fault { span, ..fault })?;
+    let mut text = text.to_owned();
+    for heredoc in &request.line.heredocs {
+        text.push('\n');
+        text.push_str(&heredoc.body);
+        text.push_str(&heredoc.name);
+    }
+    Ok(text)
+}
+
+fn allowed_in_onbuild(request: &Request<'_>) -> Checked<()> {
+    let span = request.line.span(request.parts.name.clone());
+    match request.name.as_str() {
+        "ONBUILD" => Err(Fault::new(
+            span,
+            "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
+        )),
+        "FROM" | "MAINTAINER" => Err(Fault::new(
+            span,
+            format!("{} isn't allowed as an ONBUILD trigger", request.name),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A name and maybe a value of an ARG.
+pub(crate) fn argument(word: &Word) -> Argument {
+    match word.text.split_once('=') {
+        Some((name, value)) => {
+            let start = word
+                .span
+                .end
+                .saturating_sub(value.len())
+                .max(word.span.start);
+            Argument {
+                name: name.to_owned(),
+                default: Some(Word {
+                    text: value.to_owned(),
+                    span: Span {
+                        start,
+                        end: word.span.end,
+                    },
+                }),
+                span: word.span,
+            }
+        }
+        None => Argument {
+            name: word.text.clone(),
+            default: None,
+            span: word.span,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use super::*;
+use crate::instruction::{CommandLine, MountKind};
+
+fn parsed(text: &str) -> Recipe {
+    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    parse(&source).unwrap()
+}
+
+fn kind(line: &str) -> Kind {
+    let mut recipe = parsed(&format!("FROM scratch\n{line}\n"));
+    recipe
+        .stages
+        .pop()
+        .unwrap()
+        .instructions
+        .pop()
+        .unwrap()
+        .kind
+}
+
+/// `line: message` of the fault.
+fn fault(text: &str) -> String {
+    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let shown = parse(&source).unwrap_err().of(&source);
+    format!("{}: {}", shown.line, shown.message)
+}
+
+fn fault_of(line: &str) -> String {
+    fault(&format!("FROM scratch\n{line}\n"))
+}
+
+#[test]
+fn names_of_instructions_and_stages_know_no_case() {
+    let recipe = parsed("arg A=1\nfrom scratch as Base\nrun x\nFROM base");
+    assert_eq!(recipe.globals[0].name, "A");
+    assert_eq!(recipe.stages[0].name.as_deref(), Some("base"));
+    assert_eq!(recipe.stages.len(), 2);
+}
+
+#[test]
+fn a_mistyped_word_is_named_with_the_right_one() {
+    assert_eq!(
+        fault_of("RNU x"),
+        "2: unknown instruction: RNU (did you mean RUN?)"
+    );
+    assert_eq!(
+        fault_of("COPY --form=a b c"),
+        "2: unknown flag: --form (did you mean from?)"
+    );
+    assert_eq!(
+        fault_of("RUN --mount=type=bnd x"),
+        "2: unsupported mount type \"bnd\" (did you mean bind?)"
+    );
+    assert_eq!(
+        fault_of("RUN --mount=type=cache,traget=/x y"),
+        "2: unexpected key 'traget' for mount type 'cache' (did you mean target?)"
+    );
+    assert_eq!(
+        fault_of("RUN --network=hots x"),
+        "2: invalid network mode: \"hots\" (did you mean host?)"
+    );
+}
+
+#[test]
+fn a_recipe_needs_a_from_and_an_instruction() {
+    assert_eq!(fault("# nothing\n\n"), "1: file with no instructions");
+    assert!(fault("RUN x").contains("no build stage"));
+    assert!(fault("ARG x").contains("no build stage"));
+    assert!(fault("FROM a b").contains("one or three arguments"));
+    assert!(fault("FROM a AS 1x").contains("invalid name for build stage: \"1x\""));
+}
+
+#[test]
+fn a_command_is_json_or_a_text() {
+    assert_eq!(
+        kind("CMD [\"a\", \"b\"]"),
+        Kind::Cmd(CommandLine::Exec(vec!["a".into(), "b".into()]))
+    );
+    assert_eq!(
+        kind("CMD ['a']"),
+        Kind::Cmd(CommandLine::Shell("['a']".into()))
+    );
+    assert!(fault_of("CMD [\"a\",1]").contains("arrays must be comprised of strings only"));
+    assert!(fault_of("RUN []").contains("arguments are required"));
+    assert!(
+        fault_of("SHELL /bin/sh -c").contains("SHELL requires the arguments to be in JSON form")
+    );
+    assert!(fault_of("VOLUME [\"\"]").contains("VOLUME specified can not be an empty string"));
+}
+
+#[test]
+fn pairs_have_an_old_form_and_a_new_one() {
+    let Kind::Env(pairs) = kind("ENV A b  c \"d\"") else {
+        panic!()
+    };
+    assert_eq!(
+        (pairs[0].name.text.as_str(), pairs[0].value.text.as_str()),
+        ("A", "b  c \"d\"")
+    );
+    let Kind::Label(pairs) = kind("LABEL a=1 b=\"x y\"") else {
+        panic!()
+    };
+    assert_eq!(pairs[1].value.text, "\"x y\"");
+    assert!(fault_of("LABEL h=${U:-x y}").contains("can't find = in \"y}\""));
+    assert!(fault_of("ENV A").contains("ENV must have two arguments"));
+}
+
+#[test]
+fn copy_needs_a_source_and_a_target() {
+    assert!(fault_of("COPY a").contains("COPY requires at least two arguments"));
+    assert!(fault_of("COPY a <<E\nE").contains("cannot accept a heredoc as a destination"));
+    assert!(
+        fault_of("COPY --from=$S /a /b").contains("variable expansion is not supported for --from")
+    );
+    assert!(fault_of("ADD --checksum=sha256:00 a /b").contains("checksum requires HTTP(S) or Git"));
+    let Kind::Copy(files) = kind("COPY --chown=1:2 [\"a b\", \"/c\"]") else {
+        panic!()
+    };
+    assert_eq!(files.sources[0].text, "a b");
+    assert_eq!(files.target.text, "/c");
+    assert_eq!(files.chown.unwrap().text, "1:2");
+}
+
+#[test]
+fn a_mount_is_read_as_comma_separated_values() {
+    let Kind::Run(run) =
+        kind("RUN --mount=type=cache,\\\"target=/a,b\\\",ro --mount=type=secret,id=x y")
+    else {
+        panic!()
+    };
+    assert_eq!(run.mounts[0].kind, MountKind::Cache);
+    assert_eq!(run.mounts[0].option(&["dst", "target"]), Some("/a,b"));
+    assert_eq!(run.mounts[1].kind, MountKind::Secret);
+    assert!(
+        fault_of("RUN --mount=type=bind,from=$X,target=/q x")
+            .contains("'from' doesn't support variable")
+    );
+    assert!(fault_of("RUN --mount=type=tmpfs x").contains("needs a target"));
+}
+
+#[test]
+fn a_trigger_is_checked_where_it_is_written() {
+    assert_eq!(kind("ONBUILD RUN x"), Kind::OnBuild("RUN x".into()));
+    assert_eq!(
+        kind("ONBUILD COPY <<A /b\nx\nA"),
+        Kind::OnBuild("COPY <<A /b\nx\nA".into())
+    );
+    assert!(fault_of("ONBUILD RNU x").contains("did you mean RUN?"));
+    assert!(fault_of("ONBUILD FROM x").contains("FROM isn't allowed as an ONBUILD trigger"));
+    assert!(fault_of("ONBUILD ONBUILD RUN x").contains("Chaining ONBUILD"));
+}
+
+#[test]
+fn only_dockers_own_front_end_is_ourselves() {
+    parsed("# syntax=docker/dockerfile:1.7-labs\nFROM scratch");
+    parsed("# syntax = docker.io/docker/dockerfile@sha256:00\nFROM scratch");
+    assert!(fault("# syntax=evil/frontend:1\nFROM scratch").contains("\"evil/frontend:1\""));
+}
+
+#[test]
+fn a_big_recipe_is_read_in_a_moment() {
+    let begin = std::time::Instant::now();
+    let env: String = (0..9_000)
+        .map(|i| format!("ENV a{i}=$a{i} \\\n  b{i}='x y'\n"))
+        .collect();
+    assert_eq!(
+        parsed(&format!("FROM scratch\n{env}")).stages[0]
+            .instructions
+            .len(),
+        9_000
+    );
+    let many = format!("FROM scratch\n{}", "RUN x\n".repeat(10_000));
+    assert!(fault(&many).contains("more than 10000 instructions"));
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2));
+}
