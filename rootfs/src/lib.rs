@@ -28,6 +28,13 @@ pub mod overlay;
 pub mod pivot;
 pub mod protect;
 
+pub use attach::{attach, prepare};
+pub use console::{Console, Size};
+pub use devices::{Device, Nodes, devices, link, make, wanted};
 pub use error::Error;
-pub use mounts::MountStep;
+pub use mounts::{CgroupView, MountStep, Surroundings, What, steps};
 pub use overlay::Overlay;
+pub use pivot::{
+    attach_root, chroot, isolate, make_read_only, open_root, pivot, propagation, set_propagation,
+};
+pub use protect::Masks;

@@ -107,21 +107,35 @@ pub fn chroot(root: &Root) -> Result<(), Error> {
 }
 
 fn enter(root: &Root) -> Result<(), SysError> {
-    mount::move_over_root(root.fd())?;
-    let id = sys::at::statx(
-        root.fd(),
-        "",
-        sys::at::AtFlags::EMPTY_PATH,
-        StatxFlags::MNT_ID,
-    )
-    .map_err(|errno| SysError::new("statx", "the container's root", errno))?
-    .stx_mnt_id;
-    let table = sys::proc::read("thread-self/mountinfo")?;
-    for path in beside(&table, id) {
+    let id = mount_id(root)?;
+    if place_of(&mountinfo()?, id).as_deref() != Some(Path::new("/")) {
+        mount::move_over_root(root.fd())?;
+    }
+    for path in beside(&mountinfo()?, id) {
         mount::detach(&path)?;
     }
     sys::process::change_dir_fd(root.fd())?;
     sys::process::change_root_here()
+}
+
+/// The table of our own mount namespace, whichever thread we are.
+fn mountinfo() -> Result<String, SysError> {
+    sys::proc::read("thread-self/mountinfo")
+}
+
+fn mount_id(root: &Root) -> Result<u64, SysError> {
+    let (flags, mask) = (sys::at::AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    let stat = sys::at::statx(root.fd(), "", flags, mask)
+        .map_err(|errno| SysError::new("statx", "the container's root", errno))?;
+    Ok(stat.stx_mnt_id)
+}
+
+/// Where mount `id` is, in a mountinfo table. Pure.
+fn place_of(table: &str, id: u64) -> Option<PathBuf> {
+    let mut mounts = table.lines().filter_map(line);
+    mounts
+        .find(|mount| mount.0 == id)
+        .map(|mount| unescape(mount.2))
 }
 
 /// The paths of the mounts that share their parent with mount `id` in a mountinfo table. Pure.
@@ -188,4 +202,35 @@ pub fn make_read_only(root: &Root) -> Result<(), Error> {
 pub fn set_propagation(root: &Root, propagation: Propagation, depth: Depth) -> Result<(), Error> {
     attach::propagate(root.fd(), propagation, depth)
         .doing(|| format!("make the root's mount {propagation}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+21 1 8:1 / / rw shared:1 - ext4 /dev/sda rw
+22 21 0:5 / /proc rw - proc proc rw
+23 22 0:6 / /proc/sys/fs/binfmt_misc rw - autofs x rw
+24 21 0:7 / /a\\040b\\134c\\0 rw - tmpfs x rw
+30 21 0:9 / / rw - overlay x rw
+31 30 0:10 / /proc rw - proc proc rw
+";
+
+    #[test]
+    fn only_the_hosts_own_mounts_are_beside_the_containers_root() {
+        let paths = [PathBuf::from("/proc"), PathBuf::from("/a b\\c\\0")];
+        assert_eq!(beside(TABLE, 30), paths);
+        assert_eq!(beside(TABLE, 99), [PathBuf::new(); 0]);
+        assert_eq!(place_of(TABLE, 23), Some("/proc/sys/fs/binfmt_misc".into()));
+    }
+
+    #[test]
+    fn a_propagation_is_one_of_eight_words() {
+        let slave = (Propagation::Slave, Depth::Recursive);
+        assert_eq!(propagation("rslave").unwrap(), Some(slave));
+        assert_eq!(propagation("").unwrap(), None);
+        let words = propagation("ro").unwrap_err().to_string();
+        assert!(words.starts_with("linux.rootfsPropagation: `ro` is none of private,"));
+    }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rootfs::pivot;
 use sys::at::AtFlags;
+use sys::beneath::Root;
 use sys::mount::{Depth, Propagation};
 
 use crate::claims;
@@ -14,6 +15,7 @@ claims![
     the_pivot_leaves_nothing_of_the_host,
     what_is_mounted_below_the_rootfs_comes_along,
     a_root_put_over_the_root_leaves_no_mount_of_the_host,
+    a_root_attached_over_the_root_is_left_there,
     a_read_only_root_leaves_its_mounts_writable,
     the_roots_propagation_is_what_the_spec_says,
     a_missing_root_is_named,
@@ -55,6 +57,17 @@ fn what_is_mounted_below_the_rootfs_comes_along(world: &World) {
 /// Security test C8: who climbs out of a chroot finds the host's root, but no procfs or sysfs.
 fn a_root_put_over_the_root_leaves_no_mount_of_the_host(world: &World) {
     let root = world.enter();
+    climb_out(world, root);
+}
+
+fn a_root_attached_over_the_root_is_left_there(world: &World) {
+    pivot::isolate().unwrap();
+    let mount = pivot::open_root(&world.rootfs("")).unwrap();
+    let root = pivot::attach_root(mount, Path::new("/")).unwrap();
+    climb_out(world, root);
+}
+
+fn climb_out(world: &World, root: Root) {
     world.mount(&root, "/proc", "proc", "proc", &[]);
     let old = sys::file::open_path("/").unwrap();
     let device = |name: &str| {
