@@ -221,84 +221,35 @@ mod tests {
         }
     }
 
+    /// rights | set (`+` creates, else joined) | shape
+    const SHAPES: &str = "
+        full | +pid +mount +network +uts +ipc +cgroup | clone ipc, uts, network, pid, mount; child unshares cgroup
+        full | +user +pid +mount +cgroup | clone user, pid, mount; child unshares cgroup
+        few | +user +pid +mount +cgroup | clone user, pid, mount; child unshares cgroup
+        full | +time +pid | clone pid, time
+        full | +time +pid clocks | set clocks; clone pid
+        full | +user +time +pid clocks | set clocks; clone user, pid
+        full | pid network +mount | step into pid; clone mount; child joins network
+        full | +user network +pid +mount | step into network; clone user, pid, mount
+        full | +user mount +pid | stage joins mount: clone user, pid
+        full | user network +mount +cgroup | child joins user, network; child unshares cgroup, mount
+        full | user pid +mount | step into pid; child joins user; child unshares mount
+        full | user network +pid +mount +cgroup | stage joins user, network: clone pid, mount; child unshares cgroup
+        few | user pid +mount | stage joins user, pid: clone mount
+        few | +user +time +pid clocks | stage in a new user namespace: set clocks; clone pid
+        few | +user network +pid | stage in a new user namespace joins network: clone pid
+        full | |";
+
     #[test]
     fn every_kind_of_set_has_its_shape() {
-        let table = [
-            (
-                Rights::Full,
-                "+pid +mount +network +uts +ipc +cgroup",
-                "clone ipc, uts, network, pid, mount; child unshares cgroup",
-            ),
-            (
-                Rights::Full,
-                "+user +pid +mount +cgroup",
-                "clone user, pid, mount; child unshares cgroup",
-            ),
-            (
-                Rights::Few,
-                "+user +pid +mount +cgroup",
-                "clone user, pid, mount; child unshares cgroup",
-            ),
-            (Rights::Full, "+time +pid", "clone pid, time"),
-            (Rights::Full, "+time +pid clocks", "set clocks; clone pid"),
-            (
-                Rights::Full,
-                "+user +time +pid clocks",
-                "set clocks; clone user, pid",
-            ),
-            (
-                Rights::Full,
-                "pid network +mount",
-                "step into pid; clone mount; child joins network",
-            ),
-            (
-                Rights::Full,
-                "+user network +pid +mount",
-                "step into network; clone user, pid, mount",
-            ),
-            (
-                Rights::Full,
-                "+user mount +pid",
-                "stage joins mount: clone user, pid",
-            ),
-            (
-                Rights::Full,
-                "user network +mount +cgroup",
-                "child joins user, network; child unshares cgroup, mount",
-            ),
-            (
-                Rights::Full,
-                "user pid +mount",
-                "step into pid; child joins user; child unshares mount",
-            ),
-            (
-                Rights::Full,
-                "user network +pid +mount +cgroup",
-                "stage joins user, network: clone pid, mount; child unshares cgroup",
-            ),
-            (
-                Rights::Few,
-                "user pid +mount",
-                "stage joins user, pid: clone mount",
-            ),
-            (
-                Rights::Few,
-                "+user +time +pid clocks",
-                "stage in a new user namespace: set clocks; clone pid",
-            ),
-            (
-                Rights::Few,
-                "+user network +pid",
-                "stage in a new user namespace joins network: clone pid",
-            ),
-            (Rights::Full, "", ""),
-        ];
-        for (rights, input, expected) in table {
-            assert_eq!(
-                words(&Shape::of(&set(input), rights)),
-                expected,
-                "{rights:?} {input}"
-            );
+        for line in SHAPES.lines().skip(1) {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let rights = match cells[0] {
+                "full" => Rights::Full,
+                _ => Rights::Few,
+            };
+            let shape = Shape::of(&set(cells[1]), rights);
+            assert_eq!(words(&shape), cells[2], "{line}");
         }
     }
 

@@ -263,7 +263,10 @@ mod tests {
     use super::*;
     use crate::set::tests::from_json;
 
-    fn read(triples: &[(u32, u32, u32)]) -> (IdMap, Vec<String>) {
+    /// inside, outside, size
+    type Triple = (u32, u32, u32);
+
+    fn read(triples: &[Triple]) -> (IdMap, Vec<String>) {
         let mappings: Vec<LinuxIdMapping> = triples
             .iter()
             .map(|(inside, outside, size)| {
@@ -279,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_would_refuse_is_named_before() {
-        let table: &[(&[(u32, u32, u32)], &str)] = &[
+        let table: &[(&[Triple], &str)] = &[
             (
                 &[(0, 1000, 0)],
                 "linux.uidMappings[0].size: 0 ids are mapped",
