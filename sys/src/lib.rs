@@ -15,6 +15,7 @@ pub mod bpf;
 mod error;
 pub mod fault;
 pub mod file;
+pub mod kernfs;
 pub mod mount;
 pub mod namespace;
 pub mod network;

@@ -1,0 +1,400 @@
+//! A container's cgroup: made with the controllers that its limits need, opened, asked for its processes.
+//! Not its job: the limits themselves (limits, apply), ending it (kill, delete).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sys::at::{self, Mode, OFlags};
+use sys::{Errno, SysError};
+
+use crate::location::{self, CGROUP2_MAGIC, Location};
+use crate::{Controller, Error, Result, Write, delete, interface};
+
+/// How often making a path is begun anew when somebody removes its parents meanwhile.
+const ATTEMPTS: u32 = 8;
+
+/// A cgroup v2 directory.
+#[derive(Debug)]
+pub struct Cgroup {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: OwnedFd,
+}
+
+impl Cgroup {
+    /// Makes the cgroup at `location`, with the controllers that `writes` need and, where the tree has
+    /// them, those for accounting. A cgroup that is there already is taken if it is empty and runs.
+    ///
+    /// # Errors
+    /// [`Error::NoController`], [`Error::NotEmpty`], [`Error::Frozen`], [`Error::Directory`],
+    /// [`Error::Enable`]. What was made until then is removed again.
+    pub fn create(location: &Location, writes: &[Write]) -> Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match descend(location, writes) {
+                // Another container that shared the parents went away and took them along.
+                Err(Error::Directory { source, .. })
+                    if source.errno == Errno::NOENT && attempt < ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                made => {
+                    let result = made.and_then(|cgroup| cgroup.is_fit_for_use().map(|()| cgroup));
+                    if result.is_err() && location.made_from.is_some() {
+                        // The first error is the one to be told; what is in use stays.
+                        let _ = delete::remove_empty(location);
+                    }
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// The cgroup whose directory is `path`; `None` if there is none any more.
+    ///
+    /// # Errors
+    /// [`Error::NotACgroup`] for a directory of another file system, [`Error::Directory`].
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let fail = |source| Error::Directory {
+            what: "open",
+            path: path.to_owned(),
+            source,
+        };
+        let dir = match sys::file::open_dir(path) {
+            Ok(dir) => dir,
+            Err(e) if matches!(e.errno, Errno::NOENT | Errno::NODEV) => return Ok(None),
+            Err(e) => return Err(fail(e)),
+        };
+        let stat = at::fstatfs(&dir)
+            .map_err(|errno| fail(SysError::new("fstatfs", path.display(), errno)))?;
+        if u64::try_from(stat.f_type).ok() != Some(CGROUP2_MAGIC) {
+            return Err(Error::NotACgroup {
+                path: path.to_owned(),
+            });
+        }
+        Ok(Some(Self {
+            path: path.to_owned(),
+            dir,
+        }))
+    }
+
+    /// Its directory, for a clone into it.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Its directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves a process into it: for what can't be cloned into it. A thread's other threads come along.
+    ///
+    /// # Errors
+    /// [`Error::Interface`].
+    pub fn add(&self, pid: sys::process::Pid) -> Result<()> {
+        self.write(
+            "add a process to",
+            "cgroup.procs",
+            &pid.as_raw_nonzero().to_string(),
+        )
+    }
+
+    /// The ids of all processes in it and in the cgroups below it, as our PID namespace knows them.
+    ///
+    /// # Errors
+    /// [`Error::Interface`].
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        collect(self.dir.as_fd(), &mut pids).map_err(self.interface("list the processes of"))?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Whether a process lives in it or below it; zombies do not count.
+    ///
+    /// # Errors
+    /// [`Error::Interface`].
+    pub fn populated(&self) -> Result<bool> {
+        self.event("populated")
+    }
+
+    /// Waits until no process lives in it or below it, at the latest until `deadline`; says whether so.
+    ///
+    /// # Errors
+    /// [`Error::Interface`].
+    pub fn wait_empty(&self, deadline: Instant) -> Result<bool> {
+        self.wait_event("populated", false, deadline)
+    }
+
+    /// A flag of cgroup.events.
+    pub(crate) fn event(&self, key: &'static str) -> Result<bool> {
+        let text = self.read("read the events of", "cgroup.events")?;
+        self.flag(&text, key)
+    }
+
+    /// Waits until a flag of cgroup.events is `wanted`; says whether it came to be before `deadline`.
+    pub(crate) fn wait_event(&self, key: &str, wanted: bool, deadline: Instant) -> Result<bool> {
+        let fail = self.interface("watch");
+        let file = match interface::open(self.dir.as_fd(), "cgroup.events", OFlags::RDONLY) {
+            Ok(file) => file,
+            Err(source) => return Err(fail(source)),
+        };
+        let mut buffer = [0_u8; 256];
+        loop {
+            // One fd through it all: the kernel compares with what this fd has read.
+            let length = match at::pread(&file, &mut buffer, 0) {
+                Ok(length) => length,
+                // The cgroup has been removed: nothing lives in it.
+                Err(Errno::NODEV) => return Ok(!wanted),
+                Err(errno) => return Err(fail(SysError::new("read", "cgroup.events", errno))),
+            };
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            if self.flag(&text, key)? == wanted {
+                return Ok(true);
+            }
+            if !sys::kernfs::changed(&file, deadline).map_err(&fail)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn flag(&self, text: &str, key: &str) -> Result<bool> {
+        interface::keyed(text, key)
+            .map(|value| value != 0)
+            .ok_or_else(|| Error::Content {
+                file: "cgroup.events",
+                path: self.path.clone(),
+                content: text.to_owned(),
+            })
+    }
+
+    pub(crate) fn read(&self, what: &'static str, file: &str) -> Result<String> {
+        interface::read(self.dir.as_fd(), file).map_err(self.interface(what))
+    }
+
+    pub(crate) fn write(&self, what: &'static str, file: &str, value: &str) -> Result<()> {
+        interface::write(self.dir.as_fd(), file, value).map_err(self.interface(what))
+    }
+
+    pub(crate) fn interface(&self, what: &'static str) -> impl Fn(SysError) -> Error {
+        move |source| Error::Interface {
+            what,
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    fn is_fit_for_use(&self) -> Result<()> {
+        let events = self.read("read the events of", "cgroup.events")?;
+        if self.flag(&events, "populated")? {
+            return Err(Error::NotEmpty {
+                path: self.path.clone(),
+            });
+        }
+        // A process cloned into it would never run, and we would wait for it. `frozen` also tells of a
+        // frozen parent.
+        if self.flag(&events, "frozen")? {
+            return Err(Error::Frozen {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Goes from the root of the tree to the cgroup, makes what is missing and hands the controllers down.
+fn descend(location: &Location, writes: &[Write]) -> Result<Cgroup> {
+    let mut path = location.root.clone();
+    let mut dir = sys::file::open_dir(&path).map_err(|source| Error::Directory {
+        what: "open",
+        path: path.clone(),
+        source,
+    })?;
+    let wanted = Wanted::new(dir.as_fd(), &path, writes)?;
+    let below = location.directory.strip_prefix(&location.root);
+    for component in below.unwrap_or(Path::new("")).components() {
+        wanted.enable(dir.as_fd(), &path)?;
+        path.push(component);
+        dir = make(dir.as_fd(), Path::new(&component), &path)?;
+    }
+    Ok(Cgroup { path, dir })
+}
+
+/// The directory `name` below `dir`, made if it is missing.
+fn make(dir: BorrowedFd<'_>, name: &Path, path: &Path) -> Result<OwnedFd> {
+    let fail = |what, call, errno| Error::Directory {
+        what,
+        path: path.to_owned(),
+        source: SysError::new(call, path.display(), errno),
+    };
+    // cgroup v2 has no links; one here would be a mount over it.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match at::openat(dir, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        other => return other.map_err(|errno| fail("open", "open", errno)),
+    }
+    match at::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(fail("make", "mkdir", errno)),
+    }
+    at::openat(dir, name, flags, Mode::empty()).map_err(|errno| fail("open", "open", errno))
+}
+
+/// The controllers that the cgroup is to have.
+struct Wanted<'a> {
+    /// Those that limits need, with the limit's JSON path.
+    needed: Vec<(&'a Controller, &'a str)>,
+    /// Those that are worth having, if the tree has them.
+    useful: Vec<Controller>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Looks at what the root of the tree has.
+    fn new(root: BorrowedFd<'_>, path: &Path, writes: &'a [Write]) -> Result<Self> {
+        let mut needed: Vec<(&Controller, &str)> = Vec::new();
+        for write in writes {
+            if let Some(controller) = &write.controller
+                && !needed.iter().any(|(other, _)| *other == controller)
+            {
+                needed.push((controller, &write.field));
+            }
+        }
+        let has = words(root, path, "cgroup.controllers")?;
+        let is_there = |c: &Controller| has.split_ascii_whitespace().any(|word| word == c.name());
+        for (controller, field) in &needed {
+            if !is_there(controller) {
+                return Err(lacking(controller, field, &has, path));
+            }
+        }
+        let useful = Controller::ACCOUNTING
+            .into_iter()
+            .filter(|c| is_there(c) && !needed.iter().any(|(other, _)| *other == c))
+            .collect();
+        Ok(Self { needed, useful })
+    }
+
+    /// Hands them down from `dir` to the cgroups below it.
+    fn enable(&self, dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
+        if self.needed.is_empty() && self.useful.is_empty() {
+            return Ok(());
+        }
+        let enabled = words(dir, path, "cgroup.subtree_control")?;
+        let is_missing = |c: &Controller| !enabled.split_ascii_whitespace().any(|w| w == c.name());
+        let needed: Vec<_> = self.needed.iter().filter(|(c, _)| is_missing(c)).collect();
+        let useful = self.useful.iter().filter(|c| is_missing(c));
+        let plus = |names: &[&Controller]| {
+            let names: Vec<_> = names.iter().map(|name| format!("+{name}")).collect();
+            names.join(" ")
+        };
+        let needed_names: Vec<_> = needed.iter().map(|(c, _)| *c).collect();
+        let mut all = needed_names.clone();
+        all.extend(useful);
+        if all.is_empty() || interface::write(dir, "cgroup.subtree_control", &plus(&all)).is_ok() {
+            return Ok(());
+        }
+        // What is only useful may be missing here (a parent did not hand it down): go without.
+        if needed_names.is_empty() {
+            return Ok(());
+        }
+        let controllers = plus(&needed_names);
+        let Err(source) = interface::write(dir, "cgroup.subtree_control", &controllers) else {
+            return Ok(());
+        };
+        let has = words(dir, path, "cgroup.controllers")?;
+        let is_there = |c: &Controller| has.split_ascii_whitespace().any(|word| word == c.name());
+        match needed.iter().find(|(c, _)| !is_there(c)) {
+            Some((controller, field)) => Err(lacking(controller, field, &has, path)),
+            None => Err(Error::Enable {
+                controllers,
+                path: path.to_owned(),
+                source: explain(source, dir),
+            }),
+        }
+    }
+}
+
+/// Why a controller that is there can't be handed down, where we can see it.
+fn explain(error: SysError, dir: BorrowedFd<'_>) -> SysError {
+    let lives_here = || interface::read(dir, "cgroup.procs").is_ok_and(|text| !text.is_empty());
+    match error.errno {
+        Errno::BUSY if lives_here() => error.with_note(
+            "processes live in it, and cgroup v2 hands controllers only to cgroups below one without",
+        ),
+        Errno::ACCESS | Errno::PERM => error.with_note("it is not delegated to this user"),
+        _ => error,
+    }
+}
+
+fn lacking(controller: &Controller, field: &str, has: &str, path: &Path) -> Error {
+    let has = has.split_ascii_whitespace().collect::<Vec<_>>().join(", ");
+    // That v1 can't be asked about is no news beside the missing controller.
+    let v1 = location::mounts()
+        .ok()
+        .and_then(|mounts| mounts.v1(controller).map(Path::to_owned));
+    Error::NoController {
+        field: field.to_owned(),
+        controller: controller.clone(),
+        has: if has.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("only {has}")
+        },
+        directory: path.to_owned(),
+        v1,
+    }
+}
+
+fn words(dir: BorrowedFd<'_>, path: &Path, file: &str) -> Result<String> {
+    interface::read(dir, file).map_err(|source| Error::Interface {
+        what: "read the controllers of",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Adds the processes of `dir` and of the cgroups below it to `pids`.
+fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> sys::Result<()> {
+    let text = match interface::read(dir, "cgroup.procs") {
+        // A threaded cgroup lists only its threads; their processes are in the domain above, and one
+        // signal to a thread's id reaches its process.
+        Err(e) if e.errno == Errno::OPNOTSUPP => interface::read(dir, "cgroup.threads")?,
+        // Removed while we looked.
+        Err(e) if matches!(e.errno, Errno::NODEV | Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    // A process of another PID namespace reads as 0.
+    pids.extend(
+        text.lines()
+            .filter_map(|line| line.parse().ok())
+            .filter(|pid: &i32| *pid > 0),
+    );
+    for child in children(dir)? {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match at::openat(dir, &child, flags, Mode::empty()) {
+            Ok(child) => collect(child.as_fd(), pids)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(SysError::new("open", child.display(), errno)),
+        }
+    }
+    Ok(())
+}
+
+/// The names of the cgroups right below `dir`.
+pub(crate) fn children(dir: BorrowedFd<'_>) -> sys::Result<Vec<PathBuf>> {
+    // The link count tells without a listing of sixty files: its name, its `.`, and one `..` for each
+    // cgroup below.
+    if at::fstat(dir).is_ok_and(|stat| stat.st_nlink <= 2) {
+        return Ok(Vec::new());
+    }
+    let entries = match sys::file::list(dir) {
+        Err(e) if matches!(e.errno, Errno::NODEV | Errno::NOENT) => return Ok(Vec::new()),
+        other => other?,
+    };
+    Ok(entries
+        .into_iter()
+        .filter(|(_, kind)| *kind == at::FileType::Directory)
+        .map(|(name, _)| PathBuf::from(name))
+        .collect())
+}
