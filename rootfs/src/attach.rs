@@ -15,6 +15,7 @@ use sys::probe::Feature;
 use sys::{Errno, SysError};
 
 use crate::Error;
+use crate::copy_up::copy_up;
 use crate::error::Doing;
 use crate::mounts::{MountStep, What};
 use crate::options::{AttrChange, MountOptions};
@@ -64,7 +65,12 @@ fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result
             let target = destination(root, step, FileType::Directory)?;
             let mode = target.mode.filter(|_| kind == "tmpfs");
             let mount = file_system(kind, source.as_deref(), &step.options, mode)?;
-            dress(&mount, &AttrChange::default(), &step.options)?;
+            let mut late = AttrChange::default();
+            if step.options.copy_up {
+                copy_up(&target.fd, &mount)?;
+                late = step.options.attr;
+            }
+            dress(&mount, &late, &step.options)?;
             onto(&mount, &target.fd, &step.destination)
         }
         What::Remount => {
@@ -138,11 +144,15 @@ fn file_system(
     for flag in &options.whole {
         context.flag(flag)?;
     }
-    let attr = Attr::from_bits_retain(u32::try_from(options.attr.set).unwrap_or(0));
+    let mut attr = Attr::from_bits_retain(u32::try_from(options.attr.set).unwrap_or(0));
     if attr.contains(Attr::MOUNT_ATTR_RDONLY) && source.is_some_and(|s| s.starts_with('/')) {
         // A device is to be read-only as a whole, or its journal would be written. For the kernel's own
         // file systems, which all mounts share, the attribute of the mount is the right one.
         context.flag("ro")?;
+    }
+    if options.copy_up {
+        // It must be filled first.
+        attr.remove(Attr::MOUNT_ATTR_RDONLY);
     }
     if let Some(mode) = mode.filter(|_| options.value("mode").is_none()) {
         context.set("mode", &format!("{mode:o}"))?;

@@ -20,6 +20,7 @@
 
 pub mod attach;
 pub mod console;
+mod copy_up;
 pub mod devices;
 mod error;
 pub mod mounts;

@@ -206,6 +206,9 @@ fn absolute(destination: &Path) -> Result<PathBuf, String> {
 }
 
 fn check_options(what: &What, options: &MountOptions) -> Result<(), String> {
+    if options.copy_up && !matches!(what, What::FileSystem { kind, .. } if kind == "tmpfs") {
+        return Err("`tmpcopyup`: only a tmpfs can begin with what it covers".to_owned());
+    }
     let Some(data) = options.data.first() else {
         return Ok(());
     };

@@ -66,6 +66,8 @@ pub struct MountOptions {
     pub bind: Option<Depth>,
     /// `remount`: change the mount that is there.
     pub remount: bool,
+    /// `tmpcopyup`: a tmpfs begins with what it covers.
+    pub copy_up: bool,
     /// Words for the file system as a whole (`sync`, `lazytime`), as fsconfig(2) knows them.
     pub whole: Vec<&'static str>,
     /// Words of the file system's own.
@@ -117,6 +119,7 @@ impl MountOptions {
             Effect::Spread(propagation, depth) => self.propagation.push((*propagation, *depth)),
             Effect::Bind(depth) => self.bind = Some(*depth),
             Effect::Remount => self.remount = true,
+            Effect::CopyUp => self.copy_up = true,
             Effect::Nothing => {}
             Effect::Refused(reason) => return Err(format!("`{word}`: {reason}")),
         }
@@ -149,13 +152,14 @@ enum Effect {
     Spread(Propagation, Depth),
     Bind(Depth),
     Remount,
+    CopyUp,
     Nothing,
     Refused(&'static str),
 }
 
 use Effect::{
-    AllAtime, AllOff, AllOn, Atime, Bind, NotWhole, Nothing, Off, On, Refused, Remount, Spread,
-    Whole,
+    AllAtime, AllOff, AllOn, Atime, Bind, CopyUp, NotWhole, Nothing, Off, On, Refused, Remount,
+    Spread, Whole,
 };
 
 const RDONLY: Attr = Attr::MOUNT_ATTR_RDONLY;
@@ -243,7 +247,7 @@ const WORDS: &[(&str, Effect)] = &[
     ("suid", Off(NOSUID)),
     ("symfollow", Off(NOSYMFOLLOW)),
     ("sync", Whole("sync")),
-    ("tmpcopyup", Refused("it is not supported yet")),
+    ("tmpcopyup", CopyUp),
     ("unbindable", Spread(Propagation::Unbindable, Depth::One)),
 ];
 

@@ -19,6 +19,8 @@ claims![
     a_link_out_of_the_image_stays_inside,
     no_link_leads_onto_the_root_or_into_proc,
     only_a_procfs_is_bound_on_proc,
+    a_tmpfs_begins_with_what_it_covers,
+    a_tmpfs_too_small_for_what_it_covers_is_refused,
     a_remount_changes_the_mount_that_is_there,
     a_bind_receives_the_hosts_mounts_and_sends_none,
     a_prepared_shared_bind_is_one_with_the_hosts,
@@ -210,6 +212,44 @@ fn only_a_procfs_is_bound_on_proc(world: &World) {
     let words = world.refused(&root, "/proc", "", &volume, &["rbind"]);
     assert!(words.contains("the source is not a procfs"), "{words}");
     world.mount(&root, "/proc", "", "/proc", &["rbind"]);
+}
+
+fn a_tmpfs_begins_with_what_it_covers(world: &World) {
+    let etc = world.rootfs("etc");
+    std::fs::create_dir_all(etc.join("a/b")).unwrap();
+    std::fs::write(etc.join("a/b/f"), vec![7; 3_000_000]).unwrap();
+    std::os::unix::fs::symlink(world.canary("file"), etc.join("a/link")).unwrap();
+    std::os::unix::fs::chown(etc.join("a/b/f"), Some(11), Some(12)).unwrap();
+    std::fs::set_permissions(etc.join("a/b/f"), PermissionsExt::from_mode(0o6751)).unwrap();
+    std::fs::set_permissions(etc.join("a"), PermissionsExt::from_mode(0o500)).unwrap();
+    let pipe = sys::file::open_dir(etc.join("a")).unwrap();
+    sys::at::mkfifoat(&pipe, "pipe", sys::at::Mode::RUSR).unwrap();
+    let look = |path: &str| {
+        let meta = std::fs::symlink_metadata(etc.join(path)).unwrap();
+        let times = (meta.mtime(), meta.mtime_nsec());
+        (meta.mode(), meta.uid(), meta.gid(), times, meta.rdev())
+    };
+    let paths = ["a", "a/b", "a/b/f", "a/link", "a/pipe"];
+    let before = paths.map(look);
+    let root = world.enter();
+    world.mount(&root, "/etc", "tmpfs", "", &["tmpcopyup", "ro"]);
+    assert_eq!(paths.map(look), before);
+    assert_eq!(
+        std::fs::read(etc.join("a/b/f")).unwrap(),
+        vec![7; 3_000_000]
+    );
+    let line = mount_on(&etc.display().to_string());
+    assert!(line.contains(" ro,relatime - tmpfs "), "{line}");
+}
+
+fn a_tmpfs_too_small_for_what_it_covers_is_refused(world: &World) {
+    std::fs::write(world.rootfs("etc/f"), vec![7; 300_000]).unwrap();
+    let root = world.enter();
+    let words = world.refused(&root, "/etc", "tmpfs", "", &["tmpcopyup", "size=8k"]);
+    assert_eq!(
+        words,
+        "mount tmpfs on /etc (tmpcopyup, size=8k): write f for tmpcopyup: No space left on device"
+    );
 }
 
 fn a_remount_changes_the_mount_that_is_there(world: &World) {
