@@ -30,10 +30,12 @@ impl Cgroup {
             }
         }
         result.map_err(|source| Error::Write {
-            field: write.field.clone(),
-            file: file.clone(),
-            value: value.clone(),
             source: self.explain(source, file, write.controller.as_ref()),
+            write: Box::new(Write {
+                file: file.clone(),
+                value: value.clone(),
+                ..write.clone()
+            }),
         })
     }
 

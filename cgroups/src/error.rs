@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sys::SysError;
 
-use crate::Controller;
+use crate::{Controller, Write};
 
 /// What the functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,24 +32,18 @@ pub enum Error {
     },
     /// A limit needs a controller that the tree lacks.
     #[error(
-        "{field}: needs the {controller} controller, but the cgroup v2 tree has {has} at {directory}{v1}",
-        directory = directory.display(),
-        v1 = match v1 {
-            Some(path) => format!("; this host mounts {controller} as cgroup v1 at {}", path.display()),
-            None => String::new(),
-        }
+        "{field}: needs the {controller} controller, but the cgroup v2 tree at {directory} has {has}",
+        directory = directory.display()
     )]
     NoController {
         /// The JSON path of the limit.
         field: String,
         /// What it needs.
         controller: Controller,
-        /// What is there, in words.
+        /// What is there, in words, and where the host has the controller instead.
         has: String,
         /// Where in the tree.
         directory: PathBuf,
-        /// Where the host has it instead.
-        v1: Option<PathBuf>,
     },
     /// The directory could not be made, opened or removed.
     #[error("{what} cgroup {path}", path = path.display())]
@@ -90,14 +84,10 @@ pub enum Error {
         source: SysError,
     },
     /// A limit was refused.
-    #[error("{field}: write {value:?} to {file}")]
+    #[error("{field}: write {value:?} to {file}", field = .write.field, value = .write.value, file = .write.file)]
     Write {
-        /// The JSON path of the limit.
-        field: String,
-        /// The file in the cgroup.
-        file: String,
-        /// What was written.
-        value: String,
+        /// What was written, and for which field of the spec.
+        write: Box<Write>,
         /// Why not.
         source: SysError,
     },

@@ -11,6 +11,7 @@ mod cgroup;
 mod controller;
 mod delete;
 pub mod devices;
+mod enable;
 mod error;
 mod freeze;
 mod interface;

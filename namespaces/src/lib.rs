@@ -8,6 +8,7 @@
 //! [`set`] and [`shape`] decide and touch nothing; the other files carry out one step each.
 
 mod error;
+mod id_maps;
 pub mod join;
 mod kind;
 pub mod network;
@@ -18,8 +19,9 @@ pub mod user;
 pub mod uts;
 
 pub use error::{Error, Result};
+pub use id_maps::IdMaps;
 pub use kind::Namespace;
 pub use set::{Join, NamespaceSet};
 pub use shape::{Rights, Shape, Stage, Start};
 pub use time::TimeOffsets;
-pub use user::{IdMap, IdMaps};
+pub use user::IdMap;
