@@ -6,22 +6,19 @@
 //! Not its job: what is mounted where (that is [`crate::mounts`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::Path;
 
-use sys::at::{FileType, Mode, OFlags};
+use sys::at::FileType;
 use sys::beneath::Root;
 use sys::mount::{self, Attr, Change, Depth, FsContext, Propagation};
 use sys::probe::Feature;
 use sys::{Errno, SysError};
 
-use crate::Error;
 use crate::copy_up::copy_up;
 use crate::error::Doing;
 use crate::mounts::{MountStep, What};
 use crate::options::{AttrChange, MountOptions};
-
-/// procfs' number in statfs(2).
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+use crate::{Error, destination};
 
 /// The detached mount that a bind step is to attach; `None` for any other step.
 ///
@@ -57,12 +54,12 @@ fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result
                 Some(mount) => mount,
                 None => bind(source, *depth, &step.options)?,
             };
-            let target = destination(root, step, file_type(&mount)?)?;
-            check_proc_source(step, &mount)?;
+            let target = destination::find(root, step, file_type(&mount)?)?;
+            destination::check_proc_source(step, &mount)?;
             onto(&mount, &target.fd, &step.destination)
         }
         What::FileSystem { kind, source } => {
-            let target = destination(root, step, FileType::Directory)?;
+            let target = destination::find(root, step, FileType::Directory)?;
             let mode = target.mode.filter(|_| kind == "tmpfs");
             let mount = file_system(kind, source.as_deref(), &step.options, mode)?;
             let mut late = AttrChange::default();
@@ -74,7 +71,7 @@ fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result
             onto(&mount, &target.fd, &step.destination)
         }
         What::Remount => {
-            let target = destination(root, step, FileType::Unknown)?;
+            let target = destination::find(root, step, FileType::Unknown)?;
             dress(&target.fd, &step.options.attr, &step.options)
         }
     }
@@ -164,118 +161,6 @@ fn file_system(
         }
     }
     context.mount(attr)
-}
-
-struct Target {
-    fd: OwnedFd,
-    /// The mode of a directory that was there before.
-    mode: Option<u32>,
-}
-
-/// Finds the destination below the root, or makes it: a directory (0755), or an empty file for a bind of
-/// anything else.
-fn destination(root: &Root, step: &MountStep, kind: FileType) -> Result<Target, SysError> {
-    let path = &step.destination;
-    let found = if must_be_plain(step) {
-        plain(root.fd(), path, kind)?
-    } else {
-        let found = root.find(path)?;
-        if let Some(fd) = &found {
-            check_target(root, path, fd)?;
-        }
-        found
-    };
-    if let Some(fd) = found {
-        let stat = sys::at::fstat(&fd).map_err(|e| SysError::new("stat", path.display(), e))?;
-        let mode = Some(stat.st_mode & 0o7777);
-        return Ok(Target { fd, mode });
-    }
-    let fd = match kind {
-        FileType::Directory => root.create_dir_all(path, 0o755)?,
-        FileType::Unknown => return Err(SysError::new("open", path.display(), Errno::NOENT)),
-        _ => root.create_file(path, 0o644)?,
-    };
-    check_target(root, path, &fd)?;
-    Ok(Target { fd, mode: None })
-}
-
-/// Whether no link may stand in the destination's path: what the kernel answers in /proc and /sys is
-/// trusted by all, so they are where their name says (CVE-2019-19921, CVE-2023-27561).
-fn must_be_plain(step: &MountStep) -> bool {
-    let kernels =
-        matches!(&step.what, What::FileSystem { kind, .. } if kind == "proc" || kind == "sysfs");
-    kernels || step.destination.starts_with("/proc") || step.destination.starts_with("/sys")
-}
-
-/// Walks to `path` one name at a time and follows no link; makes directories that are missing.
-/// `None` if all but the last name are there, and that is to be a file.
-fn plain(root: BorrowedFd<'_>, path: &Path, kind: FileType) -> Result<Option<OwnedFd>, SysError> {
-    let mut here: Option<OwnedFd> = None;
-    let mut names = path.components().peekable();
-    while let Some(component) = names.next() {
-        let Component::Normal(name) = component else {
-            continue;
-        };
-        let directory = names.peek().is_some() || kind == FileType::Directory;
-        let dir = here.as_ref().map_or(root, AsFd::as_fd);
-        let next = match open_plain(dir, Path::new(name)) {
-            Err(Errno::NOENT) if directory => {
-                sys::at::mkdirat(dir, name, Mode::from_raw_mode(0o755))
-                    .map_err(|errno| SysError::new("mkdir", path.display(), errno))?;
-                open_plain(dir, Path::new(name))
-            }
-            Err(Errno::NOENT) => return Ok(None),
-            result => result,
-        };
-        let next = next.map_err(|errno| SysError::new("open", path.display(), errno))?;
-        match file_type(&next)? {
-            FileType::Symlink => {
-                return Err(SysError::new("open", path.display(), Errno::LOOP)
-                    .with_note(format!("{} is a symbolic link", Path::new(name).display())));
-            }
-            FileType::Directory => {}
-            _ if directory => {
-                return Err(SysError::new("open", path.display(), Errno::NOTDIR));
-            }
-            _ => {}
-        }
-        here = Some(next);
-    }
-    Ok(here)
-}
-
-fn open_plain(dir: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    sys::at::openat(dir, name, flags, Mode::empty())
-}
-
-/// Refuses a destination that a link in the image led to the root itself or into /proc.
-fn check_target(root: &Root, path: &Path, target: &OwnedFd) -> Result<(), SysError> {
-    let fail = |errno| SysError::new("open", path.display(), errno);
-    let (a, b) = (
-        sys::at::fstat(root.fd()).map_err(fail)?,
-        sys::at::fstat(target).map_err(fail)?,
-    );
-    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
-        return Err(fail(Errno::BUSY).with_note("it leads to the container's root itself"));
-    }
-    if !path.starts_with("/proc") && on_procfs(target).map_err(fail)? {
-        return Err(fail(Errno::LOOP).with_note("it leads into a procfs"));
-    }
-    Ok(())
-}
-
-/// Only a procfs may be bound on /proc.
-fn check_proc_source(step: &MountStep, mount: &OwnedFd) -> Result<(), SysError> {
-    let fail = |errno| SysError::new("stat", step.destination.display(), errno);
-    if step.destination == Path::new("/proc") && !on_procfs(mount).map_err(fail)? {
-        return Err(fail(Errno::INVAL).with_note("the source is not a procfs"));
-    }
-    Ok(())
-}
-
-fn on_procfs(fd: &OwnedFd) -> Result<bool, Errno> {
-    Ok(u64::try_from(sys::at::fstatfs(fd)?.f_type).is_ok_and(|magic| magic == PROC_SUPER_MAGIC))
 }
 
 pub(crate) fn file_type(fd: impl AsFd) -> Result<FileType, SysError> {

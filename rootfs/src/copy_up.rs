@@ -122,11 +122,6 @@ fn own(dir: &OwnedFd, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
     sys::at::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-#[expect(
-    clippy::useless_conversion,
-    clippy::unnecessary_cast,
-    reason = "the types of stat's fields differ between architectures"
-)]
 fn times(stat: &Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec {

@@ -5,7 +5,7 @@
 //! 1. [`pivot::isolate`]: first of all, so that no mount of ours travels to the host.
 //! 2. [`pivot::attach_root`]: the root becomes a mount of this namespace; all else is mounted below its fd.
 //! 3. [`attach::attach`] for each [`MountStep`], in the spec's order.
-//! 4. [`devices`]: nodes and links, after the mount on `/dev` that holds them.
+//! 4. [`nodes`]: device files and links, after the mount on `/dev` that holds them.
 //! 5. [`console`]: its terminal comes from the devpts just mounted.
 //! 6. [`pivot::pivot`]: the host's tree goes out of sight.
 //! 7. [`protect`]: masked and read-only paths, by fd from the new root.
@@ -21,9 +21,11 @@
 pub mod attach;
 pub mod console;
 mod copy_up;
+mod destination;
 pub mod devices;
 mod error;
 pub mod mounts;
+pub mod nodes;
 pub mod options;
 pub mod overlay;
 pub mod pivot;
@@ -31,9 +33,10 @@ pub mod protect;
 
 pub use attach::{attach, prepare};
 pub use console::{Console, Size};
-pub use devices::{Device, Nodes, devices, link, make, wanted};
+pub use devices::{Device, devices, wanted};
 pub use error::Error;
 pub use mounts::{CgroupView, MountStep, Surroundings, What, steps};
+pub use nodes::{Nodes, link, make};
 pub use overlay::Overlay;
 pub use pivot::{
     attach_root, chroot, isolate, make_read_only, open_root, pivot, propagation, set_propagation,

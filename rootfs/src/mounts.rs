@@ -2,29 +2,13 @@
 //! Not its job: carrying them out (that is [`crate::attach`]).
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 use sys::mount::{Depth, Propagation};
 
-use crate::Error;
 use crate::options::MountOptions;
-
-/// The places in /proc that a mount may cover, as runc has them: the files that lxcfs and CRIU answer in
-/// the kernel's place. Any other cover could stand in for a file that we or the kernel trust
-/// (CVE-2019-16884, CVE-2019-19921).
-const COVERS_IN_PROC: &[&str] = &[
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/sys/crypto/fips_enabled",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/uptime",
-];
+use crate::{Error, destination};
 
 /// What a spec's `cgroup` mount shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,12 +92,13 @@ pub fn step(index: usize, mount: &Mount, around: &Surroundings<'_>) -> Result<Mo
             return Err(fail(&format!(".{name}"), reason));
         }
     }
-    let destination = absolute(mount.destination()).map_err(|r| fail(".destination", r))?;
+    let destination =
+        destination::absolute(mount.destination()).map_err(|r| fail(".destination", r))?;
     let mut options = MountOptions::parse(mount.options().iter().flatten())
         .map_err(|reason| fail(".options", reason))?;
     let what = what(mount, &options, around).map_err(|(field, reason)| fail(field, reason))?;
     check_options(&what, &options).map_err(|reason| fail(".options", reason))?;
-    check_proc(&destination, &what).map_err(|reason| fail(".destination", reason))?;
+    destination::check_proc(&destination, &what).map_err(|reason| fail(".destination", reason))?;
     if matches!(what, What::Bind { .. }) && options.propagation.is_empty() {
         // What runc's binds get from the propagation it gives the whole tree first. Slave: the host's
         // later mounts below the source show inside, ours never show outside.
@@ -183,28 +168,6 @@ fn cgroup(around: &Surroundings<'_>) -> What {
     }
 }
 
-/// A destination as an absolute path (a relative one starts at `/`, runtime-spec 1.2).
-fn absolute(destination: &Path) -> Result<PathBuf, String> {
-    let mut path = PathBuf::from("/");
-    for component in destination.components() {
-        match component {
-            Component::Normal(name) => path.push(name),
-            // Without looking at the tree nobody can say what `a/..` is, if `a` is a link.
-            Component::ParentDir => {
-                return Err(format!("`{}` contains `..`", destination.display()));
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    if path == Path::new("/") {
-        return Err(format!(
-            "`{}` is the container's root itself",
-            destination.display()
-        ));
-    }
-    Ok(path)
-}
-
 fn check_options(what: &What, options: &MountOptions) -> Result<(), String> {
     if options.copy_up && !matches!(what, What::FileSystem { kind, .. } if kind == "tmpfs") {
         return Err("`tmpcopyup`: only a tmpfs can begin with what it covers".to_owned());
@@ -222,30 +185,6 @@ fn check_options(what: &What, options: &MountOptions) -> Result<(), String> {
         "`{}`: {kind} takes no option of a file system",
         data.key
     ))
-}
-
-/// Refuses to cover /proc, or a file in it, with something that is not the kernel's own: see
-/// [`COVERS_IN_PROC`]. A bind on /proc itself is checked when its source is open.
-fn check_proc(destination: &Path, what: &What) -> Result<(), String> {
-    let Ok(below) = destination.strip_prefix("/proc") else {
-        return Ok(());
-    };
-    let ours = match what {
-        What::Remount => true,
-        What::Bind { .. } if below.as_os_str().is_empty() => true,
-        What::FileSystem { kind, .. } if below.as_os_str().is_empty() => kind == "proc",
-        What::Bind { .. } | What::FileSystem { .. } => COVERS_IN_PROC
-            .iter()
-            .any(|path| destination == Path::new(path)),
-    };
-    if ours {
-        Ok(())
-    } else {
-        Err(format!(
-            "`{}`: only a procfs may be mounted on /proc, and nothing over its files",
-            destination.display()
-        ))
-    }
 }
 
 impl fmt::Display for MountStep {

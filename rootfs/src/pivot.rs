@@ -221,7 +221,7 @@ mod tests {
     fn only_the_hosts_own_mounts_are_beside_the_containers_root() {
         let paths = [PathBuf::from("/proc"), PathBuf::from("/a b\\c\\0")];
         assert_eq!(beside(TABLE, 30), paths);
-        assert_eq!(beside(TABLE, 99), [PathBuf::new(); 0]);
+        assert!(beside(TABLE, 99).is_empty());
         assert_eq!(place_of(TABLE, 23), Some("/proc/sys/fs/binfmt_misc".into()));
     }
 

@@ -3,7 +3,8 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
-use rootfs::devices::{self, Nodes};
+use rootfs::devices;
+use rootfs::nodes::{self, Nodes};
 use sys::at::{FileType, Mode};
 
 use crate::claims;
@@ -35,7 +36,7 @@ fn device(path: &str, typ: LinuxDeviceType, numbers: (i64, i64)) -> LinuxDevice 
 fn the_default_nodes_are_the_kernels_devices(world: &World) {
     let root = world.enter();
     world.mount(&root, "/dev", "tmpfs", "tmpfs", &["mode=755"]);
-    devices::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap();
+    nodes::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap();
     for (name, minor) in [
         ("null", 3),
         ("zero", 5),
@@ -58,7 +59,7 @@ fn the_specs_device_has_its_owner_and_mode(world: &World) {
         device("/pipe", LinuxDeviceType::P, (0, 0)),
         device("/dev/disk", LinuxDeviceType::B, (4095, 1_048_575)),
     ];
-    devices::make(&root, &devices::devices(&spec).unwrap(), Nodes::Make).unwrap();
+    nodes::make(&root, &devices::devices(&spec).unwrap(), Nodes::Make).unwrap();
     let tun = std::fs::metadata(world.rootfs("dev/net/tun")).unwrap();
     assert_eq!((tun.mode(), tun.uid(), tun.gid()), (0o20_640, 7, 8));
     assert_eq!(tun.rdev(), sys::at::makedev(10, 200));
@@ -75,7 +76,7 @@ fn the_specs_device_has_its_owner_and_mode(world: &World) {
 
 fn the_hosts_nodes_are_bound_where_none_can_be_made(world: &World) {
     let root = world.enter();
-    devices::make(&root, &devices::devices(&[]).unwrap(), Nodes::Bind).unwrap();
+    nodes::make(&root, &devices::devices(&[]).unwrap(), Nodes::Bind).unwrap();
     let path = world.rootfs("dev/null");
     mount_on(&path.display().to_string());
     assert_eq!(
@@ -87,7 +88,7 @@ fn the_hosts_nodes_are_bound_where_none_can_be_made(world: &World) {
 fn another_device_of_the_host_is_not_bound(world: &World) {
     let root = world.enter();
     let spec = [device("/dev/zero", LinuxDeviceType::C, (1, 3))];
-    let error = devices::make(&root, &devices::devices(&spec).unwrap(), Nodes::Bind).unwrap_err();
+    let error = nodes::make(&root, &devices::devices(&spec).unwrap(), Nodes::Bind).unwrap_err();
     let words = chain(&error);
     assert!(
         words.starts_with("make device /dev/zero (c 1:3, mode 0640): "),
@@ -114,7 +115,7 @@ fn what_the_image_has_in_the_place_of_a_device_is_not_taken_for_it(world: &World
             }
         }
         let root = world.enter();
-        let error = devices::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap_err();
+        let error = nodes::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap_err();
         assert!(
             chain(&error).contains("something else has this name"),
             "{put}"
@@ -126,7 +127,7 @@ fn links_lead_to_proc_and_to_the_containers_terminals(world: &World) {
     std::fs::write(world.rootfs("dev/ptmx"), "the image's").unwrap();
     let root = world.enter();
     world.mount(&root, "/proc", "proc", "proc", &[]);
-    devices::link(&root).unwrap();
+    nodes::link(&root).unwrap();
     let to = |name: &str| std::fs::read_link(world.rootfs("dev").join(name)).unwrap();
     assert_eq!(to("fd").to_str(), Some("/proc/self/fd"));
     assert_eq!(to("stdin").to_str(), Some("/proc/self/fd/0"));
@@ -139,8 +140,8 @@ fn links_lead_to_proc_and_to_the_containers_terminals(world: &World) {
 fn a_dev_that_is_a_link_leads_nowhere_outside(world: &World) {
     world.link("dev", world.canary(""));
     let root = world.enter();
-    devices::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap();
-    devices::link(&root).unwrap();
+    nodes::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap();
+    nodes::link(&root).unwrap();
     let inside = world.canary("");
     let inside = world.rootfs("").join(inside.strip_prefix("/").unwrap());
     assert!(inside.join("null").exists());

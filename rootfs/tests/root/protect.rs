@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rootfs::devices::{self, Nodes};
+use rootfs::devices;
+use rootfs::nodes::{self, Nodes};
 use rootfs::pivot;
 use rootfs::protect::{self, Masks};
 use sys::beneath::Root;
@@ -36,7 +37,7 @@ fn started(world: &World) -> Root {
         "proc",
         &["nosuid", "nodev", "noexec"],
     );
-    devices::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap();
+    nodes::make(&root, &devices::devices(&[]).unwrap(), Nodes::Make).unwrap();
     world.mount(&root, "/lock/below", "tmpfs", "", &[]);
     pivot::pivot(&root).unwrap();
     root

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use rootfs::devices::{self, Nodes};
+use rootfs::devices;
+use rootfs::nodes::{self, Nodes};
 use rootfs::protect::{self, Masks};
 use rootfs::{Overlay, console, pivot};
 use sys::at::{FileType, Mode, XattrFlags};
@@ -86,8 +87,8 @@ fn a_whole_start_works_with_bound_nodes(world: &World) {
     ];
     world.mount(&root, "/dev/pts", "devpts", "devpts", &pts);
     world.mount(&root, "/vol", "", &volume, &["rbind", "ro"]);
-    devices::make(&root, &devices::devices(&[]).unwrap(), Nodes::Bind).unwrap();
-    devices::link(&root).unwrap();
+    nodes::make(&root, &devices::devices(&[]).unwrap(), Nodes::Bind).unwrap();
+    nodes::link(&root).unwrap();
     let console = console::open(&root, None).unwrap();
     console::bind(&root, &console.slave).unwrap();
     pivot::pivot(&root).unwrap();

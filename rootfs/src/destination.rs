@@ -1,0 +1,191 @@
+//! Where a mount goes: which places it may cover, and the fd of its place below the root.
+//! Not its job: what is mounted there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use sys::at::{FileType, Mode, OFlags};
+use sys::beneath::Root;
+use sys::{Errno, SysError};
+
+use crate::attach::file_type;
+use crate::mounts::{MountStep, What};
+
+/// procfs' number in statfs(2).
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+/// The places in /proc that a mount may cover, as runc has them: the files that lxcfs and CRIU answer in
+/// the kernel's place. Any other cover could stand in for a file that we or the kernel trust
+/// (CVE-2019-16884, CVE-2019-19921).
+const COVERS_IN_PROC: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// A destination as an absolute path (a relative one starts at `/`, runtime-spec 1.2). Pure.
+pub(crate) fn absolute(destination: &Path) -> Result<PathBuf, String> {
+    let mut path = PathBuf::from("/");
+    for component in destination.components() {
+        match component {
+            Component::Normal(name) => path.push(name),
+            // Without looking at the tree nobody can say what `a/..` is, if `a` is a link.
+            Component::ParentDir => {
+                return Err(format!("`{}` contains `..`", destination.display()));
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    if path == Path::new("/") {
+        return Err(format!(
+            "`{}` is the container's root itself",
+            destination.display()
+        ));
+    }
+    Ok(path)
+}
+
+/// Refuses to cover /proc, or a file in it, with something that is not the kernel's own: see
+/// [`COVERS_IN_PROC`]. A bind on /proc itself is checked when its source is open. Pure.
+pub(crate) fn check_proc(destination: &Path, what: &What) -> Result<(), String> {
+    let Ok(below) = destination.strip_prefix("/proc") else {
+        return Ok(());
+    };
+    let ours = match what {
+        What::Remount => true,
+        What::Bind { .. } if below.as_os_str().is_empty() => true,
+        What::FileSystem { kind, .. } if below.as_os_str().is_empty() => kind == "proc",
+        What::Bind { .. } | What::FileSystem { .. } => COVERS_IN_PROC
+            .iter()
+            .any(|path| destination == Path::new(path)),
+    };
+    if ours {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{}`: only a procfs may be mounted on /proc, and nothing over its files",
+            destination.display()
+        ))
+    }
+}
+
+/// The place of a mount.
+pub(crate) struct Target {
+    /// An fd of what is to be covered.
+    pub(crate) fd: OwnedFd,
+    /// The mode of a directory that was there before.
+    pub(crate) mode: Option<u32>,
+}
+
+/// Finds the destination below the root, or makes it: a directory (0755), or an empty file for a bind of
+/// anything else.
+pub(crate) fn find(root: &Root, step: &MountStep, kind: FileType) -> Result<Target, SysError> {
+    let path = &step.destination;
+    let found = if must_be_plain(step) {
+        plain(root.fd(), path, kind)?
+    } else {
+        let found = root.find(path)?;
+        if let Some(fd) = &found {
+            check_target(root, path, fd)?;
+        }
+        found
+    };
+    if let Some(fd) = found {
+        let stat = sys::at::fstat(&fd).map_err(|e| SysError::new("stat", path.display(), e))?;
+        let mode = Some(stat.st_mode & 0o7777);
+        return Ok(Target { fd, mode });
+    }
+    let fd = match kind {
+        FileType::Directory => root.create_dir_all(path, 0o755)?,
+        FileType::Unknown => return Err(SysError::new("open", path.display(), Errno::NOENT)),
+        _ => root.create_file(path, 0o644)?,
+    };
+    check_target(root, path, &fd)?;
+    Ok(Target { fd, mode: None })
+}
+
+/// Whether no link may stand in the destination's path: what the kernel answers in /proc and /sys is
+/// trusted by all, so they are where their name says (CVE-2019-19921, CVE-2023-27561).
+fn must_be_plain(step: &MountStep) -> bool {
+    let kernels =
+        matches!(&step.what, What::FileSystem { kind, .. } if kind == "proc" || kind == "sysfs");
+    kernels || step.destination.starts_with("/proc") || step.destination.starts_with("/sys")
+}
+
+/// Walks to `path` one name at a time and follows no link; makes directories that are missing.
+/// `None` if all but the last name are there, and that is to be a file.
+fn plain(root: BorrowedFd<'_>, path: &Path, kind: FileType) -> Result<Option<OwnedFd>, SysError> {
+    let mut here: Option<OwnedFd> = None;
+    let mut names = path.components().peekable();
+    while let Some(component) = names.next() {
+        let Component::Normal(name) = component else {
+            continue;
+        };
+        let directory = names.peek().is_some() || kind == FileType::Directory;
+        let dir = here.as_ref().map_or(root, AsFd::as_fd);
+        let next = match open_plain(dir, Path::new(name)) {
+            Err(Errno::NOENT) if directory => {
+                sys::at::mkdirat(dir, name, Mode::from_raw_mode(0o755))
+                    .map_err(|errno| SysError::new("mkdir", path.display(), errno))?;
+                open_plain(dir, Path::new(name))
+            }
+            Err(Errno::NOENT) => return Ok(None),
+            result => result,
+        };
+        let next = next.map_err(|errno| SysError::new("open", path.display(), errno))?;
+        match file_type(&next)? {
+            FileType::Symlink => {
+                return Err(SysError::new("open", path.display(), Errno::LOOP)
+                    .with_note(format!("{} is a symbolic link", Path::new(name).display())));
+            }
+            FileType::Directory => {}
+            _ if directory => {
+                return Err(SysError::new("open", path.display(), Errno::NOTDIR));
+            }
+            _ => {}
+        }
+        here = Some(next);
+    }
+    Ok(here)
+}
+
+fn open_plain(dir: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    sys::at::openat(dir, name, flags, Mode::empty())
+}
+
+/// Refuses a destination that a link in the image led to the root itself or into /proc.
+fn check_target(root: &Root, path: &Path, target: &OwnedFd) -> Result<(), SysError> {
+    let fail = |errno| SysError::new("open", path.display(), errno);
+    let (a, b) = (
+        sys::at::fstat(root.fd()).map_err(fail)?,
+        sys::at::fstat(target).map_err(fail)?,
+    );
+    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
+        return Err(fail(Errno::BUSY).with_note("it leads to the container's root itself"));
+    }
+    if !path.starts_with("/proc") && on_procfs(target).map_err(fail)? {
+        return Err(fail(Errno::LOOP).with_note("it leads into a procfs"));
+    }
+    Ok(())
+}
+
+/// Only a procfs may be bound on /proc.
+pub(crate) fn check_proc_source(step: &MountStep, mount: &OwnedFd) -> Result<(), SysError> {
+    let fail = |errno| SysError::new("stat", step.destination.display(), errno);
+    if step.destination == Path::new("/proc") && !on_procfs(mount).map_err(fail)? {
+        return Err(fail(Errno::INVAL).with_note("the source is not a procfs"));
+    }
+    Ok(())
+}
+
+fn on_procfs(fd: &OwnedFd) -> Result<bool, Errno> {
+    Ok(u64::try_from(sys::at::fstatfs(fd)?.f_type).is_ok_and(|magic| magic == PROC_SUPER_MAGIC))
+}
