@@ -6,14 +6,20 @@
 //! overlay, and its config as raw bytes and typed.
 //! Not its job: running anything, mounting anything, and recipes.
 
+mod compression;
 mod digest;
 mod error;
+mod json;
+mod layer;
+mod manifest;
+mod owner;
 mod reference;
 mod store;
 
 pub use digest::Digest;
 pub use error::{Error, Result};
+pub use owner::{IdRange, OwnerPolicy};
 pub use reference::Reference;
-pub use store::{CommitOptions, Image, Layer, Scratch, Store};
+pub use store::{CommitOptions, Image, Layer, Scratch, Store, lower};
 
 pub use oci_spec::image::ImageConfiguration;

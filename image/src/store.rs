@@ -1,26 +1,43 @@
-//! The store: blobs, unpacked layers and names of images below one directory. Not its job: the formats
-//! that images come in.
+//! The store: blobs, unpacked layers and names of images below one directory.
+//! Not its job: the formats that images come in.
+//!
+//! ```text
+//! format                    "dhow image store 1"
+//! index.json                images and their names; replaced whole, last of all
+//! lock                      shared: to begin work; exclusive: to publish, to remove
+//! blobs/sha256/HEX          configs, manifests, layers as they came
+//! layers/KEY/fs             an unpacked layer; KEY is its diff id and the owner policy
+//! layers/KEY/layer.json     what it turned out to be
+//! work/NAME                 what is being made, locked by its maker; left-overs are removed
+//! ```
+//!
+//! Nothing becomes visible before it is whole and on the disk: it is made in `work`, synced, renamed
+//! into place, and only then named in the index.
 
+mod commit;
+mod index;
+mod layer;
+mod work;
+
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::ImageConfiguration;
+use sys::at::{self, Mode, OFlags};
+use sys::file::{self, Durability, Lock, Wait};
+use sys::{Errno, SysError};
 
-use crate::{Digest, Error, Reference, Result};
+pub use self::commit::CommitOptions;
+pub use self::layer::{Layer, lower};
+pub use self::work::Scratch;
 
-/// One layer of an image: its blob, and the directory it is unpacked in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
-    /// The digest of its uncompressed tar.
-    pub diff_id: Digest,
-    /// The digest of its blob as it came (compressed or not).
-    pub blob: Digest,
-    /// The length of that blob in bytes.
-    pub size: u64,
-    /// The media type of that blob, as the manifest says it.
-    pub media_type: String,
-    /// The unpacked layer, with whiteouts as overlay wants them.
-    pub path: PathBuf,
-}
+use self::index::{Index, Record};
+use crate::error::Doing;
+use crate::layer::unpack::Manner;
+use crate::layer::whiteout::OverlayXattrs;
+use crate::{Digest, Error, OwnerPolicy, Reference, Result, manifest};
+
+const FORMAT: &str = "dhow image store 1\n";
 
 /// An image of the store.
 #[derive(Debug, Clone)]
@@ -42,40 +59,56 @@ pub struct Image {
 impl Image {
     /// The paths of the unpacked layers, top first, as overlay's `lowerdir` wants them.
     pub fn lower(&self) -> Vec<PathBuf> {
-        self.layers.iter().rev().map(|l| l.path.clone()).collect()
+        lower(&self.layers)
     }
-}
-
-/// A fresh upper and work directory for an overlay, on the store's file system and locked against
-/// other processes' clean-up. Dropped without [`Store::commit_layer`], it is removed.
-#[derive(Debug)]
-pub struct Scratch {
-    /// The upper directory: mode 0755, empty.
-    pub upper: PathBuf,
-    /// The work directory.
-    pub work: PathBuf,
-}
-
-/// How a layer is made of an upper directory.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CommitOptions {
-    /// No file's time is later than this (SOURCE_DATE_EPOCH), in seconds since 1970.
-    pub clamp_mtime: Option<i64>,
 }
 
 /// A store of images.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    dir: OwnedFd,
+    manner: Manner,
 }
 
 impl Store {
-    /// Opens the store at `path`, and makes it (mode 0700) if nothing is there.
+    /// Opens the store at `path`, and makes it (mode 0700) if nothing is there. Files belong to whom
+    /// the layers record as root, and to us otherwise.
     ///
     /// # Errors
-    /// Names the path if it can't be made, or is no store, or one of a newer format.
+    /// Names the path if it can't be made, or is no store, or one of another format.
     pub fn open(path: &Path) -> Result<Self> {
-        Err(unfinished(&format!("open the store {}", path.display())))
+        let owners = match sys::privileges::is_root() {
+            true => OwnerPolicy::AsRecorded,
+            false => OwnerPolicy::Single,
+        };
+        Self::open_with(path, owners)
+    }
+
+    /// As [`Store::open`], with an owner policy of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(path: &Path, owners: OwnerPolicy) -> Result<Self> {
+        let doing = || format!("open the store {}", path.display());
+        file::create_dir_all(path, 0o700).doing(doing)?;
+        let path = file::canonical(path).doing(doing)?;
+        let dir = file::open_dir(&path).doing(doing)?;
+        make_private(&dir).doing(doing)?;
+        let overlay = overlay_xattrs(&dir);
+        let store = Self {
+            path,
+            dir,
+            manner: Manner { owners, overlay },
+        };
+        store.prepare()?;
+        store.remove_leftovers()?;
+        Ok(store)
+    }
+
+    /// Where the store is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// All images, by name; those without a name last.
@@ -83,7 +116,16 @@ impl Store {
     /// # Errors
     /// If the index or a config can't be read.
     pub fn images(&self) -> Result<Vec<Image>> {
-        Err(unfinished("list the images"))
+        let index = self.index()?;
+        let mut images = Vec::with_capacity(index.images.len());
+        for (id, record) in &index.images {
+            images.push(self.image(&index, *id, record)?);
+        }
+        images.sort_by(|a, b| {
+            let key = |image: &Image| (image.names.is_empty(), image.names.clone(), image.id);
+            key(a).cmp(&key(b))
+        });
+        Ok(images)
     }
 
     /// The image with the name `wanted` (docker's rules for what a person leaves out), or whose id
@@ -92,52 +134,154 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::AmbiguousId`].
     pub fn find(&self, wanted: &str) -> Result<Image> {
-        Err(unfinished(&format!("find {wanted}")))
+        let index = self.index()?;
+        let id = index.find(wanted, &self.path)?;
+        self.image(&index, id, &index.images[&id])
     }
 
-    /// Starts an empty upper directory on the store's file system.
+    /// Gives `image` one more name; a name that another image has moves here.
     ///
     /// # Errors
-    /// As mkdir(2).
-    pub fn scratch(&self) -> Result<Scratch> {
-        Err(unfinished("start a layer"))
+    /// [`Error::NoSuchImage`] if the image was removed meanwhile.
+    pub fn tag(&self, image: &Image, name: &Reference) -> Result<()> {
+        let _lock = self.lock(Lock::Exclusive)?;
+        let mut index = self.index()?;
+        if !index.images.contains_key(&image.id) {
+            return Err(Error::NoSuchImage {
+                wanted: image.id.to_string(),
+                store: self.path.clone(),
+            });
+        }
+        index.name(name, image.id)?;
+        self.write_index(&index)
     }
 
-    /// Makes a layer of what was written into `scratch.upper`: a deterministic tar becomes its blob
-    /// (whose digest is the diff id), and the directory itself the unpacked layer. The overlay that
-    /// wrote there must be unmounted. A layer of the same content that is there already is used instead.
-    /// The layer is held until the process ends or an image refers to it.
-    ///
-    /// # Errors
-    /// Names the file that no layer can carry.
-    pub fn commit_layer(&self, scratch: Scratch, options: CommitOptions) -> Result<Layer> {
-        let _ = options;
-        Err(unfinished(&format!("commit {}", scratch.upper.display())))
+    fn image(&self, index: &Index, id: Digest, record: &Record) -> Result<Image> {
+        let config = self.read_blob(id, "config")?;
+        let configuration = manifest::configuration(&config)?;
+        let bytes = self.read_blob(record.manifest, "manifest")?;
+        let descriptors = manifest::layers(&bytes)?;
+        let diff_ids = manifest::diff_ids(&configuration)?;
+        let layers = layer::assemble(&self.path, &descriptors, &diff_ids, &record.layers)
+            .map_err(|e| e.inside(format!("image {id}")))?;
+        Ok(Image {
+            id,
+            manifest: record.manifest,
+            names: index.names_of(id),
+            layers,
+            config,
+            configuration,
+        })
     }
 
-    /// Makes an image of a config (its raw bytes) and its layers, the lowest first, and gives it the
-    /// names; a name that another image has moves here.
-    ///
-    /// # Errors
-    /// If the config is malformed, or its `rootfs.diff_ids` are not those of the layers.
-    pub fn commit_image(
-        &self,
-        config: &[u8],
-        layers: &[Layer],
-        names: &[Reference],
-    ) -> Result<Image> {
-        let _ = (config, layers, names);
-        Err(unfinished("commit an image"))
+    /// A config's or manifest's bytes, checked against the digest they are kept under.
+    fn read_blob(&self, digest: Digest, role: &str) -> Result<Vec<u8>> {
+        let path = self.path.join("blobs/sha256").join(digest.hex());
+        let doing = || format!("read {role} {digest}");
+        let bytes = file::read(path, crate::json::MAX_DOCUMENT).doing(doing)?;
+        let found = Digest::of(&bytes);
+        match found == digest {
+            true => Ok(bytes),
+            false => Err(crate::digest::mismatch(
+                format!("{role} in the store"),
+                "digest",
+                digest,
+                found,
+            )),
+        }
     }
 
-    /// Where the store is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Makes what a store has; all of it may be there already.
+    fn prepare(&self) -> Result<()> {
+        let doing = || format!("prepare the store {}", self.path.display());
+        let format = self.path.join("format");
+        match file::read(&format, 1000) {
+            Ok(found) if found == FORMAT.as_bytes() => return Ok(()),
+            Ok(found) => {
+                let found = String::from_utf8_lossy(&found).trim_end().to_owned();
+                return Err(Error::refused(
+                    doing(),
+                    format!("its format is {found:?}, not {:?}", FORMAT.trim_end()),
+                ));
+            }
+            Err(e) if e.errno == Errno::NOENT => {}
+            Err(e) => return Err(e).doing(doing),
+        }
+        let known = ["lock", "blobs", "layers", "work"];
+        let foreign = |name: &str| !known.contains(&name) && !name.starts_with('.');
+        for (name, _) in file::list(&self.dir).doing(doing)? {
+            if name.to_str().is_none_or(foreign) {
+                let what = self.path.display().to_string();
+                let rule = format!("it holds {name:?} and is no image store");
+                return Err(Error::refused(what, rule));
+            }
+        }
+        for name in ["blobs", "blobs/sha256", "layers", "work"] {
+            file::create_dir_all(self.path.join(name), 0o700).doing(doing)?;
+        }
+        file::replace(
+            &self.dir,
+            "format",
+            FORMAT.as_bytes(),
+            0o600,
+            Durability::Disk,
+        )
+        .doing(doing)
+    }
+
+    /// Takes the store's lock until the fd is dropped.
+    fn lock(&self, lock: Lock) -> Result<OwnedFd> {
+        let doing = || format!("lock the store {}", self.path.display());
+        let fd = self.lock_file().doing(doing)?;
+        file::lock(&fd, lock, Wait::Block).doing(doing)?;
+        Ok(fd)
+    }
+
+    fn lock_file(&self) -> sys::Result<OwnedFd> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        at::openat(&self.dir, "lock", flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| SysError::new("open", self.path.join("lock").display(), errno))
+    }
+
+    fn index(&self) -> Result<Index> {
+        let doing = || format!("read the index of {}", self.path.display());
+        match file::read(self.path.join("index.json"), index::MAX_INDEX) {
+            Ok(bytes) => Index::parse(&bytes),
+            Err(e) if e.errno == Errno::NOENT => Ok(Index::default()),
+            Err(e) => Err(e).doing(doing),
+        }
+    }
+
+    /// Replaces the index; the exclusive lock is held.
+    fn write_index(&self, index: &Index) -> Result<()> {
+        let bytes = index.bytes()?;
+        file::replace(&self.dir, "index.json", &bytes, 0o600, Durability::Disk)
+            .doing(|| format!("write the index of {}", self.path.display()))
     }
 }
 
-fn unfinished(what: &str) -> Error {
-    Error::Unsupported {
-        what: what.to_owned(),
+/// Nobody else may look into a store: its layers hold setuid files (CVE-2021-41091, CVE-2024-25621).
+fn make_private(dir: &OwnedFd) -> sys::Result<()> {
+    let fail = |call| move |errno| SysError::new(call, "", errno);
+    let stat = at::fstat(dir).map_err(fail("fstat"))?;
+    if stat.st_uid != sys::privileges::ids().0 {
+        return Err(SysError::new("open", "", Errno::PERM).with_note("it belongs to another user"));
+    }
+    match stat.st_mode & 0o077 {
+        0 => Ok(()),
+        _ => at::fchmod(dir, Mode::RWXU).map_err(fail("fchmod")),
+    }
+}
+
+/// `trusted.*` may be set by real root alone; in a user namespace overlay reads `user.*`.
+fn overlay_xattrs(dir: &OwnedFd) -> OverlayXattrs {
+    let name = "trusted.dhow.probe";
+    match at::fsetxattr(dir, name, b"", at::XattrFlags::empty()) {
+        Ok(()) => {
+            // It was only asked whether we may.
+            let _harmless = at::fremovexattr(dir, name);
+            OverlayXattrs::Trusted
+        }
+        Err(_) => OverlayXattrs::User,
     }
 }

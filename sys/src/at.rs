@@ -11,6 +11,7 @@ pub use rustix::fs::{
     memfd_create, minor, mkdirat, mkfifoat, mknodat, openat, readlinkat, renameat, renameat_with,
     seek, sendfile, statat, statx, symlinkat, syncfs, unlinkat, utimensat,
 };
+pub use rustix::buffer::spare_capacity;
 pub use rustix::io::{pread, pwrite, read, write};
 
 /// A directory being read.

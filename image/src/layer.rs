@@ -1,0 +1,15 @@
+//! Layers: tar streams on one side, directories that overlay can stack on the other. Not its job:
+//! images, which are layers in an order.
+
+pub(crate) mod below;
+pub(crate) mod copy;
+pub(crate) mod diff;
+pub(crate) mod entry;
+pub(crate) mod header;
+pub(crate) mod metadata;
+pub(crate) mod path;
+pub(crate) mod pax;
+pub(crate) mod tree;
+pub(crate) mod unpack;
+pub(crate) mod whiteout;
+pub(crate) mod write;

@@ -1,0 +1,267 @@
+//! An overlay's upper directory → a layer tar that depends on nothing but its content: entries in a
+//! fixed order, whiteouts and opaque directories under their tar names, overlay's own attributes left
+//! out. Not its job: what becomes of the directory.
+//!
+//! The root itself is not among the entries (as docker has it): its time changes with every build.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use sys::at::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use sys::beneath::Root;
+use sys::{Errno, SysError};
+
+use super::below::{directory_flags, is_opaque, is_whiteout};
+use super::entry::{Entry, Kind};
+use super::metadata::{is_allowed_xattr, mtime, read_xattrs};
+use super::path::LayerPath;
+use super::pax::Time;
+use super::whiteout::{OPAQUE, is_marker, is_overlay_xattr, whiteout_name};
+use super::write::Writer;
+use crate::owner::OwnerPolicy;
+use crate::{Error, Result};
+
+/// What decides the bytes beside the directory's content.
+pub(crate) struct Rules<'a> {
+    pub(crate) owners: &'a OwnerPolicy,
+    /// No time is later than this.
+    pub(crate) clamp_mtime: Option<i64>,
+}
+
+/// Writes the tar of `upper` to `out`. Times are cut to whole seconds, as every builder does; the files
+/// themselves get the times that are written, so that the directory and the tar are one layer.
+pub(crate) fn write<W: Write>(upper: OwnedFd, rules: &Rules<'_>, out: W) -> Result<W> {
+    let mut walk = Walk {
+        root: Root::new(upper),
+        rules,
+        writer: Writer::new(out),
+        links: HashMap::new(),
+    };
+    let mut pending = vec![LayerPath::ROOT];
+    while let Some(path) = pending.pop() {
+        let mut inside = walk
+            .directory(&path)
+            .map_err(|e| e.inside(format!("directory {path}")))?;
+        // A stack gives the last first.
+        inside.reverse();
+        pending.append(&mut inside);
+    }
+    let failed = |e: std::io::Error| io("write the layer's tar", &e);
+    walk.writer.finish().map_err(failed)
+}
+
+struct Walk<'a, W> {
+    root: Root,
+    rules: &'a Rules<'a>,
+    writer: Writer<W>,
+    /// The first path of each file that has several.
+    links: HashMap<(u64, u64), LayerPath>,
+}
+
+impl<W: Write> Walk<'_, W> {
+    /// Writes a directory: itself, what it removes, its files, all by name. Gives its directories.
+    fn directory(&mut self, path: &LayerPath) -> Result<Vec<LayerPath>> {
+        let name = match path.is_root() {
+            true => OsStr::new("."),
+            false => OsStr::from_bytes(path.bytes()),
+        };
+        let dir = self.root.open(name, directory_flags()).map_err(system)?;
+        let stat = at::fstat(&dir).map_err(|errno| fault("fstat", errno))?;
+        if !path.is_root() {
+            let xattrs = own_xattrs(&dir)?;
+            let entry = self.entry(path.clone(), Kind::Directory, &stat, xattrs)?;
+            self.put(&entry, std::io::empty())?;
+            settle(&dir, b".", &stat, entry.mtime)?;
+        }
+        let mut names: Vec<Vec<u8>> = sys::file::list(&dir)
+            .map_err(system)?
+            .into_iter()
+            .map(|(name, _)| name.as_bytes().to_vec())
+            .collect();
+        names.sort();
+        let mut files = Vec::new();
+        let mut directories = Vec::new();
+        if is_opaque(&dir).map_err(|errno| fault("fgetxattr", errno))? {
+            self.marker(path.join(OPAQUE))?;
+        }
+        for name in names {
+            let stat = at::statat(&dir, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| fault("fstatat", errno))?;
+            if is_marker(&name) {
+                let what = format!("file {}", path.join(&name));
+                return Err(Error::refused(what, "in a layer its name means a whiteout"));
+            } else if is_whiteout(&stat) {
+                self.marker(path.join(&whiteout_name(&name)))?;
+            } else if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                directories.push(path.join(&name));
+            } else {
+                files.push((name, stat));
+            }
+        }
+        for (name, stat) in files {
+            let path = path.join(&name);
+            self.file(&dir, &name, &path, &stat)
+                .map_err(|e| e.inside(format!("file {path}")))?;
+        }
+        Ok(directories)
+    }
+
+    fn file(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        path: &LayerPath,
+        stat: &at::Stat,
+    ) -> Result<()> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Socket {
+            // No tar can hold it, and it means nothing without its process.
+            return Ok(());
+        }
+        if stat.st_nlink > 1 {
+            let inode = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&inode).cloned() {
+                let link = Kind::HardLink { target: first };
+                let entry = self.entry(path.clone(), link, stat, Vec::new())?;
+                return self.put(&entry, std::io::empty());
+            }
+            self.links.insert(inode, path.clone());
+        }
+        let (open, xattrs) = match kind {
+            FileType::RegularFile => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let fd = at::openat(dir, name, flags, Mode::empty())
+                    .map_err(|errno| fault("open", errno))?;
+                let xattrs = own_xattrs(&fd)?;
+                (Some(File::from(fd)), xattrs)
+            }
+            _ => (None, Vec::new()),
+        };
+        let entry = self.entry(path.clone(), tar_kind(dir, name, stat)?, stat, xattrs)?;
+        match open {
+            Some(file) => self.put(&entry, file)?,
+            None => self.put(&entry, std::io::empty())?,
+        }
+        settle(dir, name, stat, entry.mtime)
+    }
+
+    fn entry(
+        &self,
+        path: LayerPath,
+        kind: Kind,
+        stat: &at::Stat,
+        xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Entry> {
+        let (uid, gid) = self.rules.owners.recorded(stat.st_uid, stat.st_gid)?;
+        let secs = mtime(stat).secs;
+        let clamped = self.rules.clamp_mtime.map_or(secs, |most| secs.min(most));
+        Ok(Entry {
+            path,
+            kind,
+            uid,
+            gid,
+            mode: stat.st_mode & 0o7777,
+            mtime: Time {
+                secs: clamped,
+                nanos: 0,
+            },
+            xattrs,
+        })
+    }
+
+    /// An empty file whose name alone counts.
+    fn marker(&mut self, path: LayerPath) -> Result<()> {
+        let entry = Entry {
+            path,
+            kind: Kind::File { size: 0 },
+            uid: 0,
+            gid: 0,
+            mode: 0,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+        };
+        self.put(&entry, std::io::empty())
+    }
+
+    fn put(&mut self, entry: &Entry, data: impl Read) -> Result<()> {
+        self.writer
+            .entry(entry, data)
+            .map_err(|e| io("write the layer's tar", &e))
+    }
+}
+
+fn tar_kind(dir: &OwnedFd, name: &[u8], stat: &at::Stat) -> Result<Kind> {
+    let (major, minor) = (at::major(stat.st_rdev), at::minor(stat.st_rdev));
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+        },
+        FileType::Symlink => Kind::Symlink {
+            target: at::readlinkat(dir, name, Vec::new())
+                .map_err(|errno| fault("readlinkat", errno))?
+                .into_bytes(),
+        },
+        FileType::CharacterDevice => Kind::Character { major, minor },
+        FileType::BlockDevice => Kind::Block { major, minor },
+        FileType::Fifo => Kind::Fifo,
+        other => {
+            let what = format!("a file of type {other:?}");
+            return Err(Error::Unsupported { what });
+        }
+    })
+}
+
+/// The attributes a layer carries. Refused is what makes the file more than it seems: an overlay that
+/// was mounted with `redirect_dir` or `metacopy` keeps a part of it elsewhere.
+fn own_xattrs(fd: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let all = read_xattrs(fd, |name| is_allowed_xattr(name) || is_overlay_xattr(name));
+    let mut all = all.map_err(system)?;
+    for (name, _) in &all {
+        if is_overlay_xattr(name) && (name.ends_with(b".redirect") || name.ends_with(b".metacopy"))
+        {
+            let what = format!("attribute {}", String::from_utf8_lossy(name));
+            return Err(Error::refused(what, "its content is in another layer"));
+        }
+    }
+    all.retain(|(name, _)| is_allowed_xattr(name));
+    Ok(all)
+}
+
+/// Gives the file the time that was written for it.
+fn settle(dir: &OwnedFd, name: &[u8], stat: &at::Stat, time: Time) -> Result<()> {
+    if mtime(stat) == time {
+        return Ok(());
+    }
+    let time = Timespec {
+        tv_sec: time.secs,
+        tv_nsec: time.nanos.into(),
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    at::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| fault("utimensat", errno))
+}
+
+fn fault(call: &'static str, errno: Errno) -> Error {
+    system(SysError::new(call, "", errno))
+}
+
+fn system(source: SysError) -> Error {
+    Error::System {
+        what: "read it".to_owned(),
+        source,
+    }
+}
+
+fn io(what: &str, error: &std::io::Error) -> Error {
+    Error::System {
+        what: what.to_owned(),
+        source: SysError::from_io("write", "", error),
+    }
+}

@@ -1,0 +1,423 @@
+//! A tar stream → typed [`Entry`]s; hostile input is refused here. Not its job: writing them anywhere
+//! (`unpack.rs`).
+//!
+//! The rule for dialects: what all readers (GNU tar, Go, libarchive, Python) take for the same is taken,
+//! what they differ on is refused by name, and nothing is skipped in silence.
+
+use std::io::{self, Read};
+
+use super::header::{BLOCK, Header, Rule};
+use super::path::LayerPath;
+use super::pax::{Extensions, Time};
+use crate::{Error, Result};
+
+/// Bytes of one extended header or long name at most (CVE-2025-58183 and its like).
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// Targets of symbolic links, as long as the kernel takes them.
+const MAX_TARGET: usize = 4095;
+
+/// How much one archive may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Entries of a tar.
+    pub(crate) entries: u64,
+    /// Bytes of the uncompressed tar.
+    pub(crate) bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 4 << 20,
+            bytes: 64 << 30,
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File { size: u64 },
+    Directory,
+    Symlink { target: Vec<u8> },
+    HardLink { target: LayerPath },
+    Character { major: u32, minor: u32 },
+    Block { major: u32, minor: u32 },
+    Fifo,
+}
+
+/// One entry, everything checked that can be without looking at a file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) path: LayerPath,
+    pub(crate) kind: Kind,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Twelve permission bits.
+    pub(crate) mode: u32,
+    pub(crate) mtime: Time,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A stream in which bytes can be passed over.
+pub(crate) trait Skip: Read {
+    /// Passes over `count` bytes; fewer are an error (UnexpectedEof).
+    fn skip(&mut self, count: u64) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        let mut rest = self.by_ref().take(count);
+        match io::copy(&mut rest, &mut io::sink())? == count {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Reads entries, and as [`Read`] the data of the entry it gave last.
+pub(crate) struct Entries<R> {
+    inner: R,
+    limits: Limits,
+    count: u64,
+    offset: u64,
+    /// Data of the current entry not yet read, and the padding behind it.
+    data_left: u64,
+    padding: u64,
+    ended: bool,
+}
+
+/// What precedes an entry: long names and PAX records.
+#[derive(Default)]
+struct Ahead {
+    gnu_path: Option<Vec<u8>>,
+    gnu_link: Option<Vec<u8>>,
+    pax: Option<Extensions>,
+}
+
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.gnu_path.is_none() && self.gnu_link.is_none() && self.pax.is_none()
+    }
+}
+
+impl<R: Skip> Entries<R> {
+    pub(crate) fn new(inner: R, limits: Limits) -> Self {
+        Self {
+            inner,
+            limits,
+            count: 0,
+            offset: 0,
+            data_left: 0,
+            padding: 0,
+            ended: false,
+        }
+    }
+
+    /// The stream behind, to read what follows the end of the tar.
+    pub(crate) fn into_inner(self) -> R {
+        self.inner
+    }
+
+    /// Where in the stream the data of the current entry (what is left of it) begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many entries were given.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The next entry, `None` at the end of the tar. Unread data of the one before is passed over.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+        let mut ahead = Ahead::default();
+        loop {
+            self.pass_over()?;
+            let Some(block) = self.header_block()? else {
+                return match ahead.is_empty() {
+                    true => Ok(None),
+                    false => Err(self.refuse("an extended header has no entry behind it")),
+                };
+            };
+            let header = Header::parse(&block).map_err(|rule| self.refuse(rule))?;
+            self.count += 1;
+            if self.count > self.limits.entries {
+                return Err(self.refuse(format!("more than {} entries", self.limits.entries)));
+            }
+            if !self.extension(&header, &mut ahead)? {
+                return self.entry(&header, ahead).map(Some);
+            }
+        }
+    }
+
+    /// Takes a header that only says something about the next one; `false` if it is an entry itself.
+    fn extension(&mut self, header: &Header<'_>, ahead: &mut Ahead) -> Result<bool> {
+        let slot = match header.flag() {
+            b'L' => &mut ahead.gnu_path,
+            b'K' => &mut ahead.gnu_link,
+            b'x' if ahead.pax.is_some() => {
+                return Err(self.refuse("two extended headers before one entry"));
+            }
+            b'x' => {
+                let data = self.extension_data(header)?;
+                let parsed = Extensions::parse(&data).map_err(|rule| self.refuse(rule))?;
+                ahead.pax = Some(parsed);
+                return Ok(true);
+            }
+            b'g' => {
+                let data = self.extension_data(header)?;
+                Extensions::check_global(&data).map_err(|rule| self.refuse(rule))?;
+                return Ok(true);
+            }
+            _ => return Ok(false),
+        };
+        if slot.is_some() {
+            return Err(self.refuse("two long names before one entry"));
+        }
+        let mut name = self.extension_data(header)?;
+        // The name ends at the first NUL; GNU tar counts that in the size.
+        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+        if name[end..].iter().any(|b| *b != 0) {
+            return Err(self.refuse("a long name holds a NUL"));
+        }
+        name.truncate(end);
+        *slot = Some(name);
+        Ok(true)
+    }
+
+    fn extension_data(&mut self, header: &Header<'_>) -> Result<Vec<u8>> {
+        let size = header.size().map_err(|rule| self.refuse(rule))?;
+        if size > MAX_EXTENSION {
+            return Err(self.refuse(format!(
+                "an extended header of {size} bytes, more than {MAX_EXTENSION}"
+            )));
+        }
+        self.expect_data(size)?;
+        // At most MAX_EXTENSION.
+        let mut data = vec![0; usize::try_from(size).unwrap_or(0)];
+        self.read_exact(&mut data).map_err(|e| self.failed(&e))?;
+        self.pass_over()?;
+        Ok(data)
+    }
+
+    fn entry(&mut self, header: &Header<'_>, ahead: Ahead) -> Result<Entry> {
+        let pax = ahead.pax.unwrap_or_default();
+        if (ahead.gnu_path.is_some() && pax.path.is_some())
+            || (ahead.gnu_link.is_some() && pax.link.is_some())
+        {
+            return Err(self.refuse("both a GNU and a PAX long name"));
+        }
+        let raw = pax.path.or(ahead.gnu_path).unwrap_or_else(|| header.name());
+        let path = LayerPath::parse(&raw).map_err(|rule| refuse_entry(&raw, rule))?;
+        let refuse = |rule: Rule| refuse_entry(&raw, rule);
+        let link = pax
+            .link
+            .or(ahead.gnu_link)
+            .unwrap_or_else(|| header.link_name());
+        let size = match pax.size {
+            Some(size) => size,
+            None => header.size().map_err(refuse)?,
+        };
+        let kind = kind(header, &raw, size, link).map_err(refuse)?;
+        if path.is_root() && kind != Kind::Directory {
+            // CVE-2021-29136: a link in place of the root leads all others out.
+            return Err(refuse("the root can only be a directory".to_owned()));
+        }
+        let mtime = match pax.mtime {
+            Some(time) => time,
+            None => Time {
+                secs: header.mtime().map_err(refuse)?,
+                nanos: 0,
+            },
+        };
+        let uid = owner(pax.uid.map_or_else(|| header.uid(), Ok), "uid").map_err(refuse)?;
+        let gid = owner(pax.gid.map_or_else(|| header.gid(), Ok), "gid").map_err(refuse)?;
+        let mode = header.mode().map_err(refuse)?;
+        self.expect_data(size).map_err(|e| e.inside(shown(&raw)))?;
+        Ok(Entry {
+            path,
+            kind,
+            uid,
+            gid,
+            mode,
+            mtime,
+            xattrs: pax.xattrs,
+        })
+    }
+
+    /// Says that `size` bytes of data come next.
+    fn expect_data(&mut self, size: u64) -> Result<()> {
+        if size > self.limits.bytes.saturating_sub(self.offset) {
+            return Err(self.refuse(format!("more than {} bytes", self.limits.bytes)));
+        }
+        self.data_left = size;
+        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+        Ok(())
+    }
+
+    fn pass_over(&mut self) -> Result<()> {
+        let count = self.data_left + self.padding;
+        self.data_left = 0;
+        self.padding = 0;
+        if count == 0 {
+            return Ok(());
+        }
+        self.inner.skip(count).map_err(|e| self.failed(&e))?;
+        self.offset += count;
+        Ok(())
+    }
+
+    /// The next block; `None` at the end: two blocks of zeros, or the end of the stream.
+    fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Some(block) = self.block()? else {
+            self.ended = true;
+            return Ok(None);
+        };
+        if block != [0; BLOCK] {
+            return Ok(Some(block));
+        }
+        self.ended = true;
+        match self.block()? {
+            None => Ok(None),
+            Some(second) if second == [0; BLOCK] => Ok(None),
+            Some(_) => Err(self.refuse("a lone block of zeros in the middle")),
+        }
+    }
+
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.inner.read(&mut block[filled..]) {
+                Ok(0) if filled == 0 => return Ok(None),
+                Ok(0) => return Err(self.failed(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => filled += count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.failed(&e)),
+            }
+        }
+        self.offset += BLOCK as u64;
+        Ok(Some(block))
+    }
+
+    fn refuse(&self, rule: impl Into<String>) -> Error {
+        Error::refused(format!("tar, byte {}", self.offset), rule)
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        stream_fault(&format!("tar, byte {}", self.offset), error)
+    }
+}
+
+impl<R: Read> Read for Entries<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.data_left).unwrap_or(usize::MAX);
+        let length = buffer.len().min(most);
+        if length == 0 {
+            return Ok(0);
+        }
+        let count = self.inner.read(&mut buffer[..length])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.data_left -= count as u64;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// A fault of the bytes (cut short, not inflatable) or of the disk they come from.
+pub(crate) fn stream_fault(what: &str, error: &io::Error) -> Error {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::UnexpectedEof, _) => Error::refused(what, "it is cut short"),
+        (_, None) => Error::refused(what, error.to_string()),
+        (_, Some(_)) => Error::System {
+            what: format!("read {what}"),
+            source: sys::SysError::from_io("read", "", error),
+        },
+    }
+}
+
+fn shown(raw: &[u8]) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let text: String = text.chars().take(300).collect();
+    format!("entry {text:?}")
+}
+
+fn refuse_entry(raw: &[u8], rule: Rule) -> Error {
+    Error::refused(shown(raw), rule)
+}
+
+fn kind(header: &Header<'_>, raw: &[u8], size: u64, link: Vec<u8>) -> Result<Kind, Rule> {
+    let device = || header.device();
+    let kind = match header.flag() {
+        // Tars older than POSIX mark a directory by its slash.
+        0 | b'0' if raw.ends_with(b"/") => Kind::Directory,
+        0 | b'0' | b'7' => return Ok(Kind::File { size }),
+        b'1' => Kind::HardLink {
+            target: hard_link_target(&link)?,
+        },
+        b'2' => Kind::Symlink {
+            target: symlink_target(link)?,
+        },
+        b'3' => {
+            let (major, minor) = device()?;
+            if (major, minor) == (0, 0) {
+                return Err("a character device 0:0 is overlay's own whiteout".to_owned());
+            }
+            Kind::Character { major, minor }
+        }
+        b'4' => {
+            let (major, minor) = device()?;
+            Kind::Block { major, minor }
+        }
+        b'5' => Kind::Directory,
+        b'6' => Kind::Fifo,
+        b'S' => return Err("GNU sparse files are not supported".to_owned()),
+        flag => {
+            return Err(format!(
+                "the tar type {:?} is not supported",
+                char::from(flag)
+            ));
+        }
+    };
+    // Go passes over such data, others take it for the next header.
+    match size {
+        0 => Ok(kind),
+        size => Err(format!("{size} bytes of data behind what is no file")),
+    }
+}
+
+fn hard_link_target(link: &[u8]) -> Result<LayerPath, Rule> {
+    let target = LayerPath::parse(link).map_err(|rule| format!("its target: {rule}"))?;
+    match target.is_root() {
+        true => Err("a hard link to the root".to_owned()),
+        false => Ok(target),
+    }
+}
+
+fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, Rule> {
+    match target.len() {
+        0 => Err("a link without a target".to_owned()),
+        1..=MAX_TARGET => Ok(target),
+        _ => Err(format!("a link's target longer than {MAX_TARGET} bytes")),
+    }
+}
+
+/// A uid or gid. 2^32-1 is refused: chown(2) takes it for "leave as it is", and the file would stay
+/// root's. Nothing wraps around.
+fn owner(id: Result<u64, Rule>, field: &str) -> Result<u32, Rule> {
+    let id = id?;
+    match u32::try_from(id) {
+        Ok(id) if id != u32::MAX => Ok(id),
+        _ => Err(format!("{field} {id} is not from 0 to 4294967294")),
+    }
+}
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;

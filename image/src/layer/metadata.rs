@@ -1,0 +1,155 @@
+//! Owner, mode, extended attributes and time of a file: read from it, or put on it in the one order
+//! that works. Not its job: deciding what they are.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use sys::at::{
+    self, AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags,
+    spare_capacity as spare,
+};
+use sys::{Errno, SysError};
+
+use super::pax::Time;
+use super::whiteout::is_overlay_xattr;
+
+/// Room for one attribute's value, and for the list of names: the kernel's own limits.
+const MAX_VALUE: usize = 64 * 1024;
+
+/// What a file is apart from its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Metadata {
+    /// `None`: as it is.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// Twelve permission bits.
+    pub(crate) mode: u32,
+    pub(crate) mtime: Time,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Whether an image may set the attribute. Not `security.selinux` or `security.ima` (the host's
+/// policy), not `trusted.*` and `*.overlay.*` (they steer overlay), not `system.*`.
+pub(crate) fn is_allowed_xattr(name: &[u8]) -> bool {
+    name == b"security.capability" || (name.starts_with(b"user.") && !is_overlay_xattr(name))
+}
+
+/// Puts everything on an open file or directory. The order matters: chown clears setuid bits and file
+/// capabilities, so mode and attributes come behind it; the time comes last, since all of them change
+/// what the file system thinks of it.
+pub(crate) fn apply(fd: impl AsFd, metadata: &Metadata) -> sys::Result<()> {
+    let fd = fd.as_fd();
+    let fail = |call| move |errno| SysError::new(call, "", errno);
+    if let Some((uid, gid)) = metadata.owner {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        at::fchown(fd, Some(uid), Some(gid)).map_err(fail("fchown"))?;
+    }
+    at::fchmod(fd, Mode::from_raw_mode(metadata.mode)).map_err(fail("fchmod"))?;
+    for (name, value) in allowed(metadata) {
+        at::fsetxattr(fd, name, value, XattrFlags::empty()).map_err(|errno| {
+            SysError::new(
+                "fsetxattr",
+                String::from_utf8_lossy(name).escape_debug(),
+                errno,
+            )
+        })?;
+    }
+    at::futimens(fd, &times(metadata.mtime)).map_err(fail("futimens"))
+}
+
+/// The same for what can't be opened: a link, a device, a FIFO, just made as `name` in `dir`, a
+/// directory that nobody else can reach. A link has no mode and no attributes an image may set.
+pub(crate) fn apply_at(
+    dir: impl AsFd,
+    name: &[u8],
+    kind: FileType,
+    metadata: &Metadata,
+) -> sys::Result<()> {
+    let dir = dir.as_fd();
+    let fail = |call| move |errno| SysError::new(call, "", errno);
+    if let Some((uid, gid)) = metadata.owner {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        at::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(fail("fchownat"))?;
+    }
+    if kind != FileType::Symlink {
+        // We made `name` with mknod: it is no link that could be followed.
+        let mode = Mode::from_raw_mode(metadata.mode);
+        at::chmodat(dir, name, mode, AtFlags::empty()).map_err(fail("fchmodat"))?;
+    }
+    let times = times(metadata.mtime);
+    at::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(fail("utimensat"))
+}
+
+fn allowed(metadata: &Metadata) -> impl Iterator<Item = (&[u8], &[u8])> {
+    metadata
+        .xattrs
+        .iter()
+        .filter(|(name, _)| is_allowed_xattr(name))
+        .map(|(name, value)| (name.as_slice(), value.as_slice()))
+}
+
+fn times(mtime: Time) -> Timestamps {
+    let time = Timespec {
+        tv_sec: mtime.secs,
+        tv_nsec: mtime.nanos.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+/// Reads what [`apply`] puts, of a stat'ed file; `fd` is open for reading where the file can be.
+pub(crate) fn read(stat: &at::Stat, fd: Option<&OwnedFd>) -> sys::Result<Metadata> {
+    let xattrs = match fd {
+        Some(fd) => read_xattrs(fd, is_allowed_xattr)?,
+        None => Vec::new(),
+    };
+    Ok(Metadata {
+        owner: Some((stat.st_uid, stat.st_gid)),
+        mode: stat.st_mode & 0o7777,
+        mtime: mtime(stat),
+        xattrs,
+    })
+}
+
+/// A file's time of last change.
+pub(crate) fn mtime(stat: &at::Stat) -> Time {
+    Time {
+        secs: stat.st_mtime,
+        nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    }
+}
+
+/// The attributes whose names `wanted` likes, sorted by name.
+pub(crate) fn read_xattrs(
+    fd: &OwnedFd,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> sys::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut names = Vec::with_capacity(MAX_VALUE);
+    match at::flistxattr(fd, spare(&mut names)) {
+        Ok(_) => {}
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Err(errno) => return Err(SysError::new("flistxattr", "", errno)),
+    }
+    let mut found = Vec::new();
+    for name in names.split(|b| *b == 0).filter(|name| !name.is_empty()) {
+        if wanted(name) {
+            found.push((name.to_vec(), read_xattr(fd, name)?.unwrap_or_default()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// One attribute; `None` if the file lacks it.
+pub(crate) fn read_xattr(fd: impl AsFd, name: &[u8]) -> sys::Result<Option<Vec<u8>>> {
+    let mut value = Vec::with_capacity(MAX_VALUE);
+    match at::fgetxattr(fd, name, spare(&mut value)) {
+        Ok(_) => Ok(Some(value)),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => {
+            let name = String::from_utf8_lossy(name);
+            Err(SysError::new("fgetxattr", name.escape_debug(), errno))
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What a builder adds to a store: a layer from an upper directory, an image from a config and layers.
+//! Not its job: deciding what is in them.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sys::file::{self, Lock};
+
+use super::index::Record;
+use super::{Image, Layer, Scratch, Store, layer};
+use crate::compression::Compression;
+use crate::digest::Hasher;
+use crate::error::Doing;
+use crate::layer::diff;
+use crate::manifest::{self, Descriptor};
+use crate::{Digest, Error, Reference, Result};
+
+/// How a layer is made of an upper directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommitOptions {
+    /// No file's time is later than this (SOURCE_DATE_EPOCH), in seconds since 1970.
+    pub clamp_mtime: Option<i64>,
+}
+
+/// What `layers/KEY/layer.json` keeps: what can't be seen from the directory.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) diff_id: Digest,
+    pub(super) tar_size: u64,
+    pub(super) covers: bool,
+    pub(super) states_root: bool,
+    /// Devices that we were not allowed to make.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) left_out: Vec<String>,
+}
+
+impl Kept {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|e| Error::Json {
+            what: "layer.json".to_owned(),
+            fault: e.to_string(),
+        })
+    }
+
+    /// Reads it; `None` if the store has no such layer.
+    pub(super) fn read(store: &Path, key: &str) -> Result<Option<Self>> {
+        let path = store.join("layers").join(key).join("layer.json");
+        let doing = || format!("read {}", path.display());
+        match file::read(&path, crate::json::MAX_DOCUMENT) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| Error::Json {
+                    what: path.display().to_string(),
+                    fault: e.to_string(),
+                }),
+            Err(e) if e.errno == sys::Errno::NOENT => Ok(None),
+            Err(e) => Err(e).doing(doing),
+        }
+    }
+}
+
+impl Store {
+    /// Makes a layer of what was written into `scratch.upper`: a deterministic tar becomes its blob
+    /// (whose digest is the diff id), and the directory itself the unpacked layer. The overlay that
+    /// wrote there must be unmounted. If the store has that layer already, that one is used.
+    ///
+    /// # Errors
+    /// Names the file that no layer can carry; nothing is left behind then.
+    pub fn commit_layer(&self, scratch: Scratch, options: CommitOptions) -> Result<Layer> {
+        let work = &scratch.place;
+        let doing = || format!("make a layer of {}", scratch.upper.display());
+        let rules = diff::Rules {
+            owners: &self.manner.owners,
+            clamp_mtime: options.clamp_mtime,
+        };
+        let upper = file::open_dir(&scratch.upper).doing(doing)?;
+        let out = Hashing {
+            out: BufWriter::with_capacity(128 * 1024, work.create("blob")?),
+            hasher: Hasher::default(),
+        };
+        let mut out = diff::write(upper, &rules, out).map_err(|e| e.inside(doing()))?;
+        out.flush().map_err(|e| Error::System {
+            what: doing(),
+            source: sys::SysError::from_io("write", "blob", &e),
+        })?;
+        let size = out.hasher.length();
+        let diff_id = out.hasher.finish();
+        let kept = Kept {
+            diff_id,
+            tar_size: size,
+            covers: false,
+            states_root: false,
+            left_out: Vec::new(),
+        };
+        let key = format!("{}{}", diff_id.hex(), self.manner.owners.suffix());
+        let dir = work.create_dir("layer", 0o700)?;
+        file::rename(&scratch.upper, dir.join("fs")).doing(doing)?;
+        let fd = file::open_dir(&dir).doing(doing)?;
+        file::replace(
+            &fd,
+            "layer.json",
+            &kept.bytes()?,
+            0o600,
+            file::Durability::Memory,
+        )
+        .doing(doing)?;
+        work.sync()?;
+        let _lock = self.lock(Lock::Exclusive)?;
+        let layers = [("layer".to_owned(), key.clone())];
+        self.publish(work, &[("blob".to_owned(), diff_id)], &layers)?;
+        Ok(Layer {
+            diff_id,
+            tar_size: size,
+            blob: diff_id,
+            size,
+            media_type: Compression::None.media_type().to_owned(),
+            path: layer::path_of(&self.path, &key),
+            covers: false,
+            states_root: false,
+        })
+    }
+
+    /// Makes an image of a config (its raw bytes) and its layers, the lowest first, and gives it the
+    /// names; a name that another image has moves here.
+    ///
+    /// # Errors
+    /// If the config is malformed, its `rootfs.diff_ids` are not those of the layers, or the store has
+    /// lost one of the layers meanwhile.
+    pub fn commit_image(
+        &self,
+        config: &[u8],
+        layers: &[Layer],
+        names: &[Reference],
+    ) -> Result<Image> {
+        let doing = "make an image";
+        let configuration = manifest::configuration(config).map_err(|e| e.inside(doing))?;
+        let promised = manifest::diff_ids(&configuration)?;
+        if !promised
+            .iter()
+            .eq(layers.iter().map(|layer| &layer.diff_id))
+        {
+            let rule = "rootfs.diff_ids are not those of the layers";
+            return Err(Error::refused("image config", rule));
+        }
+        let id = Digest::of(config);
+        let descriptors: Vec<Descriptor> = layers
+            .iter()
+            .map(|layer| Descriptor::new(&layer.media_type, layer.blob, layer.size))
+            .collect();
+        let bytes = manifest::compose(id, config.len() as u64, &descriptors)?;
+        let work = self.work()?;
+        let record = Record {
+            manifest: Digest::of(&bytes),
+            layers: layers.iter().map(Layer::unpacked).collect(),
+        };
+        let blobs = [
+            ("config".to_owned(), id),
+            ("manifest".to_owned(), record.manifest),
+        ];
+        for ((name, _), bytes) in blobs.iter().zip([config, &bytes]) {
+            work.create(name)?
+                .write_all(bytes)
+                .map_err(|e| Error::System {
+                    what: doing.to_owned(),
+                    source: sys::SysError::from_io("write", name, &e),
+                })?;
+        }
+        work.sync()?;
+        let _lock = self.lock(Lock::Exclusive)?;
+        self.check_presence(layers)?;
+        self.publish(&work, &blobs, &[])?;
+        let mut index = self.index()?;
+        index.images.insert(id, record.clone());
+        for name in names {
+            index.name(name, id)?;
+        }
+        self.write_index(&index)?;
+        self.image(&index, id, &record)
+    }
+
+    /// Another process may have removed a layer that no image referred to yet.
+    pub(super) fn check_presence(&self, layers: &[Layer]) -> Result<()> {
+        for layer in layers {
+            let blob = self.path.join("blobs/sha256").join(layer.blob.hex());
+            for path in [&layer.path, &blob] {
+                if !file::exists(path).doing(|| "look for a layer".to_owned())? {
+                    return Err(Error::refused(
+                        format!("layer {}", layer.diff_id),
+                        format!("the store has lost {}", path.display()),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hashes what passes to a file.
+struct Hashing<W> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,85 @@
+//! One layer as an image hands it out. Not its job: making it.
+
+use std::path::{Path, PathBuf};
+
+use super::index::Unpacked;
+use crate::manifest::Descriptor;
+use crate::{Digest, Error, Result};
+
+/// One layer of an image: its blob, and the directory it is unpacked in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// The digest of its uncompressed tar.
+    pub diff_id: Digest,
+    /// The length of that tar in bytes.
+    pub tar_size: u64,
+    /// The digest of its blob as it came (compressed or not).
+    pub blob: Digest,
+    /// The length of that blob in bytes.
+    pub size: u64,
+    /// The media type of that blob, as the manifest says it.
+    pub media_type: String,
+    /// The unpacked layer, with whiteouts as overlay wants them.
+    pub path: PathBuf,
+    /// Its root is opaque: the layers below it don't show ([`lower`] leaves them out, since overlay
+    /// does not look for that in a root).
+    pub covers: bool,
+    /// It says what the root directory is; otherwise a layer below does.
+    pub states_root: bool,
+}
+
+/// The directories of `layers` (the lowest first) as overlay's `lowerdir` wants them: top first, and
+/// without those that an opaque root hides.
+pub fn lower(layers: &[Layer]) -> Vec<PathBuf> {
+    let hidden = layers.iter().rposition(|layer| layer.covers).unwrap_or(0);
+    let shown = layers[hidden..].iter().rev();
+    shown.map(|layer| layer.path.clone()).collect()
+}
+
+impl Layer {
+    pub(super) fn unpacked(&self) -> Unpacked {
+        let key = self.path.parent().and_then(Path::file_name);
+        Unpacked {
+            key: key.unwrap_or_default().to_string_lossy().into_owned(),
+            covers: self.covers,
+            states_root: self.states_root,
+            tar_size: self.tar_size,
+        }
+    }
+}
+
+/// Where a layer's directory is, by its key.
+pub(super) fn path_of(store: &Path, key: &str) -> PathBuf {
+    store.join("layers").join(key).join("fs")
+}
+
+/// Puts together what manifest, config and index say of the layers of one image.
+pub(super) fn assemble(
+    store: &Path,
+    descriptors: &[Descriptor],
+    diff_ids: &[Digest],
+    unpacked: &[Unpacked],
+) -> Result<Vec<Layer>> {
+    if descriptors.len() != diff_ids.len() || unpacked.len() != diff_ids.len() {
+        let rule = format!(
+            "{} layers, {} diff ids and {} directories",
+            descriptors.len(),
+            diff_ids.len(),
+            unpacked.len()
+        );
+        return Err(Error::refused("its layers in the store", rule));
+    }
+    let layers = descriptors.iter().zip(diff_ids).zip(unpacked);
+    Ok(layers
+        .map(|((descriptor, diff_id), unpacked)| Layer {
+            diff_id: *diff_id,
+            tar_size: unpacked.tar_size,
+            blob: descriptor.digest,
+            size: descriptor.size,
+            media_type: descriptor.media_type.clone(),
+            path: path_of(store, &unpacked.key),
+            covers: unpacked.covers,
+            states_root: unpacked.states_root,
+        })
+        .collect())
+}
