@@ -36,9 +36,9 @@ pub(crate) fn absolute(destination: &Path) -> Result<PathBuf, String> {
     for component in destination.components() {
         match component {
             Component::Normal(name) => path.push(name),
-            // Without looking at the tree nobody can say what `a/..` is, if `a` is a link.
+            // By its letters alone, as runc does; the kernel resolves what is left inside the root.
             Component::ParentDir => {
-                return Err(format!("`{}` contains `..`", destination.display()));
+                path.pop();
             }
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }

@@ -3,7 +3,7 @@
 //! Not its job: making or unpacking the layers.
 //!
 //! Layers go to the kernel as fds, so that no name of a directory (`a:b`, `a,upperdir=/etc`) can be
-//! read as an option, and none is too long. Kernels before 6.13 take names only: they get the fds' names
+//! read as an option, and none is too long. Kernels before 6.14 take names only: they get the fds' names
 //! in /proc/self/fd, which hold nothing but digits.
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -44,7 +44,7 @@ struct Layers {
 /// How a kernel wants to be told of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tell {
-    /// By fd: Linux 6.13.
+    /// By fd: Linux 6.14.
     Fds,
     /// One name an option: Linux 6.8.
     Names,
@@ -146,8 +146,11 @@ impl Overlay {
         } else {
             for (index, layer) in layers.lower.iter().enumerate() {
                 match tell.directory(&context, "lowerdir+", layer) {
-                    // Only the first can tell that the kernel knows no such way.
-                    Err(error) if index == 0 && error.errno == Errno::INVAL => {
+                    // Only the first can tell that the kernel knows no such way. Linux 6.13 takes fds, but
+                    // none of O_PATH: EBADF.
+                    Err(error)
+                        if index == 0 && matches!(error.errno, Errno::INVAL | Errno::BADF) =>
+                    {
                         return Err(Refused::Way);
                     }
                     result => result?,
