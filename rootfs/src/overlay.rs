@@ -253,7 +253,7 @@ fn in_user_namespace() -> Result<bool, SysError> {
 mod tests {
     use super::*;
 
-    /// Each way on this kernel, which knows them all; in a thread with a working directory of its own.
+    /// Each way that this kernel knows; in a thread with a working directory of its own.
     #[test]
     fn all_ways_to_name_the_layers_make_the_same_stack() {
         if !sys::privileges::is_root() {
@@ -276,16 +276,20 @@ mod tests {
                 sys::namespace::unshare(0x2_0000).unwrap();
                 let mount = match overlay.mount_by(&overlay.open().unwrap(), tell) {
                     Ok(mount) => mount,
-                    Err(Refused::Way) => panic!("{tell:?} is not known"),
+                    Err(Refused::Way) if tell != Tell::OneString => return None,
+                    Err(Refused::Way) => panic!("no kernel lacks this way"),
                     Err(Refused::Mount(error)) => panic!("{tell:?}: {error}"),
                 };
                 let root = sys::beneath::Root::new(mount);
                 let top = root.open(".", sys::at::OFlags::RDONLY).unwrap();
                 let mut names = sys::file::list(top).unwrap();
                 names.sort_by(|a, b| a.0.cmp(&b.0));
-                names.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+                let names = names.into_iter().map(|(name, _)| name);
+                Some(names.collect::<Vec<_>>())
             });
-            assert_eq!(names.join().unwrap(), ["bottom", "top"], "{tell:?}");
+            if let Some(names) = names.join().unwrap() {
+                assert_eq!(names, ["bottom", "top"], "{tell:?}");
+            }
         }
     }
 
