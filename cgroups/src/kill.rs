@@ -18,30 +18,33 @@ impl Cgroup {
     /// [`Error::Interface`].
     pub fn kill(&self) -> Result<()> {
         if sys::fault::broken("no-cgroup-kill") {
-            return self.kill_each();
+            return self.kill_one_by_one();
         }
         match self.write("kill", "cgroup.kill", "1") {
             // Before Linux 5.14 there is no such file; a threaded cgroup does not take it.
             Err(Error::Interface { source, .. })
                 if matches!(source.errno, Errno::NOENT | Errno::OPNOTSUPP) =>
             {
-                self.kill_each()
+                self.kill_one_by_one()
             }
             other => other,
         }
     }
 
-    /// The same one by one. They are frozen meanwhile: who stands still neither forks faster than we
-    /// read nor ends by itself and leaves its id to a stranger. SIGKILL ends the frozen.
-    fn kill_each(&self) -> Result<()> {
+    /// The same without cgroup.kill, until none is left. They are frozen meanwhile: who stands still
+    /// neither forks faster than we read nor ends by itself and leaves its id to a stranger. SIGKILL
+    /// ends the frozen.
+    ///
+    /// # Errors
+    /// [`Error::Interface`]; [`Error::Timeout`] for processes that do not end.
+    pub fn kill_one_by_one(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        // A host without this freezer has a race instead, which the loop below wins in the end.
-        let is_ours = !self.frozen()?;
-        if is_ours {
-            let _ = self.write("freeze", "cgroup.freeze", "1");
+        let was_running = !self.frozen()?;
+        if was_running {
+            self.write("freeze", "cgroup.freeze", "1")?;
         }
         let result = self.kill_until_empty(deadline);
-        if is_ours {
+        if was_running {
             self.write("thaw", "cgroup.freeze", "0")?;
         }
         result
