@@ -12,7 +12,9 @@
 )]
 
 mod architecture;
+mod bundles;
 mod cgroups;
+mod docs;
 mod killpoint;
 mod lifecycle;
 mod messages;
@@ -29,7 +31,9 @@ use support::claim::{self, Claim};
 fn claims() -> Vec<Claim> {
     [
         architecture::claims(),
+        bundles::claims(),
         cgroups::claims(),
+        docs::claims(),
         killpoint::claims(),
         lifecycle::claims(),
         messages::claims(),

@@ -3,6 +3,7 @@
 //! with [`crate::SysError::new`] when it fails, so that hot loops pay for words only then.
 //! Not its job: resolving whole paths below a hostile root (that is [`crate::beneath`]).
 
+pub use rustix::buffer::spare_capacity;
 pub use rustix::fs::{
     AtFlags, Dev, DirEntry, FileType, Gid, Mode, OFlags, RawDir, RawDirEntry, RenameFlags, Stat,
     StatVfs, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
@@ -11,7 +12,6 @@ pub use rustix::fs::{
     memfd_create, minor, mkdirat, mkfifoat, mknodat, openat, readlinkat, renameat, renameat_with,
     seek, sendfile, statat, statx, symlinkat, syncfs, unlinkat, utimensat,
 };
-pub use rustix::buffer::spare_capacity;
 pub use rustix::io::{pread, pwrite, read, write};
 
 /// A directory being read.
