@@ -15,6 +15,8 @@ mod manifest;
 mod owner;
 mod reference;
 mod store;
+pub mod to_spec;
+pub mod user;
 
 pub use digest::Digest;
 pub use error::{Error, Result};
