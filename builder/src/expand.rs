@@ -310,9 +310,10 @@ impl<'a> Scan<'a> {
     ) -> Result<String, Misuse> {
         if !matches!(modifier, '-' | '+' | '?' | '#' | '%') {
             let colon = if colon { ":" } else { "" };
+            let shown = modifier.escape_debug();
             return self.misuse(
                 begin,
-                format!("unsupported modifier ({colon}{modifier}) in substitution"),
+                format!("unsupported modifier ({colon}{shown}) in substitution"),
             );
         }
         let word = self.until(Some('}'), matches!(modifier, '#' | '%'))?.text;

@@ -1,0 +1,87 @@
+//! What can go wrong in a build, each fault with its subject. Not its job: printing.
+
+use std::path::PathBuf;
+
+use crate::diagnostic::Diagnostic;
+
+/// What the functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A build that did not come to its end. `Display` never holds the source's text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The recipe breaks the language's rules, or asks for what dhow does not do.
+    #[error("{0}")]
+    Recipe(Diagnostic),
+    /// `--target` names no stage.
+    #[error("{why}")]
+    Target {
+        /// Which, and which might be meant.
+        why: String,
+    },
+    /// The recipe can't be read.
+    #[error("read recipe {}: {why}", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why it is no recipe.
+        why: String,
+    },
+    /// A system call failed while we did `what`.
+    #[error("{what}")]
+    System {
+        /// What we were doing, to what.
+        what: String,
+        /// The call, its subject and the reason.
+        #[source]
+        source: sys::SysError,
+    },
+    /// An image can't be found, read or written.
+    #[error("{what}")]
+    Image {
+        /// What we were doing with which image.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: image::Error,
+    },
+    /// A step failed.
+    #[error("{place}: {step}")]
+    Step {
+        /// `Dockerfile:3`
+        place: String,
+        /// The instruction's text.
+        step: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// What the recipe asks for can't be had with these files.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Says what we were doing when a call failed.
+pub(crate) trait Doing<T> {
+    /// `what`: the act and its object, as `open the context`.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Doing<T> for sys::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::System {
+            what: what(),
+            source,
+        })
+    }
+}
+
+impl<T> Doing<T> for image::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::Image {
+            what: what(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,290 @@
+//! One stage's instructions in order, variables filled in: steps and the config that comes of them.
+//! Pure. Not its job: other stages, and what single metadata instructions do (see `steps::metadata`).
+
+use std::sync::Arc;
+
+use crate::config::{Config, DEFAULT_PATH};
+use crate::diagnostic::{Checked, Fault};
+use crate::expand::{Expander, Quotes};
+use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
+use crate::plan::{self, Action, Settings, StagePlan, Step};
+use crate::source::Span;
+use crate::stages::Base;
+use crate::steps::{metadata, planned};
+use crate::variables::Variables;
+
+/// What all stages share.
+pub(crate) struct Scope<'a> {
+    /// The recipe.
+    pub(crate) recipe: &'a Recipe,
+    /// Global ARGs and platforms.
+    pub(crate) globals: &'a Variables,
+    /// What the person asks for.
+    pub(crate) settings: &'a Settings,
+}
+
+/// What a stage begins with, and leaves to those that stand on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Inherited {
+    config: Config,
+    /// The config's variables and the ARGs: ARGs of a base stage are seen by its children.
+    variables: Variables,
+    author: Option<String>,
+}
+
+impl Inherited {
+    /// `FROM scratch`
+    pub(crate) fn scratch() -> Self {
+        Self::image(Config::scratch())
+    }
+
+    /// `FROM image`
+    pub(crate) fn image(mut config: Config) -> Self {
+        let mut variables = Variables::from_list(&config.env);
+        if variables.get("PATH").is_none() {
+            config.set_env("PATH", DEFAULT_PATH);
+            variables.set("PATH", DEFAULT_PATH);
+        }
+        Self {
+            config,
+            variables,
+            author: None,
+        }
+    }
+}
+
+/// A stage while its instructions are followed.
+pub(crate) struct State<'a> {
+    /// What all stages share.
+    pub(crate) scope: &'a Scope<'a>,
+    /// The stage's number.
+    pub(crate) index: usize,
+    /// The config so far.
+    pub(crate) config: Config,
+    /// What `$NAME` means now.
+    pub(crate) variables: Variables,
+    /// MAINTAINER so far.
+    pub(crate) author: Option<String>,
+    /// Whether this stage has a CMD of its own: ENTRYPOINT clears an inherited one.
+    pub(crate) own_cmd: bool,
+    /// The variables as a list, made once for all RUNs that see the same.
+    env: Option<Arc<Vec<String>>>,
+    /// The environments made so far, in bytes.
+    spent: usize,
+}
+
+/// Proxies are handed to RUN if the build is given them, without being part of the image or the cache.
+const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// Whether `name` is a proxy variable.
+pub(crate) fn is_proxy(name: &str) -> bool {
+    PROXIES.contains(&name)
+}
+
+/// No stage may have more variables than this, in bytes: the kernel takes less.
+const MOST_VARIABLES: usize = 1 << 20;
+
+/// The environments of all RUNs of a stage together.
+const MOST_ENVIRONMENTS: usize = 32 << 20;
+
+/// Sets a variable within the limit.
+pub(crate) fn set(variables: &mut Variables, name: &str, value: &str, span: Span) -> Checked<()> {
+    variables.set(name, value);
+    if variables.bytes() > MOST_VARIABLES {
+        return Err(Fault::new(
+            span,
+            format!("the variables take more than {MOST_VARIABLES} bytes together"),
+        ));
+    }
+    Ok(())
+}
+
+/// Follows a stage's instructions, the triggers of its base first.
+pub(crate) fn stage(
+    scope: &Scope<'_>,
+    index: usize,
+    base: &Base,
+    inherited: Inherited,
+    triggers: &[Instruction],
+) -> Checked<(StagePlan, Inherited)> {
+    let stage = &scope.recipe.stages[index];
+    let mut state = State {
+        scope,
+        index,
+        config: inherited.config,
+        variables: inherited.variables,
+        author: inherited.author,
+        own_cmd: false,
+        env: None,
+        spent: 0,
+    };
+    // Triggers fire once: the grandchildren do not see them.
+    state.config.on_build.clear();
+    let mut steps = vec![from(&state, stage)?];
+    for trigger in triggers {
+        let mut step = state
+            .follow(trigger)
+            .map_err(|fault| plan::in_trigger(fault, &trigger.text, stage.span))?;
+        step.span = stage.span;
+        steps.push(step);
+    }
+    for instruction in &stage.instructions {
+        steps.push(state.follow(instruction)?);
+    }
+    let left = Inherited {
+        config: state.config.clone(),
+        variables: state.variables,
+        author: state.author.clone(),
+    };
+    let plan = StagePlan {
+        index,
+        name: stage.name.clone(),
+        base: base.clone(),
+        span: stage.span,
+        steps,
+        config: state.config,
+        author: state.author,
+    };
+    Ok((plan, left))
+}
+
+/// FROM itself: nothing to do, but its platform must be ours.
+fn from(state: &State<'_>, stage: &Stage) -> Checked<Step> {
+    let mut refusal = None;
+    if let Some(word) = &stage.platform {
+        let wanted = Expander {
+            variables: state.scope.globals,
+            escape: state.scope.recipe.escape,
+            quotes: Quotes::Remove,
+        }
+        .word(word)?;
+        let ours = plan::architecture();
+        let aliases = match ours {
+            "amd64" => ["amd64", "x86_64", "x86-64"],
+            "arm64" => ["arm64", "aarch64", "arm64/v8"],
+            other => [other; 3],
+        };
+        let bare = wanted.strip_prefix("linux/").unwrap_or(&wanted);
+        if bare != "linux" && !aliases.contains(&bare) {
+            refusal = Some(format!(
+                "FROM --platform={wanted}: not supported yet (only linux/{ours}, this machine's)"
+            ));
+        }
+    }
+    Ok(Step {
+        action: Action::Metadata,
+        span: stage.span,
+        text: format!("FROM {}", stage.base.text),
+        refusal,
+    })
+}
+
+impl State<'_> {
+    /// Expands with the variables of this moment.
+    pub(crate) fn expander(&self) -> Expander<'_> {
+        Expander {
+            variables: &self.variables,
+            escape: self.scope.recipe.escape,
+            quotes: Quotes::Remove,
+        }
+    }
+
+    /// The variables as a list.
+    pub(crate) fn env(&mut self, span: Span) -> Checked<Arc<Vec<String>>> {
+        if let Some(env) = &self.env {
+            return Ok(Arc::clone(env));
+        }
+        self.spent += self.variables.bytes();
+        if self.spent > MOST_ENVIRONMENTS {
+            return Err(Fault::new(
+                span,
+                format!("the environments of the RUNs take more than {MOST_ENVIRONMENTS} bytes"),
+            ));
+        }
+        let env = Arc::new(self.variables.to_list());
+        self.env = Some(Arc::clone(&env));
+        Ok(env)
+    }
+
+    /// Sets a variable for `$NAME` and RUN.
+    pub(crate) fn set(&mut self, name: &str, value: &str, span: Span) -> Checked<()> {
+        self.env = None;
+        set(&mut self.variables, name, value, span)
+    }
+
+    /// The proxies of the build that no ARG or ENV has set.
+    pub(crate) fn proxies(&self) -> Vec<String> {
+        PROXIES
+            .iter()
+            .filter(|name| self.variables.get(name).is_none())
+            .filter_map(|name| {
+                let value = self.scope.settings.build_args.get(*name)?;
+                Some(format!("{name}={value}"))
+            })
+            .collect()
+    }
+
+    fn follow(&mut self, instruction: &Instruction) -> Checked<Step> {
+        let mut refusal = None;
+        let action = match &instruction.kind {
+            Kind::Arg(arguments) => {
+                for argument in arguments {
+                    self.argument(argument)?;
+                }
+                Action::Metadata
+            }
+            Kind::Run(run) => {
+                let (step, why) = planned::run(self, run, instruction.span)?;
+                refusal = why;
+                Action::Run(step)
+            }
+            Kind::Copy(files) => {
+                let (step, why) = planned::copy(self, files)?;
+                refusal = why;
+                Action::Copy(step)
+            }
+            Kind::Add(add) => {
+                let (step, why) = planned::add(self, add)?;
+                refusal = Some(why);
+                Action::Copy(step)
+            }
+            Kind::Workdir(path) => metadata::workdir(self, path)?,
+            kind => {
+                metadata::apply(self, kind, instruction.span)?;
+                Action::Metadata
+            }
+        };
+        Ok(Step {
+            action,
+            span: instruction.span,
+            text: instruction.text.clone(),
+            refusal,
+        })
+    }
+
+    /// ARG: the build's value, or the default, or the global one.
+    fn argument(&mut self, argument: &Argument) -> Checked<()> {
+        let given = self.scope.settings.build_args.get(&argument.name);
+        let value = match (given, &argument.default) {
+            (Some(value), _) => value.clone(),
+            (None, Some(default)) => self.expander().word(default)?,
+            (None, None) => match self.scope.globals.get(&argument.name) {
+                Some(value) => value.to_owned(),
+                // Not even empty.
+                None => return Ok(()),
+            },
+        };
+        self.set(&argument.name, &value, argument.span)
+    }
+}

@@ -1,0 +1,401 @@
+//! What a build will do, said before it does anything: the needed stages with their steps and configs.
+//! Pure but for the question what config a base image has. Not its job: doing it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::diagnostic::{Checked, Fault};
+use crate::error::{Error, Result};
+use crate::evaluate::{self, Inherited, Scope};
+use crate::instruction::{Instruction, Kind, Network, Recipe};
+use crate::mode::ModeChange;
+use crate::source::{Source, Span};
+use crate::stages::{self, Base, Origin};
+use crate::variables::Variables;
+use crate::{expand, parse};
+
+/// What the person asks for beside the recipe.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `--build-arg NAME=value`
+    pub build_args: BTreeMap<String, String>,
+    /// `--target`
+    pub target: Option<String>,
+    /// `--label name=value`
+    pub labels: BTreeMap<String, String>,
+    /// `--network`: what RUN sees unless it says otherwise.
+    pub network: NetworkDefault,
+}
+
+/// The network of RUN steps that do not name one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkDefault {
+    /// Their own, with nothing but loopback.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+}
+
+/// The needed stages, each after those that it needs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The stages; the last one is the target.
+    pub stages: Vec<StagePlan>,
+    /// What a person should hear: build args that nobody asked for.
+    pub warnings: Vec<String>,
+}
+
+/// One stage.
+#[derive(Debug, Clone)]
+pub struct StagePlan {
+    /// Its number in the recipe.
+    pub index: usize,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it stands on.
+    pub base: Base,
+    /// Where its FROM stands.
+    pub span: Span,
+    /// The steps, one for each instruction.
+    pub steps: Vec<Step>,
+    /// The config after the last one.
+    pub config: Config,
+    /// MAINTAINER.
+    pub author: Option<String>,
+}
+
+/// One instruction, its variables filled in.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What it does to the tree.
+    pub action: Action,
+    /// Where it stands.
+    pub span: Span,
+    /// Its text, for people and for the image's history.
+    pub text: String,
+    /// What it asks for that dhow does not do yet.
+    pub refusal: Option<String>,
+}
+
+/// What a step does to the tree.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Nothing: only the config changes.
+    Metadata,
+    /// WORKDIR: the directory is made if it is missing.
+    Directory {
+        /// Its path.
+        path: String,
+        /// Who will own it: the USER of that moment.
+        user: String,
+    },
+    /// RUN
+    Run(RunStep),
+    /// COPY, ADD
+    Copy(CopyStep),
+}
+
+/// A command to run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunStep {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`, in order.
+    #[serde(serialize_with = "shared")]
+    pub env: Arc<Vec<String>>,
+    /// Where it starts.
+    pub cwd: String,
+    /// `user[:group]`, or empty for root.
+    pub user: String,
+    /// Its network.
+    #[serde(skip)]
+    pub network: NetworkDefault,
+    /// A script that is there while it runs: name below /dev/pipes, and content.
+    #[serde(skip)]
+    pub script: Option<(String, String)>,
+    /// Proxy variables of the build: given to the command, but no part of its identity.
+    #[serde(skip)]
+    pub proxies: Vec<String>,
+}
+
+fn shared<S: serde::Serializer>(env: &Arc<Vec<String>>, to: S) -> Result<S::Ok, S::Error> {
+    env.as_ref().serialize(to)
+}
+
+/// Files to copy.
+#[derive(Debug, Clone)]
+pub struct CopyStep {
+    /// Where from.
+    pub origin: Origin,
+    /// The paths there, wildcards and all.
+    pub sources: Vec<String>,
+    /// Files from the recipe itself: name and content.
+    pub heredocs: Vec<(String, String)>,
+    /// Where to: absolute, with `/` at its end if it is meant to be a directory.
+    pub target: String,
+    /// `user[:group]` by name or number.
+    pub chown: Option<String>,
+    /// The mode.
+    pub chmod: Option<ModeChange>,
+    /// Patterns of what is left out.
+    pub exclude: Vec<String>,
+}
+
+/// Says what a build of `recipe` would do. `base_config` is asked for the config of each base image that
+/// is needed.
+///
+/// # Errors
+/// The first fault, with its place; what `base_config` fails with.
+pub fn plan(
+    source: &Source,
+    recipe: &Recipe,
+    settings: &Settings,
+    base_config: &mut dyn FnMut(&str, Span) -> Result<Config>,
+) -> Result<Plan> {
+    let said = |fault: Fault| Error::Recipe(fault.of(source));
+    let globals = globals(recipe, settings).map_err(said)?;
+    let bases = stages::bases(recipe, &globals).map_err(said)?;
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        for instruction in &stage.instructions {
+            stages::origins(recipe, index, instruction).map_err(said)?;
+        }
+    }
+    let target =
+        stages::target(recipe, settings.target.as_deref()).map_err(|why| Error::Target { why })?;
+    let mut wanted = wanted(source, recipe, &bases, target, base_config)?;
+    let scope = Scope {
+        recipe,
+        globals: &globals,
+        settings,
+    };
+    let mut done: BTreeMap<usize, (StagePlan, Inherited)> = BTreeMap::new();
+    for (index, entry) in &mut wanted {
+        let inherited = match (&bases[*index], entry.config.take()) {
+            (Base::Stage(earlier), _) => done[earlier].1.clone(),
+            (_, Some(config)) => Inherited::image(config),
+            (_, None) => Inherited::scratch(),
+        };
+        let evaluated = evaluate::stage(&scope, *index, &bases[*index], inherited, &entry.triggers);
+        done.insert(*index, evaluated.map_err(said)?);
+    }
+    let mut stages: Vec<StagePlan> = done.into_values().map(|(stage, _)| stage).collect();
+    if let Some(last) = stages.last_mut() {
+        last.config.labels.extend(settings.labels.clone());
+    }
+    Ok(Plan {
+        stages,
+        warnings: unused_arguments(recipe, &wanted, settings),
+    })
+}
+
+/// A stage that the target needs.
+#[derive(Default)]
+struct Wanted {
+    /// The config of its base image, if it stands on one.
+    config: Option<Config>,
+    /// The ONBUILD triggers of its base.
+    triggers: Vec<Instruction>,
+}
+
+/// The stages that the target needs. A stage only ever needs earlier ones, so one walk from the target
+/// downwards meets them all, also those that only a trigger of a base image asks for.
+fn wanted(
+    source: &Source,
+    recipe: &Recipe,
+    bases: &[Base],
+    target: usize,
+    base_config: &mut dyn FnMut(&str, Span) -> Result<Config>,
+) -> Result<BTreeMap<usize, Wanted>> {
+    let mut wanted = BTreeMap::from([(target, Wanted::default())]);
+    for index in (0..=target).rev() {
+        if !wanted.contains_key(&index) {
+            continue;
+        }
+        let stage = &recipe.stages[index];
+        let mut entry = Wanted::default();
+        let texts = match &bases[index] {
+            Base::Scratch => Vec::new(),
+            Base::Stage(earlier) => triggers_of_stage(recipe, *earlier),
+            Base::Image(name) => {
+                let mut config = base_config(name, stage.base.span)?;
+                let texts = std::mem::take(&mut config.on_build);
+                entry.config = Some(config);
+                texts
+            }
+        };
+        for text in texts {
+            let parsed = trigger(&text).map_err(|fault| in_trigger(fault, &text, stage.span));
+            entry
+                .triggers
+                .push(parsed.map_err(|f| Error::Recipe(f.of(source)))?);
+        }
+        let mut needs = Vec::new();
+        if let Base::Stage(earlier) = bases[index] {
+            needs.push(earlier);
+        }
+        for instruction in stage.instructions.iter().chain(&entry.triggers) {
+            let origins = stages::origins(recipe, index, instruction)
+                .map_err(|fault| Error::Recipe(fault.of(source)))?;
+            needs.extend(origins.iter().filter_map(|origin| match origin {
+                Origin::Stage(earlier) => Some(*earlier),
+                _ => None,
+            }));
+        }
+        wanted.insert(index, entry);
+        for earlier in needs {
+            wanted.entry(earlier).or_default();
+        }
+    }
+    Ok(wanted)
+}
+
+fn triggers_of_stage(recipe: &Recipe, index: usize) -> Vec<String> {
+    recipe.stages[index]
+        .instructions
+        .iter()
+        .filter_map(|instruction| match &instruction.kind {
+            Kind::OnBuild(text) => Some(text.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// An instruction that waited in the base. Its places are those of its own text.
+fn trigger(text: &str) -> Checked<Instruction> {
+    let source = Source::new("ONBUILD", text.as_bytes().to_vec())
+        .map_err(|why| Fault::new(Span::default(), why))?;
+    parse::trigger(&source)
+}
+
+/// A fault in a trigger is shown at the FROM that woke it.
+pub(crate) fn in_trigger(fault: Fault, text: &str, from: Span) -> Fault {
+    let first = text.lines().next().unwrap_or("");
+    Fault::new(
+        from,
+        format!("in ONBUILD {first:?} of the base: {}", fault.message),
+    )
+}
+
+/// Platforms, then the ARGs before the first FROM, each seeing those before it.
+fn globals(recipe: &Recipe, settings: &Settings) -> Checked<Variables> {
+    let architecture = architecture();
+    let platform = format!("linux/{architecture}");
+    let mut globals = Variables::default();
+    for side in ["BUILD", "TARGET"] {
+        globals.set(&format!("{side}PLATFORM"), &platform);
+        globals.set(&format!("{side}OS"), "linux");
+        globals.set(&format!("{side}OSVERSION"), "");
+        globals.set(&format!("{side}ARCH"), architecture);
+        globals.set(&format!("{side}VARIANT"), "");
+    }
+    globals.set(
+        "TARGETSTAGE",
+        settings.target.as_deref().unwrap_or("default"),
+    );
+    for argument in &recipe.globals {
+        let value = match (settings.build_args.get(&argument.name), &argument.default) {
+            (Some(value), _) => value.clone(),
+            (None, Some(default)) => expand::Expander {
+                variables: &globals,
+                escape: recipe.escape,
+                quotes: expand::Quotes::Remove,
+            }
+            .word(default)?,
+            (None, None) => continue,
+        };
+        evaluate::set(&mut globals, &argument.name, &value, argument.span)?;
+    }
+    Ok(globals)
+}
+
+/// This machine's architecture in an image's words.
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+/// Build args that no ARG takes.
+fn unused_arguments(
+    recipe: &Recipe,
+    wanted: &BTreeMap<usize, Wanted>,
+    settings: &Settings,
+) -> Vec<String> {
+    let declared = |name: &str| {
+        let in_stage = |instruction: &Instruction| match &instruction.kind {
+            Kind::Arg(arguments) => arguments.iter().any(|argument| argument.name == name),
+            _ => false,
+        };
+        recipe.globals.iter().any(|argument| argument.name == name)
+            || recipe
+                .stages
+                .iter()
+                .any(|stage| stage.instructions.iter().any(in_stage))
+            || wanted
+                .values()
+                .any(|entry| entry.triggers.iter().any(in_stage))
+    };
+    settings
+        .build_args
+        .keys()
+        .filter(|name| !evaluate::is_proxy(name) && *name != "SOURCE_DATE_EPOCH")
+        .filter(|name| !declared(name))
+        .map(|name| format!("build arg {name} is not used: no ARG names it"))
+        .collect()
+}
+
+impl Plan {
+    /// The plan as `dhow build --plan --format json` prints it: the config of the target, and what RUN
+    /// would run.
+    pub fn to_json(&self) -> serde_json::Value {
+        let runs: Vec<&RunStep> = self
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.steps)
+            .filter_map(|step| match &step.action {
+                Action::Run(run) => Some(run),
+                _ => None,
+            })
+            .collect();
+        let config = self.stages.last().map(|stage| &stage.config);
+        serde_json::json!({ "config": config, "run": runs })
+    }
+
+    /// The first thing in the plan that dhow does not do yet.
+    pub(crate) fn refusal(&self) -> Option<Fault> {
+        self.stages
+            .iter()
+            .flat_map(|stage| &stage.steps)
+            .find_map(|step| {
+                let refusal = step.refusal.as_ref()?;
+                Some(Fault::new(step.span, refusal.clone()))
+            })
+    }
+}
+
+/// What `--network` of a RUN comes to, or why not.
+pub(crate) fn network(
+    wanted: Network,
+    default: NetworkDefault,
+) -> std::result::Result<NetworkDefault, String> {
+    match (wanted, default) {
+        (Network::Default, default) => Ok(default),
+        (Network::None, _) => Ok(NetworkDefault::None),
+        (Network::Host, NetworkDefault::Host) => Ok(NetworkDefault::Host),
+        // A recipe must not open the host's network by itself.
+        (Network::Host, NetworkDefault::None) => Err(
+            "RUN --network=host is not allowed: the build must be started with --network=host"
+                .to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test reads its own data files"
+)]
+
+use std::path::Path;
+
+use super::*;
+
+fn planned(text: &str, settings: &Settings) -> Result<Plan> {
+    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let recipe = parse::parse(&source).map_err(|fault| Error::Recipe(fault.of(&source)))?;
+    plan(&source, &recipe, settings, &mut |name, _| {
+        assert_eq!(name, "base", "only one image is known here");
+        Ok(serde_json::from_value(serde_json::json!({
+            "Env": ["A=base"], "Cmd": ["old"], "OnBuild": ["COPY --from=tools /t /t", "RUN $A"]
+        }))
+        .unwrap())
+    })
+}
+
+/// Each folder of tests/cases holds a recipe and what must come of it: `error` (the first line
+/// of the message), or `config` and `run`.
+#[test]
+fn every_case_comes_out_as_expected() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut count = 0;
+    for folder in std::fs::read_dir(cases).unwrap() {
+        let folder = folder.unwrap().path();
+        let text = std::fs::read_to_string(folder.join("Dockerfile")).unwrap();
+        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
+        let name = folder.display();
+        match (planned(&text, &Settings::default()), expected.get("error")) {
+            (Ok(plan), None) => {
+                let plan = plan.to_json();
+                assert_eq!(plan["config"], expected["config"], "{name}");
+                assert_eq!(plan["run"], expected["run"], "{name}");
+            }
+            (Err(error), Some(wanted)) => {
+                let shown = error.to_string();
+                let first = shown.lines().next().unwrap();
+                assert_eq!(first, wanted.as_str().unwrap(), "{name}");
+            }
+            (Ok(plan), Some(wanted)) => panic!("{name}: {} instead of {wanted}", plan.to_json()),
+            (Err(error), None) => panic!("{name}: {error}"),
+        }
+        count += 1;
+    }
+    assert!(count >= 29, "only {count} cases");
+}
+
+fn runs(plan: &Plan) -> Vec<String> {
+    let json = plan.to_json();
+    let runs = json["run"].as_array().unwrap();
+    runs.iter()
+        .map(|run| {
+            run["args"]
+                .as_array()
+                .unwrap()
+                .last()
+                .unwrap()
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn stages_that_nobody_needs_are_absent() {
+    let text = "FROM scratch AS a\nRUN a\nFROM scratch AS b\nRUN b\nFROM scratch AS c\nRUN c\nCOPY --from=a x y\n";
+    let plan = planned(text, &Settings::default()).unwrap();
+    assert_eq!(runs(&plan), ["a", "c"]);
+    let settings = Settings {
+        target: Some("b".to_owned()),
+        ..Settings::default()
+    };
+    assert_eq!(runs(&planned(text, &settings).unwrap()), ["b"]);
+}
+
+#[test]
+fn triggers_of_a_base_image_may_need_stages_of_ours() {
+    let text =
+        "FROM scratch AS tools\nRUN tools\nFROM scratch AS other\nRUN other\nFROM base\nRUN own\n";
+    let plan = planned(text, &Settings::default()).unwrap();
+    assert_eq!(runs(&plan), ["tools", "$A", "own"]);
+    let config = &plan.stages.last().unwrap().config;
+    assert!(config.on_build.is_empty());
+    assert_eq!(config.cmd, ["old"]);
+    assert_eq!(config.env[0], "A=base");
+    assert!(config.env[1].starts_with("PATH=/usr/local/sbin"));
+}
+
+#[test]
+fn a_build_arg_beats_the_default_and_only_declared_ones_count() {
+    let settings = Settings {
+        build_args: BTreeMap::from([
+            ("A".to_owned(), "given".to_owned()),
+            ("B".to_owned(), String::new()),
+            ("NOBODY".to_owned(), "x".to_owned()),
+            ("http_proxy".to_owned(), "p".to_owned()),
+        ]),
+        ..Settings::default()
+    };
+    // A bad default does not matter where a value is given.
+    let plan = planned(
+        "FROM scratch\nARG A=${x:?bad}\nARG B\nARG C\nRUN x",
+        &settings,
+    )
+    .unwrap();
+    let Action::Run(run) = &plan.stages[0].steps.last().unwrap().action else {
+        panic!()
+    };
+    assert_eq!(run.env[1..], ["A=given", "B="]);
+    assert_eq!(run.proxies, ["http_proxy=p"]);
+    assert_eq!(
+        plan.warnings,
+        ["build arg NOBODY is not used: no ARG names it"]
+    );
+}
+
+#[test]
+fn the_hosts_network_needs_the_persons_word() {
+    let text = "FROM scratch\nRUN --network=host x";
+    let plan_without = planned(text, &Settings::default()).unwrap();
+    assert!(
+        plan_without
+            .refusal()
+            .unwrap()
+            .message
+            .contains("--network=host")
+    );
+    let settings = Settings {
+        network: NetworkDefault::Host,
+        ..Settings::default()
+    };
+    assert!(planned(text, &settings).unwrap().refusal().is_none());
+}
+
+#[test]
+fn what_is_not_done_yet_is_named_with_its_line() {
+    for (line, words) in [
+        ("ADD a b", "ADD: not supported yet"),
+        ("RUN --mount=type=ssh x", "RUN --mount=type=ssh"),
+        ("COPY --link a b", "COPY --link"),
+        ("RUN --security=insecure x", "--security=insecure"),
+    ] {
+        let plan = planned(&format!("FROM scratch\n{line}"), &Settings::default()).unwrap();
+        assert!(plan.refusal().unwrap().message.contains(words), "{line}");
+    }
+}
+
+#[test]
+fn variables_that_double_are_stopped_in_little_time() {
+    let mut text = "FROM scratch\nARG A=0123456789\n".to_owned();
+    for _ in 0..40 {
+        text.push_str("ARG A=$A$A\nRUN x\n");
+    }
+    let error = planned(&text, &Settings::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("more than") || error.contains("longer than"),
+        "{error}"
+    );
+}

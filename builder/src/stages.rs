@@ -1,0 +1,229 @@
+//! The graph of stages: what each stands on, what `--from` means, which stages a target needs. Pure.
+//! Not its job: what is inside a stage's image.
+
+use crate::diagnostic::{Checked, Fault, did_you_mean};
+use crate::expand::{Expander, Quotes};
+use crate::instruction::{Files, Instruction, Kind, Recipe, Stage};
+use crate::variables::Variables;
+use crate::words::Word;
+
+/// What a stage stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(usize),
+    /// An image, by name or place.
+    Image(String),
+}
+
+/// Where files come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The build's context.
+    Context,
+    /// An empty tree.
+    Scratch,
+    /// An earlier stage.
+    Stage(usize),
+    /// An image, by name or place.
+    Image(String),
+}
+
+/// What every stage of the recipe stands on, the global ARGs and platforms filled in.
+///
+/// # Errors
+/// A base that is blank or can't be expanded.
+pub(crate) fn bases(recipe: &Recipe, globals: &Variables) -> Checked<Vec<Base>> {
+    let expander = Expander {
+        variables: globals,
+        escape: recipe.escape,
+        quotes: Quotes::Remove,
+    };
+    let mut bases = Vec::new();
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        let name = expander.word(&stage.base)?;
+        if name.is_empty() {
+            return Err(Fault::new(
+                stage.base.span,
+                format!("base name ({}) should not be blank", stage.base.text),
+            ));
+        }
+        let earlier = by_name(&recipe.stages[..index], &name);
+        bases.push(match earlier {
+            Some(earlier) => Base::Stage(earlier),
+            None if name == "scratch" => Base::Scratch,
+            None => Base::Image(name),
+        });
+    }
+    Ok(bases)
+}
+
+/// The last stage with this name.
+fn by_name(stages: &[Stage], name: &str) -> Option<usize> {
+    let lower = name.to_lowercase();
+    stages
+        .iter()
+        .rposition(|stage| stage.name.as_deref() == Some(lower.as_str()))
+}
+
+/// The stage that `--target` names (by name or number), the last one without.
+///
+/// # Errors
+/// Says which stage might be meant; there is no place in the recipe for it.
+pub(crate) fn target(recipe: &Recipe, wanted: Option<&str>) -> Result<usize, String> {
+    let Some(wanted) = wanted else {
+        return Ok(recipe.stages.len() - 1);
+    };
+    if let Some(found) = by_name(&recipe.stages, wanted) {
+        return Ok(found);
+    }
+    match wanted.parse::<usize>() {
+        Ok(number) if number < recipe.stages.len() => Ok(number),
+        _ => {
+            let names = recipe
+                .stages
+                .iter()
+                .filter_map(|stage| stage.name.as_deref());
+            Err(format!(
+                "target stage {wanted:?} could not be found{}",
+                did_you_mean(wanted, names)
+            ))
+        }
+    }
+}
+
+/// What `--from` of COPY or a mount in stage `current` means.
+///
+/// # Errors
+/// A number that is no earlier stage's, a name of this or a later stage.
+pub(crate) fn origin(recipe: &Recipe, current: usize, from: Option<&Word>) -> Checked<Origin> {
+    let Some(from) = from else {
+        return Ok(Origin::Context);
+    };
+    if let Ok(number) = from.text.parse::<i64>() {
+        return match usize::try_from(number) {
+            Ok(number) if number < current => Ok(Origin::Stage(number)),
+            _ => Err(Fault::new(
+                from.span,
+                format!("invalid stage index {number}: only earlier stages can be copied from"),
+            )),
+        };
+    }
+    if let Some(earlier) = by_name(&recipe.stages[..current], &from.text) {
+        return Ok(Origin::Stage(earlier));
+    }
+    if by_name(&recipe.stages, &from.text).is_some() {
+        let this = match &recipe.stages[current].name {
+            Some(name) => name.clone(),
+            None => current.to_string(),
+        };
+        return Err(Fault::new(
+            from.span,
+            format!(
+                "cannot copy from stage {:?}, it needs to be defined before current stage {this:?}",
+                from.text
+            ),
+        ));
+    }
+    Ok(match from.text.as_str() {
+        "scratch" => Origin::Scratch,
+        image => Origin::Image(image.to_owned()),
+    })
+}
+
+/// Everything that an instruction takes files from.
+pub(crate) fn origins(
+    recipe: &Recipe,
+    current: usize,
+    instruction: &Instruction,
+) -> Checked<Vec<Origin>> {
+    let of_files = |files: &Files| origin(recipe, current, files.from.as_ref()).map(|o| vec![o]);
+    match &instruction.kind {
+        Kind::Copy(files) => of_files(files),
+        Kind::Add(add) => of_files(&add.files),
+        Kind::Run(run) => run
+            .mounts
+            .iter()
+            .filter_map(|mount| {
+                mount.option(&["from"]).map(|from| Word {
+                    text: from.to_owned(),
+                    span: mount.span,
+                })
+            })
+            .map(|from| origin(recipe, current, Some(&from)))
+            .collect(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Source, parse};
+
+    fn recipe(text: &str) -> Recipe {
+        parse(&Source::new("f", text.as_bytes().to_vec()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_stage_beats_an_image_and_the_last_of_a_name_counts() {
+        let recipe = recipe("FROM x AS a\nFROM a AS A\nFROM a\nFROM b");
+        let bases = bases(&recipe, &Variables::default()).unwrap();
+        assert_eq!(
+            bases,
+            [
+                Base::Image("x".into()),
+                Base::Stage(0),
+                Base::Stage(1),
+                Base::Image("b".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_blank_base_is_a_fault() {
+        let recipe = recipe("ARG scratch=1\nFROM ${NOPE}");
+        let fault = bases(&recipe, &Variables::default()).unwrap_err();
+        assert_eq!(fault.message, "base name (${NOPE}) should not be blank");
+    }
+
+    #[test]
+    fn from_takes_only_what_stands_above() {
+        let recipe = recipe(
+            "FROM scratch AS t\nCOPY --from=u /a /b\nFROM t AS u\nCOPY --from=1 a b\nCOPY --from=T a b\nCOPY --from=0 a b\nCOPY --from=scratch a b\nCOPY --from=img a b",
+        );
+        let first = &recipe.stages[0].instructions[0];
+        assert_eq!(
+            origins(&recipe, 0, first).unwrap_err().message,
+            "cannot copy from stage \"u\", it needs to be defined before current stage \"t\""
+        );
+        let second = &recipe.stages[1].instructions;
+        assert!(
+            origins(&recipe, 1, &second[0])
+                .unwrap_err()
+                .message
+                .starts_with("invalid stage index 1")
+        );
+        assert_eq!(origins(&recipe, 1, &second[1]).unwrap(), [Origin::Stage(0)]);
+        assert_eq!(origins(&recipe, 1, &second[2]).unwrap(), [Origin::Stage(0)]);
+        assert_eq!(origins(&recipe, 1, &second[3]).unwrap(), [Origin::Scratch]);
+        assert_eq!(
+            origins(&recipe, 1, &second[4]).unwrap(),
+            [Origin::Image("img".into())]
+        );
+    }
+
+    #[test]
+    fn a_mistyped_target_is_told_the_right_one() {
+        let recipe = recipe("FROM a AS build\nFROM b AS final");
+        assert_eq!(target(&recipe, None), Ok(1));
+        assert_eq!(target(&recipe, Some("Build")), Ok(0));
+        assert_eq!(target(&recipe, Some("0")), Ok(0));
+        assert_eq!(
+            target(&recipe, Some("biuld")).unwrap_err(),
+            "target stage \"biuld\" could not be found (did you mean build?)"
+        );
+    }
+}

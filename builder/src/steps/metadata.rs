@@ -1,0 +1,163 @@
+//! Instructions that change only the image's config. Pure. Not its job: ARG, whose values never reach the
+//! config.
+
+use serde_json::Map;
+
+use crate::config::Health;
+use crate::diagnostic::{Checked, Fault};
+use crate::evaluate::State;
+use crate::instruction::{CommandLine, Healthcheck, Kind, Pair};
+use crate::plan::Action;
+use crate::source::Span;
+use crate::words::Word;
+use crate::{ports, signal};
+
+/// Applies one of them.
+pub(crate) fn apply(state: &mut State<'_>, kind: &Kind, span: Span) -> Checked<()> {
+    match kind {
+        Kind::Env(pairs) => {
+            // All values see the variables from before the line.
+            for (name, value) in expanded(state, pairs)? {
+                state.set(&name, &value, span)?;
+                state.config.set_env(&name, &value);
+            }
+        }
+        Kind::Label(pairs) => {
+            let labels = expanded(state, pairs)?;
+            state.config.labels.extend(labels);
+        }
+        Kind::User(user) => state.config.user = state.expander().word(user)?,
+        Kind::Cmd(command) => {
+            state.config.cmd = arguments(state, command);
+            state.config.args_escaped = true;
+            state.own_cmd = true;
+        }
+        Kind::Entrypoint(command) => {
+            state.config.entrypoint = arguments(state, command);
+            if !state.own_cmd {
+                state.config.cmd.clear();
+            }
+        }
+        Kind::Shell(shell) => state.config.shell.clone_from(shell),
+        Kind::Expose(ports) => expose(state, ports)?,
+        Kind::Volume(volumes) => {
+            for word in volumes {
+                let volume = state.expander().word(word)?;
+                if volume.is_empty() {
+                    return Err(Fault::new(
+                        word.span,
+                        "VOLUME specified can not be an empty string",
+                    ));
+                }
+                state.config.volumes.insert(volume, Map::new());
+            }
+        }
+        Kind::StopSignal(word) => {
+            let text = state.expander().word(word)?;
+            signal::check(&text).map_err(|why| Fault::new(word.span, why))?;
+            state.config.stop_signal = text;
+        }
+        Kind::Healthcheck(check) => state.config.healthcheck = Some(health(check)),
+        Kind::OnBuild(trigger) => state.config.on_build.push(trigger.clone()),
+        Kind::Maintainer(author) => state.author = Some(author.clone()),
+        // These are no metadata: `evaluate` keeps them.
+        Kind::Arg(_) | Kind::Run(_) | Kind::Copy(_) | Kind::Add(_) | Kind::Workdir(_) => {}
+    }
+    Ok(())
+}
+
+/// WORKDIR: an absolute path is kept as it is written, a relative one is put below the last.
+pub(crate) fn workdir(state: &mut State<'_>, word: &Word) -> Checked<Action> {
+    let path = state.expander().word(word)?;
+    let path = if path.starts_with('/') {
+        path
+    } else {
+        clean(&format!("{}/{path}", state.config.working_dir))
+    };
+    state.config.working_dir.clone_from(&path);
+    Ok(Action::Directory {
+        path,
+        user: state.config.user.clone(),
+    })
+}
+
+/// An absolute path without empty, `.` and `..` parts: these are taken as words, links not asked.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn expanded(state: &State<'_>, pairs: &[Pair]) -> Checked<Vec<(String, String)>> {
+    let expander = state.expander();
+    pairs
+        .iter()
+        .map(|pair| {
+            let name = expander.word(&pair.name)?;
+            if name.is_empty() {
+                return Err(Fault::new(
+                    pair.name.span,
+                    "the name is blank once expanded",
+                ));
+            }
+            Ok((name, expander.word(&pair.value)?))
+        })
+        .collect()
+}
+
+/// A command's arguments, a text put behind the shell.
+pub(crate) fn arguments(state: &State<'_>, command: &CommandLine) -> Vec<String> {
+    match command {
+        CommandLine::Exec(arguments) => arguments.clone(),
+        CommandLine::Shell(text) => {
+            let mut arguments = state.config.shell();
+            arguments.push(text.clone());
+            arguments
+        }
+    }
+}
+
+fn expose(state: &mut State<'_>, words: &[Word]) -> Checked<()> {
+    for word in words {
+        let specs = state
+            .expander()
+            .words(&word.text)
+            .map_err(|misuse| misuse.within(word))?;
+        for spec in specs {
+            let ports = ports::parse(&spec).map_err(|why| Fault::new(word.span, why))?;
+            let ports = ports.into_iter().map(|port| (port, Map::new()));
+            state.config.exposed_ports.extend(ports);
+        }
+    }
+    Ok(())
+}
+
+fn health(check: &Healthcheck) -> Health {
+    Health {
+        test: check.test.clone(),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cleaned_by_its_words() {
+        assert_eq!(clean("/a/./b//../c/"), "/a/c");
+        assert_eq!(clean("/../.."), "/");
+    }
+}
