@@ -2,11 +2,13 @@
 //! programs that write them. Not its job: which ids a user may use (that is /etc/subuid, which those
 //! programs read).
 
+use std::fmt;
 use std::process::{Command, Stdio};
 
 use sys::SysError;
 use sys::process::Pid;
 
+use crate::user::InWords;
 use crate::{Error, IdMap, Result};
 
 /// shadow's setuid programs, by absolute path: what PATH says must not matter to them.
@@ -20,6 +22,18 @@ pub struct IdMaps {
     pub uid: IdMap,
     /// The groups'.
     pub gid: IdMap,
+}
+
+/// In words, for a plan: `users 0-65535 to 100000; groups 0 to 1000`.
+impl fmt::Display for IdMaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "users {}; groups {}",
+            InWords(&self.uid),
+            InWords(&self.gid)
+        )
+    }
 }
 
 /// How the maps get into the kernel.

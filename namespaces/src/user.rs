@@ -58,6 +58,11 @@ impl IdMap {
         })
     }
 
+    /// Whether it maps one id alone: all that a caller without rights can map by itself.
+    pub fn is_single(&self) -> bool {
+        matches!(self.ranges[..], [Range { size: 1, .. }])
+    }
+
     /// Whether it is nothing but the one id `id`: what the kernel lets its owner map.
     pub(crate) fn is_only(&self, id: u32) -> bool {
         matches!(self.ranges[..], [Range { outside, size: 1, .. }] if outside == id)
@@ -104,6 +109,23 @@ impl fmt::Display for IdMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for range in &self.ranges {
             writeln!(f, "{} {} {}", range.inside, range.outside, range.size)?;
+        }
+        Ok(())
+    }
+}
+
+/// The ranges in words: `0-65535 to 100000`.
+pub(crate) struct InWords<'a>(pub(crate) &'a IdMap);
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.0.ranges.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let last = u64::from(range.inside) + u64::from(range.size) - 1;
+            match range.size {
+                1 => write!(f, "{separator}{} to {}", range.inside, range.outside)?,
+                _ => write!(f, "{separator}{}-{last} to {}", range.inside, range.outside)?,
+            }
         }
         Ok(())
     }

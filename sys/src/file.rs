@@ -70,6 +70,35 @@ fn open_with(path: &Path, flags: OFlags) -> Result<OwnedFd> {
         .map_err(|errno| SysError::new("open", path.display(), errno))
 }
 
+/// Gives the file behind stdin, stdout or stderr (0 to 2) to user `uid`, its group kept. /dev/null, which
+/// is everybody's, and files that can't be given stay as they are.
+///
+/// # Errors
+/// As fchown(2), without EPERM, EINVAL (an id without a map), EROFS and EBADF.
+pub fn give_stdio(number: u8, uid: u32) -> Result<()> {
+    let fd = match number {
+        0 => rustix::stdio::stdin(),
+        1 => rustix::stdio::stdout(),
+        _ => rustix::stdio::stderr(),
+    };
+    let Ok(stat) = rustix::fs::fstat(fd) else {
+        return Ok(());
+    };
+    let null = rustix::fs::makedev(1, 3);
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if stat.st_uid == uid || (is_device && stat.st_rdev == null) {
+        return Ok(());
+    }
+    match rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None) {
+        Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS | Errno::BADF) => Ok(()),
+        Err(errno) => Err(SysError::new(
+            "chown",
+            format_args!("descriptor {number}"),
+            errno,
+        )),
+    }
+}
+
 /// Reads a whole regular file of at most `limit` bytes.
 ///
 /// # Errors
@@ -134,6 +163,15 @@ pub fn is_dir(path: impl AsRef<Path>) -> Result<bool> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
         Err(errno) => Err(SysError::new("stat", path.display(), errno)),
     }
+}
+
+/// What stat(2) says of `path`, links followed.
+///
+/// # Errors
+/// As stat(2).
+pub fn follow(path: impl AsRef<Path>) -> Result<std::fs::Metadata> {
+    let path = path.as_ref();
+    std::fs::metadata(path).map_err(|e| SysError::from_io("stat", path.display(), &e))
 }
 
 /// The absolute path without links, `.` and `..`.
@@ -205,6 +243,15 @@ pub fn remove_dir(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)
         .map_err(|errno| SysError::new("rmdir", path.display(), errno))
+}
+
+/// A file in memory without a name, closed on exec; `name` is for /proc alone.
+///
+/// # Errors
+/// As memfd_create(2).
+pub fn memory(name: &str) -> Result<OwnedFd> {
+    rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|errno| SysError::new("memfd_create", name, errno))
 }
 
 /// Gives a file or directory another name on the same file system, replacing what is there.

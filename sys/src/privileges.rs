@@ -139,17 +139,17 @@ pub fn secure_bits_are_default() -> Result<bool> {
         .map_err(|errno| SysError::new("prctl", "PR_GET_SECUREBITS", errno))
 }
 
-/// Sets the limit `resource` (RLIMIT_* number) of this process; `u64::MAX` means none.
+/// Sets the limit `resource` (RLIMIT_* number) of the process `pid` (0: our own); `u64::MAX` means none.
 ///
 /// # Errors
 /// EPERM for a hard limit above the present one without CAP_SYS_RESOURCE.
-pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+pub fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = libc::rlimit64 {
         rlim_cur: soft,
         rlim_max: hard,
     };
     // SAFETY: the structure lives through the call, and the kernel only reads it.
-    let result = unsafe { libc::prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) };
+    let result = unsafe { libc::prlimit64(pid, resource, &raw const limit, std::ptr::null_mut()) };
     if result == 0 {
         Ok(())
     } else {

@@ -152,6 +152,14 @@ pub fn send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
         .map_err(|errno| SysError::new("pidfd_send_signal", signal.as_raw(), errno))
 }
 
+/// The signal of this number; `None` for a number that is none.
+pub fn signal(number: i32) -> Option<Signal> {
+    // SAFETY: the number is checked to be one that the kernel delivers, and it is only passed back to it.
+    (1..=64)
+        .contains(&number)
+        .then(|| unsafe { Signal::from_raw_unchecked(number) })
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -207,6 +215,88 @@ fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exi
             Err(Errno::INTR) => continue,
             Err(errno) => Err(SysError::new("waitid", "", errno)),
         };
+    }
+}
+
+/// Closes every descriptor from `first` on but those in `keep`: for a process that is about to become
+/// another program and owns nothing by the rest any more. Its `OwnedFd`s must not be used or dropped
+/// afterwards, which holds for one that leaves by exec or [`exit`].
+///
+/// # Errors
+/// As close_range(2), or as reading /proc/self/fd on kernels before 5.9.
+pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut kept: Vec<u32> = keep
+        .iter()
+        .filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok())
+        .collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept.into_iter().filter(|fd| *fd >= first) {
+        if fd > from {
+            close_range(from, fd - 1)?;
+        }
+        from = fd + 1;
+    }
+    close_range(from, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    if Feature::CloseRange.present() {
+        // SAFETY: the caller of close_all_but promises that nothing uses these descriptors any more.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        return match result {
+            0 => Ok(()),
+            _ => Err(SysError::new("close_range", first, last_errno())),
+        };
+    }
+    let dir = crate::proc::open(
+        "self/fd",
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY,
+    )?;
+    let names = crate::file::list(&dir)?;
+    let numbers = names
+        .iter()
+        .filter_map(|(name, _)| name.to_str()?.parse::<i32>().ok());
+    for fd in numbers.filter(|fd| u32::try_from(*fd).is_ok_and(|n| (first..=last).contains(&n))) {
+        if fd != dir.as_raw_fd() {
+            // SAFETY: as above.
+            unsafe { libc::close(fd) };
+        }
+    }
+    Ok(())
+}
+
+/// Our process id as the procfs `proc` counts: the host's id of a process in a PID namespace below.
+///
+/// # Errors
+/// As readlink(2).
+pub fn id_seen_from(proc: BorrowedFd<'_>) -> Result<i32> {
+    let fail = |errno| SysError::new("readlink", "/proc/self", errno);
+    let target = rustix::fs::readlinkat(proc, "self", Vec::new()).map_err(fail)?;
+    target
+        .to_str()
+        .ok()
+        .and_then(|t| t.parse().ok())
+        .ok_or_else(|| fail(Errno::INVAL))
+}
+
+/// Replaces the session keyring by a new one of this name (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING).
+///
+/// # Errors
+/// As keyctl(2): EDQUOT when the user has too many keys, ENOSYS on a kernel without keyrings.
+pub fn new_session_keyring(name: &CStr) -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: the name is a C string that lives through the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    if result >= 0 {
+        Ok(())
+    } else {
+        Err(SysError::new(
+            "keyctl",
+            name.to_string_lossy(),
+            last_errno(),
+        ))
     }
 }
 
@@ -280,6 +370,23 @@ pub fn inherited(number: i32) -> Result<OwnedFd> {
     }
     // SAFETY: F_DUPFD_CLOEXEC made a new fd that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets the descriptor `number`, which this process was given from outside, pass an exec.
+///
+/// # Errors
+/// EBADF if nothing has that number.
+pub fn keep_inherited(number: u32) -> Result<()> {
+    let fd = i32::try_from(number).unwrap_or(-1);
+    // SAFETY: F_SETFD changes only the flag of that entry; on a closed number it says EBADF.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
+        0 => Ok(()),
+        _ => Err(SysError::new(
+            "use",
+            format_args!("file descriptor {number}"),
+            last_errno(),
+        )),
+    }
 }
 
 /// Makes `fd` this process' descriptor `number` (0, 1 or 2), open after an exec.
@@ -553,9 +660,12 @@ pub fn stat(pid: i32) -> Result<Option<Stat>> {
 
 /// Lets `command` inherit stdio and no other fd, whatever fds we were started with.
 pub fn only_stdio(command: &mut Command) -> &mut Command {
-    // SAFETY: between fork and exec only close_range(2) is called, which is async-signal-safe.
+    // SAFETY: between fork and exec only close_range(2), signal(2) and sigprocmask(2) are called, which
+    // are async-signal-safe.
     unsafe {
         command.pre_exec(|| {
+            // A supervisor of ours blocks its signals; its children must not.
+            reset_signals();
             cloexec_range(3, u32::MAX).or_else(|errno| match errno {
                 Errno::NOSYS | Errno::INVAL => Ok(()),
                 errno => Err(std::io::Error::from(errno)),
