@@ -1,1 +1,49 @@
 //! Runtime: leads a container through its life. Not its job: images, flags, words for people.
+//!
+//! ```text
+//!  CreateOptions ── validate ── Plan::new ── record intent ── cgroup ── clone ──► init carries out the plan
+//!                   (life/prepare)           (life/create)                        (process/init)
+//! ```
+//! Every verb is `begin`, a descriptor to wait for, and `finish`; the functions of the verbs' names do all
+//! three at once for a caller who has nothing else to look after.
+
+mod account;
+mod bundle;
+mod error;
+pub mod hooks;
+mod id;
+mod life;
+pub mod plan;
+mod process;
+mod program;
+mod seccomp;
+mod self_image;
+mod state;
+mod store;
+pub mod validate;
+
+pub use bundle::Bundle;
+pub use error::{Error, Result, chain};
+pub use id::ContainerId;
+pub use life::create::{Created, Creation, Progress, create};
+pub use life::delete::{Force, delete};
+pub use life::kill::{Target, kill};
+pub use life::list::{Snapshot, list, state};
+pub use life::options::{CreateOptions, RootSource, Stdio};
+pub use life::prepare::plan;
+pub use life::run::{Manner, Outcome, run};
+pub use life::start::{Starting, start};
+pub use process::sync::Failure;
+pub use self_image::guard;
+pub use state::{ProcessId, Record, StateReport, Status};
+pub use store::{Place, Store};
+
+/// The version of libseccomp that compiles our filters.
+pub fn seccomp_version() -> String {
+    libseccomp::ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |v| v.to_string())
+}
+
+/// This moment in RFC 3339.
+pub fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}

@@ -1,0 +1,127 @@
+//! A bundle on disk: config.json read and understood. Not its job: judging what it says (validate).
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// The largest config.json taken; one with every field and a thousand mounts has 300 KiB.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// A bundle: its folder and what its configuration says.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The absolute path of the folder.
+    pub path: PathBuf,
+    /// The configuration.
+    pub spec: Spec,
+}
+
+impl Bundle {
+    /// Reads the bundle in `path`; `config` is another configuration file than its config.json.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with file, JSON path, line and column for what can't be understood.
+    pub fn open(path: &Path, config: Option<&Path>) -> Result<Self> {
+        let path = sys::file::canonical(path).map_err(Error::host("bundle"))?;
+        let file = match config {
+            Some(config) => path.join(config),
+            None => path.join("config.json"),
+        };
+        let bytes =
+            sys::file::read(&file, MAX_CONFIG).map_err(Error::host("read the configuration"))?;
+        let spec = parse(&file, &bytes)?;
+        Ok(Self { path, spec })
+    }
+
+    /// The container's root folder as the configuration names it, below the bundle if it is relative.
+    pub fn root(&self) -> PathBuf {
+        match self.spec.root() {
+            Some(root) => self.path.join(root.path()),
+            None => self.path.join("rootfs"),
+        }
+    }
+}
+
+/// Understands a configuration. The quick way first; only when it fails, the slow one that repairs what
+/// other runtimes accept and else names the place.
+fn parse(file: &Path, bytes: &[u8]) -> Result<Spec> {
+    match serde_json::from_slice(bytes) {
+        Ok(spec) => Ok(spec),
+        Err(first) => repaired(bytes).ok_or_else(|| Error::Config {
+            path: file.to_owned(),
+            reason: place(bytes, &first),
+        }),
+    }
+}
+
+/// What the spec lets out and oci-spec insists on: `process.user` (runc takes it as root).
+fn repaired(bytes: &[u8]) -> Option<Spec> {
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    let process = value.get_mut("process")?.as_object_mut()?;
+    if process.contains_key("user") {
+        return None;
+    }
+    process.insert("user".to_owned(), serde_json::json!({"uid": 0, "gid": 0}));
+    serde_json::from_value(value).ok()
+}
+
+/// `process.args: invalid type: string "sh", expected a sequence (line 5, column 20)`.
+fn place(bytes: &[u8], first: &serde_json::Error) -> String {
+    if first.is_syntax() || first.is_eof() {
+        return format!("not valid JSON: {}", with_place(&first.to_string()));
+    }
+    let reader = &mut serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, Spec>(reader) {
+        Err(error) => {
+            let path = error.path().to_string();
+            format!("{path}: {}", with_place(&error.inner().to_string()))
+        }
+        Ok(_) => with_place(&first.to_string()),
+    }
+}
+
+/// serde's ` at line 5 column 20` as a remark at the end.
+fn with_place(message: &str) -> String {
+    match message.rsplit_once(" at line ") {
+        Some((text, place)) => format!("{text} (line {})", place.replace(" column", ", column")),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        parse(Path::new("config.json"), text.as_bytes())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_json_path_and_place() {
+        assert_eq!(
+            fault(
+                r#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"cwd":"/","args":"sh"}}"#
+            ),
+            "config.json: process.args: invalid type: string \"sh\", expected a sequence (line 1, column 79)"
+        );
+    }
+
+    #[test]
+    fn a_file_cut_short_is_named_with_its_place() {
+        assert_eq!(
+            fault("{\"ociVersion\":\"1.0.0\",\n\"process\":{"),
+            "config.json: not valid JSON: EOF while parsing an object (line 2, column 11)"
+        );
+    }
+
+    #[test]
+    fn a_missing_user_is_root() {
+        let spec = parse(Path::new("c"), br#"{"process":{"cwd":"/","args":["sh"]}}"#).unwrap();
+        assert_eq!(spec.process().as_ref().unwrap().user().uid(), 0);
+    }
+}

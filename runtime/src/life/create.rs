@@ -1,0 +1,467 @@
+//! `create`: everything up to the moment at which the container's program waits to be started.
+//! Begun, then advanced whenever one of its descriptors is readable, then done: a supervisor can hold
+//! many at once, and a slow hook stalls nobody.
+//! Not its job: thinking the start through (prepare), the first process' own steps (process/init).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use cgroups::Cgroup;
+use namespaces::NamespaceSet;
+use oci_spec::runtime::Spec;
+use sys::process::{Exit, Pid, Process};
+
+use crate::hooks::{self, HookEntry, Running};
+use crate::life::options::{CreateOptions, RootSource};
+use crate::life::prepare::{self, CgroupPlan, Opening, Prepared};
+use crate::plan::{Plan, Step};
+use crate::process::init::Init;
+use crate::process::parent::{self, Born};
+use crate::process::sync::{self, Failure, FromInit};
+use crate::state::{ProcessId, Record, Status};
+use crate::store::{Place, START};
+use crate::{Error, Result, Stdio};
+
+/// A container in the making.
+#[derive(Debug)]
+pub struct Creation {
+    place: Place,
+    record: Record,
+    plan: Plan,
+    set: NamespaceSet,
+    cgroup: Option<Cgroup>,
+    born: Option<Born>,
+    queue: VecDeque<(&'static str, usize, HookEntry)>,
+    running: Option<(&'static str, usize, HookEntry, Running)>,
+    outside_hooks: Vec<(&'static str, usize, HookEntry)>,
+    pid_file: Option<std::path::PathBuf>,
+    ready: bool,
+}
+
+/// How far a creation has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// It waits for one of [`Creation::waits_for`].
+    Waiting,
+    /// The container is there.
+    Done(Created),
+}
+
+/// A container that has been made, and whose first process is our child.
+#[derive(Debug)]
+pub struct Created {
+    /// Its record.
+    pub record: Record,
+    /// Its first process.
+    pub process: Process,
+}
+
+/// Makes a container and waits until that is done.
+///
+/// # Errors
+/// Whatever step failed; nothing is left behind then.
+pub fn create(options: CreateOptions) -> Result<Created> {
+    let mut creation = Creation::begin(options)?;
+    loop {
+        match creation.advance() {
+            Ok(Progress::Done(created)) => return Ok(created),
+            Ok(Progress::Waiting) => {}
+            Err(error) => return Err(creation.undo(error)),
+        }
+    }
+}
+
+impl Creation {
+    /// Thinks the start through, records the intent, makes cgroup and first process.
+    ///
+    /// # Errors
+    /// Whatever failed; nothing is left behind then.
+    pub fn begin(mut options: CreateOptions) -> Result<Self> {
+        let prepared = prepare::think(&options)?;
+        let opening = prepare::open(&prepared, &mut options)?;
+        let place = options.store.claim(&options.id)?;
+        let mut creation = Self::intend(place, &options, &prepared);
+        let Prepared {
+            set, plan, cgroup, ..
+        } = prepared;
+        creation.set = set;
+        creation.plan = plan;
+        let begun = creation
+            .record_intent()
+            .and_then(|()| creation.spawn(options, opening, cgroup));
+        match begun {
+            Ok(()) => Ok(creation),
+            Err(error) => Err(creation.undo(error)),
+        }
+    }
+
+    /// The record as it stands before the first act.
+    fn intend(place: Place, options: &CreateOptions, prepared: &Prepared) -> Self {
+        let spec = &options.spec;
+        let location = prepared.cgroup.as_ref().map(|cgroup| &cgroup.location);
+        let record = Record {
+            oci_version: spec.version().clone(),
+            id: options.id.to_string(),
+            bundle: options.bundle.clone(),
+            rootfs: match &options.root {
+                RootSource::Folder(path) => path.clone(),
+                RootSource::Mount(_) => std::path::PathBuf::new(),
+            },
+            created: jiff::Timestamp::now().to_string(),
+            owner: sys::privileges::ids().0,
+            annotations: spec
+                .annotations()
+                .iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect::<BTreeMap<_, _>>(),
+            creator: None,
+            init: None,
+            cgroup: location.map(|l| l.directory.clone()),
+            cgroup_made_from: location.and_then(|l| l.made_from.clone()),
+            poststart: hook_list(spec, "poststart"),
+            poststop: hook_list(spec, "poststop"),
+        };
+        Self {
+            place,
+            record,
+            plan: Plan::default(),
+            set: NamespaceSet::default(),
+            cgroup: None,
+            born: None,
+            queue: VecDeque::new(),
+            running: None,
+            outside_hooks: outside_hooks(spec),
+            pid_file: options.pid_file.clone(),
+            ready: false,
+        }
+    }
+
+    /// Intent first, then the act: from here on `delete --force` finds what a crash leaves.
+    fn record_intent(&mut self) -> Result<()> {
+        let me = sys::process::id().as_raw_nonzero().get();
+        self.record.creator = ProcessId::of(me).map_err(Error::host("look at ourselves"))?;
+        self.place.save(&self.record)
+    }
+
+    fn spawn(
+        &mut self,
+        options: CreateOptions,
+        opening: Opening,
+        cgroup: Option<CgroupPlan>,
+    ) -> Result<()> {
+        if let Some(plan) = cgroup {
+            self.cgroup = Some(make_cgroup(&plan)?);
+        }
+        let listener = sys::socket::listen(self.place.dir(), START)
+            .map_err(Error::host("make the start socket"))?;
+        let waiting = self.place.lock_waiting()?;
+        let (ours, theirs) =
+            sys::socket::pair().map_err(Error::host("make the socket to the first process"))?;
+        let init = Init {
+            socket: theirs,
+            listener,
+            waiting,
+            mounts: opening.mounts,
+            root_mount: opening.root_mount,
+            joins: opening.joins,
+            filter: opening.filter,
+            args: opening.args,
+            env: opening.env,
+            console: options.console_socket,
+            stdio: match options.stdio {
+                Stdio::Inherit => None,
+                Stdio::Given(fds) => Some(fds),
+            },
+            state: serde_json::to_value(self.record.report(Status::Creating))
+                .expect("strings and numbers always serialize"),
+            preserved: options.preserve_fds,
+        };
+        let cgroup = self.cgroup.as_ref().map(Cgroup::dir);
+        self.born = Some(parent::spawn(
+            &self.plan,
+            &self.set,
+            init,
+            &opening.step_in,
+            cgroup,
+            ours,
+        )?);
+        Ok(())
+    }
+
+    /// What must be readable, or which moment must have come, before it is worth advancing.
+    pub fn waits_for(&self) -> (Vec<BorrowedFd<'_>>, Option<Instant>) {
+        let mut fds = Vec::new();
+        if let Some(born) = &self.born {
+            fds.push(born.socket.as_fd());
+        }
+        let mut deadline = None;
+        if let Some((_, _, _, running)) = &self.running {
+            fds.push(running.fd());
+            deadline = running.deadline();
+        }
+        (fds, deadline)
+    }
+
+    /// Goes on by one message or one hook, waiting for it if it is not there yet.
+    ///
+    /// # Errors
+    /// Whatever failed; the caller then gives it to [`Creation::undo`].
+    pub fn advance(&mut self) -> Result<Progress> {
+        let (fds, deadline) = self.waits_for();
+        let readable = sys::poll::readable(&fds, deadline)
+            .map_err(Error::host("wait for the first process"))?;
+        if self.running.is_some() {
+            self.advance_hook()?;
+        }
+        if readable.first().copied().unwrap_or(false) {
+            self.listen()
+        } else {
+            Ok(Progress::Waiting)
+        }
+    }
+
+    fn listen(&mut self) -> Result<Progress> {
+        let born = self.born.as_mut().expect("begin made it");
+        let heard = sync::hear(&born.socket).map_err(Error::host("listen to the first process"))?;
+        match heard.message {
+            Some(FromInit::NeedIdMaps) => {
+                if let Some(maps) = &self.set.id_maps {
+                    maps.write(born.process.pid)?;
+                }
+                self.go()?;
+            }
+            Some(FromInit::Made(pid)) => {
+                let pid = Pid::from_raw(pid).zip(heard.fd);
+                let (pid, pidfd) = pid
+                    .ok_or_else(|| Error::Usage("the middle process sent no handle".to_owned()))?;
+                let stage = std::mem::replace(&mut born.process, Process { pid, pidfd });
+                sys::process::wait(stage.pidfd)
+                    .map_err(Error::host("wait for the middle process"))?;
+            }
+            Some(FromInit::NeedHooks) => {
+                self.queue = self.outside_hooks.drain(..).collect();
+                self.next_hook()?;
+            }
+            Some(FromInit::Ready) => self.save_created()?,
+            Some(FromInit::HandedOver) => return self.done(),
+            Some(FromInit::Failed(failure)) => return Err(self.step_failed(failure)),
+            None => return Err(self.ended()),
+        }
+        Ok(Progress::Waiting)
+    }
+
+    fn go(&self) -> Result<()> {
+        let born = self.born.as_ref().expect("begin made it");
+        sync::go(&born.socket).map_err(Error::host("answer the first process"))
+    }
+
+    fn pid(&self) -> i32 {
+        self.born
+            .as_ref()
+            .map_or(0, |born| born.process.pid.as_raw_nonzero().get())
+    }
+
+    /// Starts the next hook; after the last one the first process goes on.
+    fn next_hook(&mut self) -> Result<()> {
+        let Some((kind, index, hook)) = self.queue.pop_front() else {
+            return self.go();
+        };
+        let state = self
+            .record
+            .report(Status::Creating)
+            .with_pid(self.pid())
+            .to_json();
+        let running = Running::start(&hook, &state)
+            .map_err(|e| hooks::failed(kind, index, &hook, e.to_string()))?;
+        self.running = Some((kind, index, hook, running));
+        Ok(())
+    }
+
+    fn advance_hook(&mut self) -> Result<()> {
+        let Some((kind, index, hook, mut running)) = self.running.take() else {
+            return Ok(());
+        };
+        match running.finish() {
+            None => {
+                self.running = Some((kind, index, hook, running));
+                Ok(())
+            }
+            Some(Ok(())) => self.next_hook(),
+            Some(Err(reason)) => Err(hooks::failed(kind, index, &hook, reason)),
+        }
+    }
+
+    fn save_created(&mut self) -> Result<()> {
+        parent::set_from_outside(&self.plan, self.pid())?;
+        self.record.init =
+            ProcessId::of(self.pid()).map_err(Error::host("look at the first process"))?;
+        self.record.creator = None;
+        if let Some(path) = &self.pid_file {
+            write_pid_file(path, self.pid())?;
+        }
+        self.place.save(&self.record)?;
+        self.ready = true;
+        self.go()
+    }
+
+    fn done(&mut self) -> Result<Progress> {
+        let born = self.born.take().expect("begin made it");
+        Ok(Progress::Done(Created {
+            record: self.record.clone(),
+            process: born.process,
+        }))
+    }
+
+    fn step_failed(&self, failure: Failure) -> Error {
+        let number = usize::try_from(failure.step).unwrap_or(usize::MAX);
+        let step = self.plan.stage.iter().chain(&self.plan.init).nth(number);
+        match step {
+            // The words are complete, and callers match them.
+            Some(Step::CreateContainerHooks(_)) | None => Error::Words(failure.to_string()),
+            Some(step) => Error::Step {
+                step: step.to_string(),
+                failure,
+            },
+        }
+    }
+
+    /// The first process closed its end and said nothing: it was killed.
+    fn ended(&mut self) -> Error {
+        let exit = self
+            .born
+            .as_ref()
+            .map(|born| sys::process::wait(&born.process.pidfd));
+        let mut cause = match exit {
+            Some(Ok(Exit::Signal(signal))) => format!("killed by signal {signal}"),
+            Some(Ok(Exit::Status(status))) => format!("exit status {status}"),
+            _ => "unknown".to_owned(),
+        };
+        if let Some(Ok(Some(count @ 1..))) = self.cgroup.as_ref().map(Cgroup::oom_kills) {
+            cause =
+                format!("out of memory: the cgroup's memory limit is too small ({count} killed)");
+        }
+        Error::Ended { cause }
+    }
+
+    /// Takes back all that was made. The first error wins; what fails here follows as notes.
+    pub fn undo(mut self, error: Error) -> Error {
+        let mut notes = Vec::new();
+        if let Some((_, _, _, running)) = self.running.take() {
+            running.abandon();
+        }
+        if let Some(cgroup) = &self.cgroup
+            && let Err(e) = cgroup.kill()
+        {
+            notes.push(crate::error::chain(&e));
+        }
+        if let Some(born) = &self.born {
+            parent::kill(&born.process);
+        }
+        if let (Some(_), Some(directory)) = (&self.cgroup, &self.record.cgroup)
+            && let Err(e) = cgroups::delete(directory, self.record.cgroup_made_from.as_deref())
+        {
+            notes.push(crate::error::chain(&e));
+        }
+        if self.ready
+            && let Some(path) = &self.pid_file
+            && let Err(e) = sys::file::remove_file(path)
+        {
+            notes.push(e.to_string());
+        }
+        if let Err(e) = self.place.remove() {
+            notes.push(crate::error::chain(&e));
+        }
+        if notes.is_empty() {
+            error
+        } else {
+            Error::AndThen {
+                first: Box::new(error),
+                notes,
+            }
+        }
+    }
+}
+
+fn make_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
+    let cgroup = Cgroup::create(&plan.location, &plan.writes)?;
+    let limited = cgroup
+        .apply(&plan.writes)
+        .and_then(|()| match &plan.filter {
+            Some(filter) => filter.attach(&cgroup),
+            None => Ok(()),
+        });
+    match limited {
+        Ok(()) => Ok(cgroup),
+        Err(e) => {
+            let mut error = Error::from(e);
+            if let Err(e) =
+                cgroups::delete(&plan.location.directory, plan.location.made_from.as_deref())
+            {
+                error = Error::AndThen {
+                    first: Box::new(error),
+                    notes: vec![crate::error::chain(&e)],
+                };
+            }
+            Err(error)
+        }
+    }
+}
+
+fn hook_list(spec: &Spec, kind: &str) -> Vec<HookEntry> {
+    let Some(hooks) = spec.hooks() else {
+        return Vec::new();
+    };
+    HookEntry::list(match kind {
+        "poststart" => hooks.poststart().as_ref(),
+        _ => hooks.poststop().as_ref(),
+    })
+}
+
+/// prestart, then createRuntime hooks: those that run in our own namespaces.
+fn outside_hooks(spec: &Spec) -> Vec<(&'static str, usize, HookEntry)> {
+    let Some(hooks) = spec.hooks() else {
+        return Vec::new();
+    };
+    let kinds = [
+        ("prestart", hooks.prestart()),
+        ("createRuntime", hooks.create_runtime()),
+    ];
+    kinds
+        .into_iter()
+        .flat_map(|(kind, list)| {
+            let list = HookEntry::list(list.as_ref());
+            list.into_iter()
+                .enumerate()
+                .map(move |(index, hook)| (kind, index, hook))
+        })
+        .collect()
+}
+
+/// As a whole, so that whoever waits for the file never reads half a number, and not through a link that
+/// somebody left in a shared folder.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let doing = || format!("write the pid file {}", path.display());
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default();
+    sys::file::open_dir(parent)
+        .and_then(|dir| {
+            let text = pid.to_string();
+            sys::file::replace(
+                dir,
+                name,
+                text.as_bytes(),
+                0o644,
+                sys::file::Durability::Memory,
+            )
+        })
+        .map_err(Error::host(doing()))
+}

@@ -1,0 +1,90 @@
+//! `delete`: removes all that a container has left: processes, cgroup, state. It goes by the record, which
+//! was written before anything was made, so that it also clears what a crash of any verb has left.
+//! Not its job: the caller's bundle.
+
+use crate::hooks;
+use crate::life::kill;
+use crate::state::Status;
+use crate::store::Store;
+use crate::{ContainerId, Error, Result};
+
+/// What to do with a container that is not stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Refuse.
+    No,
+    /// End it first.
+    Yes,
+}
+
+/// Deletes the container `id`.
+///
+/// # Errors
+/// [`Error::Missing`] without force (with it, what is not there is deleted already);
+/// [`Error::Status`] for one that runs, without force.
+pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
+    match try_delete(store, id, force) {
+        Err(Error::Missing { .. }) if force == Force::Yes => Ok(()),
+        result => result,
+    }
+}
+
+fn try_delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
+    if force == Force::Yes {
+        end_creation(store, id)?;
+    }
+    let place = store.lock(id)?;
+    let Some(record) = place.record()? else {
+        // A crash between the directory and the first record: nothing else was made.
+        return match force {
+            Force::Yes => place.remove(),
+            Force::No => Err(Error::Status {
+                id: id.to_string(),
+                reason: "its creation was cut off; use --force".to_owned(),
+            }),
+        };
+    };
+    let status = place.status(&record)?;
+    if force == Force::No && status != Status::Stopped {
+        let reason = format!(
+            "cannot delete container that is not stopped: {}",
+            status.word()
+        );
+        return Err(Error::Status {
+            id: id.to_string(),
+            reason,
+        });
+    }
+    kill::everything(&record)?;
+    if let Some(directory) = &record.cgroup {
+        cgroups::delete(directory, record.cgroup_made_from.as_deref())?;
+    }
+    let state = record.report(Status::Stopped).to_json();
+    // After the cgroup, before the record: a crash here runs them again rather than never.
+    let hooked = run_poststop(&record.poststop, &state);
+    place.remove()?;
+    hooked
+}
+
+/// A creation that is still going on holds the lock; ending its processes ends it.
+fn end_creation(store: &Store, id: &ContainerId) -> Result<()> {
+    let place = store.open(id)?;
+    match place.record()? {
+        Some(record) if place.status(&record)? == Status::Creating => kill::everything(&record),
+        _ => Ok(()),
+    }
+}
+
+/// A failing poststop hook does not keep the container (runtime.md: log and go on): the rest runs, and
+/// the first failure is told at the end.
+fn run_poststop(list: &[hooks::HookEntry], state: &[u8]) -> Result<()> {
+    let mut first = Ok(());
+    for (index, hook) in list.iter().enumerate() {
+        let result = hooks::Running::start(hook, state)
+            .map_err(|e| e.to_string())
+            .and_then(hooks::Running::wait)
+            .map_err(|reason| hooks::failed("poststop", index, hook, reason));
+        first = first.and(result);
+    }
+    first
+}

@@ -1,0 +1,138 @@
+//! `kill`: sends a signal to a container's first process or to all of them. Not its job: clearing up (delete).
+
+use cgroups::Cgroup;
+use sys::process::{Pid, Signal};
+
+use crate::state::{Record, Status};
+use crate::store::Store;
+use crate::{ContainerId, Error, Result};
+
+/// Whom a signal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The first process.
+    First,
+    /// Every process in the container's cgroup.
+    All,
+}
+
+/// Sends `signal` to the container `id`.
+///
+/// # Errors
+/// [`Error::Missing`]; [`Error::Status`] with runc's words `container not running` if its first process
+/// has ended (with [`Target::All`] others may still live, and that is no error).
+pub fn kill(store: &Store, id: &ContainerId, signal: Signal, target: Target) -> Result<()> {
+    let place = store.open(id)?;
+    let record = place
+        .record()?
+        .ok_or_else(|| Error::Missing { id: id.to_string() })?;
+    let status = place.status(&record)?;
+    if target == Target::All {
+        return signal_all(&record, signal);
+    }
+    if matches!(status, Status::Stopped | Status::Creating) {
+        return Err(Error::Status {
+            id: id.to_string(),
+            reason: "container not running".to_owned(),
+        });
+    }
+    signal_first(&record, signal)?;
+    // A frozen process gets its SIGKILL only where cgroup v2's own freezer stopped it, which this is.
+    Ok(())
+}
+
+/// Through a handle that was opened before the identity was checked: no other process can have taken the
+/// id in between (SECURITY: a recycled id).
+fn signal_first(record: &Record, signal: Signal) -> Result<()> {
+    let gone = || Error::Status {
+        id: record.id.clone(),
+        reason: "container not running".to_owned(),
+    };
+    let init = record.init.ok_or_else(gone)?;
+    let pid = Pid::from_raw(init.pid).ok_or_else(gone)?;
+    let pidfd = match sys::process::open_process(pid) {
+        Ok(pidfd) => pidfd,
+        Err(e) if e.errno == sys::Errno::SRCH => return Err(gone()),
+        Err(e) => return Err(Error::host("signal the container")(e)),
+    };
+    if !init.lives().map_err(Error::host("signal the container"))? {
+        return Err(gone());
+    }
+    sys::process::send_signal(pidfd, signal).map_err(Error::host("signal the container"))
+}
+
+fn signal_all(record: &Record, signal: Signal) -> Result<()> {
+    let Some(cgroup) = record
+        .cgroup
+        .as_deref()
+        .map(Cgroup::open)
+        .transpose()?
+        .flatten()
+    else {
+        return signal_first(record, signal);
+    };
+    if signal == Signal::KILL {
+        return Ok(cgroup.kill()?);
+    }
+    for pid in cgroup.processes()?.into_iter().filter_map(Pid::from_raw) {
+        match sys::process::open_process(pid).and_then(|fd| sys::process::send_signal(fd, signal)) {
+            Ok(()) => {}
+            Err(e) if e.errno == sys::Errno::SRCH => {}
+            Err(e) => return Err(Error::host("signal the container")(e)),
+        }
+    }
+    Ok(())
+}
+
+/// Ends every process of the container, and waits for the end of the first.
+pub(crate) fn everything(record: &Record) -> Result<()> {
+    let cgroup = record
+        .cgroup
+        .as_deref()
+        .map(Cgroup::open)
+        .transpose()?
+        .flatten();
+    let killed = match &cgroup {
+        Some(cgroup) => cgroup.kill().map_err(Error::from),
+        None => Ok(()),
+    };
+    let first = match signal_first(record, Signal::KILL) {
+        Err(Error::Status { .. }) => Ok(()),
+        result => result,
+    };
+    killed.and(first).and_then(|()| wait_for_end(record))
+}
+
+/// The end of a process that is not our child: its handle becomes readable.
+fn wait_for_end(record: &Record) -> Result<()> {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+    let Some(init) = record.init else {
+        return Ok(());
+    };
+    let Some(pid) = Pid::from_raw(init.pid) else {
+        return Ok(());
+    };
+    let Ok(pidfd) = sys::process::open_process(pid) else {
+        return Ok(());
+    };
+    if !init
+        .lives()
+        .map_err(Error::host("wait for the container's end"))?
+    {
+        return Ok(());
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let ended = sys::poll::readable(&[std::os::fd::AsFd::as_fd(&pidfd)], Some(deadline))
+        .map_err(Error::host("wait for the container's end"))?;
+    if ended.contains(&true) {
+        return Ok(());
+    }
+    Err(Error::Status {
+        id: record.id.clone(),
+        reason: format!(
+            "its first process {} has not ended {} s after SIGKILL",
+            init.pid,
+            PATIENCE.as_secs()
+        ),
+    })
+}

@@ -1,0 +1,11 @@
+//! The verbs of a container's life, one file each.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod options;
+pub(crate) mod prepare;
+pub(crate) mod relay;
+pub(crate) mod run;
+pub(crate) mod start;

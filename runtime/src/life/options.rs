@@ -1,0 +1,80 @@
+//! What a caller says when a container is to be made: one struct, passed once. Not its job: defaults of
+//! the command line.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use oci_spec::runtime::Spec;
+
+use crate::ContainerId;
+use crate::store::Store;
+
+/// Where the container's root comes from.
+#[derive(Debug)]
+pub enum RootSource {
+    /// The folder that the configuration names.
+    Folder(PathBuf),
+    /// A detached mount of the caller's (an overlay over image layers): it lives as long as the container.
+    Mount(OwnedFd),
+}
+
+/// Who talks to the container's program.
+#[derive(Debug)]
+pub enum Stdio {
+    /// It has our own stdin, stdout and stderr.
+    Inherit,
+    /// It has these three.
+    Given([OwnedFd; 3]),
+}
+
+/// Everything that `create` is told.
+#[derive(Debug)]
+pub struct CreateOptions {
+    /// The new container's name.
+    pub id: ContainerId,
+    /// Where its state lies.
+    pub store: Store,
+    /// The bundle's absolute path.
+    pub bundle: PathBuf,
+    /// Its configuration.
+    pub spec: Spec,
+    /// Its root.
+    pub root: RootSource,
+    /// Its stdin, stdout and stderr, if it has no terminal.
+    pub stdio: Stdio,
+    /// A socket to which the terminal's master is sent.
+    pub console_socket: Option<OwnedFd>,
+    /// A file that gets the first process' id.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors after stdio the program gets from us.
+    pub preserve_fds: u32,
+    /// Don't use pivot_root(2).
+    pub no_pivot: bool,
+    /// Stay in the caller's session keyring.
+    pub keep_keyring: bool,
+}
+
+impl CreateOptions {
+    /// Options for the container `id` of this bundle, all else as `create` without flags has it.
+    pub fn new(
+        id: ContainerId,
+        store: Store,
+        bundle: PathBuf,
+        spec: Spec,
+        root: RootSource,
+    ) -> Self {
+        Self {
+            id,
+            store,
+            bundle,
+            spec,
+            root,
+            stdio: Stdio::Inherit,
+            console_socket: None,
+            pid_file: None,
+            preserve_fds: 0,
+            no_pivot: false,
+            keep_keyring: false,
+        }
+    }
+}

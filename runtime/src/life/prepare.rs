@@ -1,0 +1,243 @@
+//! All that `create` finds out and makes ready before anything is made on the host: the plan, the cgroup's
+//! place and writes, descriptors of what the first process will need. What is wrong is found here.
+//! Not its job: acts that leave something behind (create).
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use cgroups::devices::Filter as DeviceFilter;
+use cgroups::{Location, Write};
+use namespaces::join::{Opened, open_all};
+use namespaces::{NamespaceSet, Rights, Shape};
+use oci_spec::runtime::Spec;
+use rootfs::{MountStep, What};
+use sys::process::CStrings;
+use sys::seccomp::Filter;
+
+use crate::life::options::{CreateOptions, RootSource};
+use crate::plan::{CgroupFacts, Plan, Request, RootPlace, Step};
+use crate::validate::validate;
+use crate::{Error, Result};
+
+/// CAP_SYS_ADMIN's bit.
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// A container's cgroup before it is made.
+#[derive(Debug)]
+pub(crate) struct CgroupPlan {
+    pub(crate) location: Location,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) filter: Option<DeviceFilter>,
+}
+
+/// A start that is thought through.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) set: NamespaceSet,
+    pub(crate) plan: Plan,
+    pub(crate) cgroup: Option<CgroupPlan>,
+    pub(crate) rights: Rights,
+}
+
+/// What this process may do on the host.
+pub(crate) fn rights() -> Result<Rights> {
+    let held = sys::privileges::capabilities().map_err(Error::host("read our capabilities"))?;
+    Ok(if held.effective & SYS_ADMIN != 0 {
+        Rights::Full
+    } else {
+        Rights::Few
+    })
+}
+
+/// Thinks a start through; makes nothing.
+pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
+    validate(&options.spec).map_err(Error::Invalid)?;
+    let rights = rights()?;
+    let set = NamespaceSet::from_spec(&options.spec)?;
+    let cgroup = cgroup(options, rights)?;
+    let request = Request {
+        id: &options.id,
+        bundle: &options.bundle,
+        root: match &options.root {
+            RootSource::Folder(path) => RootPlace::Folder(path.clone()),
+            RootSource::Mount(_) => RootPlace::Mount,
+        },
+        cgroup: cgroup.as_ref().map(facts),
+        rights,
+        single_id: set
+            .id_maps
+            .as_ref()
+            .is_some_and(|maps| maps.gid.is_single()),
+        no_pivot: options.no_pivot,
+        keep_keyring: options.keep_keyring,
+        given_stdio: matches!(options.stdio, crate::Stdio::Given(_)),
+    };
+    let plan = Plan::new(&options.spec, &request)?;
+    terminal(options)?;
+    Ok(Prepared {
+        set,
+        plan,
+        cgroup,
+        rights,
+    })
+}
+
+/// The plan of a start, for people.
+///
+/// # Errors
+/// As `create`, as far as it can be known before anything is made.
+pub fn plan(options: &CreateOptions) -> Result<Plan> {
+    think(options).map(|prepared| prepared.plan)
+}
+
+fn facts(cgroup: &CgroupPlan) -> CgroupFacts {
+    CgroupFacts {
+        path: cgroup.location.name(),
+        directory: cgroup.location.directory.clone(),
+        writes: cgroup
+            .writes
+            .iter()
+            .map(|w| format!("{}={}", w.file, w.value))
+            .collect(),
+        device_filter: cgroup.filter.is_some(),
+    }
+}
+
+/// The cgroup's place and limits. A caller without rights, who has no cgroup to make one in, goes without
+/// if no limit and no place is asked for.
+fn cgroup(options: &CreateOptions, rights: Rights) -> Result<Option<CgroupPlan>> {
+    let linux = options.spec.linux().as_ref();
+    let resources = linux.and_then(|l| l.resources().as_ref());
+    let path = linux
+        .and_then(|l| l.cgroups_path().as_ref())
+        .map(|p| p.to_string_lossy());
+    let writes = match resources {
+        Some(resources) => cgroups::limits::writes(resources)?,
+        None => Vec::new(),
+    };
+    let unasked = path.as_deref().is_none_or(str::is_empty) && writes.is_empty();
+    if rights == Rights::Few && unasked {
+        return Ok(None);
+    }
+    let location = Location::find(path.as_deref(), options.id.as_str())?;
+    refuse_populated(&location)?;
+    // Below a user namespace no program can be attached, and none is needed: mknod(2) is denied there.
+    let rules = resources
+        .and_then(|r| r.devices().as_deref())
+        .unwrap_or_default();
+    let filter = match rights {
+        Rights::Full => Some(DeviceFilter::new(rules)?),
+        Rights::Few => None,
+    };
+    Ok(Some(CgroupPlan {
+        location,
+        writes,
+        filter,
+    }))
+}
+
+/// Said before the intent is recorded: what the record names, `delete --force` ends.
+fn refuse_populated(location: &Location) -> Result<()> {
+    let Some(cgroup) = cgroups::Cgroup::open(&location.directory)? else {
+        return Ok(());
+    };
+    if cgroup.populated()? {
+        let path = location.name();
+        return Err(Error::Words(format!(
+            "linux.cgroupsPath {path}: container's cgroup is not empty"
+        )));
+    }
+    Ok(())
+}
+
+fn terminal(options: &CreateOptions) -> Result<()> {
+    let wanted = options
+        .spec
+        .process()
+        .as_ref()
+        .is_some_and(|p| p.terminal().unwrap_or(false));
+    match (wanted, options.console_socket.is_some()) {
+        (true, false) => Err(Error::Usage(
+            "process.terminal is true: --console-socket is needed, to which its terminal is sent"
+                .to_owned(),
+        )),
+        (false, true) => Err(Error::Usage(
+            "--console-socket is given, but process.terminal is not true".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What is opened for the first process before it is born.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) mounts: Vec<Option<OwnedFd>>,
+    pub(crate) root_mount: Option<OwnedFd>,
+    pub(crate) joins: Vec<Opened>,
+    pub(crate) step_in: Vec<Opened>,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) args: CStrings,
+    pub(crate) env: Vec<String>,
+}
+
+/// Opens it: sources of binds, the root, namespaces; compiles the filter.
+pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<Opening> {
+    let (joins, step_in) = match Shape::of(&prepared.set, prepared.rights) {
+        Shape::Direct(start) => (start.join, start.step_in),
+        Shape::Staged(stage) => (stage.join, Vec::new()),
+    };
+    let process = options.spec.process().as_ref();
+    let args = process
+        .and_then(|p| p.args().as_deref())
+        .unwrap_or_default();
+    Ok(Opening {
+        mounts: mounts(prepared)?,
+        root_mount: root_mount(&options.root, prepared.rights)?,
+        joins: open_all(&joins)?,
+        step_in: open_all(&step_in)?,
+        filter: filter(&options.spec, &options.store.seccomp_cache())?,
+        args: CStrings::new(args).map_err(Error::host("process.args"))?,
+        env: process.and_then(|p| p.env().clone()).unwrap_or_default(),
+    })
+}
+
+/// Bind sources are opened with our rights: a container's root user may not reach them by path. But for
+/// the container's own cgroup, which is made later than this; everybody can reach that.
+fn mounts(prepared: &Prepared) -> Result<Vec<Option<OwnedFd>>> {
+    let own_cgroup = prepared
+        .cgroup
+        .as_ref()
+        .map(|cgroup| &cgroup.location.directory);
+    let open = |step: &MountStep| match &step.what {
+        _ if prepared.rights == Rights::Few => Ok(None),
+        What::Bind { source, .. } if Some(source) == own_cgroup => Ok(None),
+        _ => Ok(rootfs::prepare(step)?),
+    };
+    let steps = prepared.plan.init.iter().filter_map(|step| match step {
+        Step::Mount(_, mount) => Some(mount),
+        _ => None,
+    });
+    steps.map(open).collect()
+}
+
+fn root_mount(root: &RootSource, rights: Rights) -> Result<Option<OwnedFd>> {
+    match root {
+        RootSource::Mount(fd) => fd
+            .try_clone()
+            .map(Some)
+            .map_err(|e| Error::host("the root")(sys::SysError::from_io("dup", "", &e))),
+        RootSource::Folder(path) if rights == Rights::Full => Ok(Some(rootfs::open_root(path)?)),
+        RootSource::Folder(path) => {
+            // The first process opens it itself; that it is there is said now.
+            sys::file::open_dir(path).map_err(Error::host("root.path"))?;
+            Ok(None)
+        }
+    }
+}
+
+fn filter(spec: &Spec, cache: &Path) -> Result<Option<Filter>> {
+    match spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) {
+        Some(profile) => crate::seccomp::filter(profile, cache).map(Some),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,168 @@
+//! `run`: create, start, stay beside, delete. Our signals are the container's; its end is ours.
+//! Not its job: what the terminal shows (relay).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use cgroups::Cgroup;
+use sys::process::{Exit, Process, Signal};
+
+use crate::life::create::{Created, Creation, Progress};
+use crate::life::delete::{Force, delete};
+use crate::life::options::CreateOptions;
+use crate::life::relay::{Relay, Terminal};
+use crate::life::start::Starting;
+use crate::{Error, Result};
+
+/// Whether to stay beside the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Come back when its program runs.
+    Detached,
+    /// Wait for its end, then delete it.
+    Foreground,
+    /// Wait for its end and leave it there, stopped.
+    Keep,
+}
+
+/// How a container that was waited for ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// How its first process ended.
+    pub exit: Exit,
+    /// How many of its processes the kernel killed for want of memory; 0 where it does not say.
+    pub oom_kills: u64,
+}
+
+/// Runs a container; `None` for a detached one.
+///
+/// # Errors
+/// Whatever kept it from running; nothing is left behind then, unless it is to be kept.
+pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>> {
+    let (store, id) = (options.store.clone(), options.id.clone());
+    if manner == Manner::Detached {
+        crate::life::create::create(options)?;
+        return match Starting::begin(&store, &id).and_then(Starting::finish) {
+            Ok(()) => Ok(None),
+            Err(error) => Err(after(error, delete(&store, &id, Force::Yes))),
+        };
+    }
+    // Before anything is made: a signal now must not leave a container behind.
+    let signals =
+        sys::process::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
+    let terminal = Terminal::wanted(&mut options)?;
+    let created = create_watched(options, &signals)?;
+    let outcome = Starting::begin(&store, &id)
+        .and_then(Starting::finish)
+        .and_then(|()| beside(&created, &signals, terminal));
+    let cleared = match (manner, &outcome) {
+        (Manner::Keep, Ok(_)) => Ok(()),
+        _ => delete(&store, &id, Force::Yes),
+    };
+    match outcome {
+        Ok(outcome) => cleared.map(|()| Some(outcome)),
+        Err(error) => Err(after(error, cleared)),
+    }
+}
+
+/// The first error with what clearing up had to say.
+fn after(error: Error, cleared: Result<()>) -> Error {
+    match cleared {
+        Ok(()) => error,
+        Err(e) => Error::AndThen {
+            first: Box::new(error),
+            notes: vec![crate::error::chain(&e)],
+        },
+    }
+}
+
+/// As `create`, but a signal that would end us takes back what was made.
+fn create_watched(options: CreateOptions, signals: &OwnedFd) -> Result<Created> {
+    let mut creation = Creation::begin(options)?;
+    loop {
+        let (mut fds, deadline) = creation.waits_for();
+        fds.push(signals.as_fd());
+        let ready =
+            sys::poll::readable(&fds, deadline).map_err(Error::host("wait for the first process"));
+        let result = match ready {
+            Ok(ready) if ready.last() == Some(&true) => {
+                interrupted(signals).map(|()| Progress::Waiting)
+            }
+            Ok(_) => creation.advance(),
+            Err(e) => Err(e),
+        };
+        match result {
+            Ok(Progress::Done(created)) => return Ok(created),
+            Ok(Progress::Waiting) => {}
+            Err(error) => return Err(creation.undo(error)),
+        }
+    }
+}
+
+fn interrupted(signals: &OwnedFd) -> Result<()> {
+    let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
+    while let Some(number) =
+        sys::process::next_signal(signals).map_err(Error::host("read our signals"))?
+    {
+        if ends.contains(&number) {
+            return Err(Error::Words(format!(
+                "interrupted by signal {number} before the container was started"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Stays beside the container until its first process ends.
+fn beside(created: &Created, signals: &OwnedFd, terminal: Option<Terminal>) -> Result<Outcome> {
+    let process = &created.process;
+    let exit = match terminal {
+        Some(terminal) => Relay::new(terminal)?.run(process, signals)?,
+        None => wait(process, signals)?,
+    };
+    let cgroup = created
+        .record
+        .cgroup
+        .as_deref()
+        .map(Cgroup::open)
+        .transpose()?
+        .flatten();
+    let oom_kills = cgroup
+        .map(|cgroup| cgroup.oom_kills())
+        .transpose()?
+        .flatten()
+        .unwrap_or(0);
+    Ok(Outcome { exit, oom_kills })
+}
+
+fn wait(process: &Process, signals: &OwnedFd) -> Result<Exit> {
+    loop {
+        let ready = sys::poll::readable(&[process.pidfd.as_fd(), signals.as_fd()], None)
+            .map_err(Error::host("wait for the container"))?;
+        if ready[0] {
+            return sys::process::wait(&process.pidfd)
+                .map_err(Error::host("wait for the container"));
+        }
+        forward(process, signals)?;
+    }
+}
+
+/// Passes our signals on. SIGCHLD is about children of ours; SIGPIPE about a write of ours.
+pub(crate) fn forward(process: &Process, signals: &OwnedFd) -> Result<()> {
+    while let Some(number) =
+        sys::process::next_signal(signals).map_err(Error::host("read our signals"))?
+    {
+        let ours = [Signal::CHILD, Signal::PIPE, Signal::URG]
+            .map(Signal::as_raw)
+            .contains(&number);
+        let Some(signal) = sys::process::signal(number).filter(|_| !ours) else {
+            continue;
+        };
+        match sys::process::send_signal(&process.pidfd, signal) {
+            Ok(()) => {}
+            // It has just ended: that is what we hear next.
+            Err(e) if e.errno == sys::Errno::SRCH => {}
+            Err(e) => return Err(Error::host("pass a signal on")(e)),
+        }
+    }
+    Ok(())
+}

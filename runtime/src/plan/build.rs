@@ -1,0 +1,464 @@
+//! `Plan::new`: the order of the whole start. **This is the one place that knows it**; each rule is a
+//! comment at its line. Pure: it looks at the spec and at facts that were asked before.
+//! Not its job: doing anything.
+
+use std::path::{Path, PathBuf};
+
+use namespaces::{Namespace, NamespaceSet, Rights, Shape, Start};
+use oci_spec::runtime::{Linux, PosixRlimit, PosixRlimitType, Process, Spec};
+use rootfs::{CgroupView, Nodes, Size, Surroundings};
+
+use crate::hooks::HookEntry;
+use crate::plan::{Credentials, ParentStep, Plan, Step};
+use crate::{ContainerId, Error, Result};
+
+/// Where the container's root comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootPlace {
+    /// A folder of the host.
+    Folder(PathBuf),
+    /// A mount that the caller made.
+    Mount,
+}
+
+/// What a plan is made for, beside the spec.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The container.
+    pub id: &'a ContainerId,
+    /// The bundle's absolute path.
+    pub bundle: &'a Path,
+    /// Its root.
+    pub root: RootPlace,
+    /// Its cgroup: place below the tree's root, directory on the host, writes in words.
+    pub cgroup: Option<CgroupFacts>,
+    /// What the caller may do on this host.
+    pub rights: Rights,
+    /// Whether user and group ids of the caller's own map only (no setgroups).
+    pub single_id: bool,
+    /// pivot_root(2) is not to be used.
+    pub no_pivot: bool,
+    /// The caller's session keyring is to be kept.
+    pub keep_keyring: bool,
+    /// The program gets other stdio files than dhow's.
+    pub given_stdio: bool,
+}
+
+/// What the plan says of the cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupFacts {
+    /// Its path below the root of the tree.
+    pub path: String,
+    /// Its directory on the host.
+    pub directory: PathBuf,
+    /// `memory.max=1048576` for each limit.
+    pub writes: Vec<String>,
+    /// Whether a device filter is put on it.
+    pub device_filter: bool,
+}
+
+impl Plan {
+    /// The start of the container that `spec` describes.
+    ///
+    /// # Errors
+    /// What the spec asks for and can't be had, by its field.
+    pub fn new(spec: &Spec, request: &Request<'_>) -> Result<Self> {
+        let set = NamespaceSet::from_spec(spec)?;
+        let shape = Shape::of(&set, request.rights);
+        let mut plan = Self {
+            parent: parent_steps(spec, &set, &shape, request)?,
+            stage: Vec::new(),
+            init: Vec::new(),
+            clone: 0,
+            stage_clone: 0,
+        };
+        // First of all: whatever happens to dhow from here on, nothing is left running.
+        plan.init.push(Step::DieWithDhow);
+        match shape {
+            Shape::Direct(start) => {
+                plan.clone = start.clone;
+                if set.creates(Namespace::User) {
+                    ask_id_maps(&set, &mut plan.init);
+                }
+                enter(&start, &mut plan.init);
+            }
+            Shape::Staged(stage) => {
+                plan.stage.push(Step::DieWithDhow);
+                if stage.new_user {
+                    plan.clone = Namespace::User.flag();
+                    ask_id_maps(&set, &mut plan.stage);
+                }
+                plan.stage.push(Step::Join(stage.join));
+                plan.stage.push(Step::CloneInit(stage.then.clone));
+                plan.stage_clone = stage.then.clone;
+                if set.creates(Namespace::User) && !stage.new_user {
+                    ask_id_maps(&set, &mut plan.init);
+                }
+                enter(&stage.then, &mut plan.init);
+            }
+        }
+        let builder = Builder {
+            spec,
+            request,
+            set: &set,
+        };
+        builder.isolate(&mut plan.init);
+        builder.root(&mut plan.init)?;
+        builder.protect(&mut plan.init)?;
+        builder.process(&mut plan.init)?;
+        Ok(plan)
+    }
+}
+
+/// The first process of a user namespace has no id that counts until the maps are written.
+fn ask_id_maps(set: &NamespaceSet, steps: &mut Vec<Step>) {
+    steps.push(Step::AskIdMaps);
+    if set
+        .id_maps
+        .as_ref()
+        .is_some_and(|maps| maps.uid.outside(0).is_some())
+    {
+        steps.push(Step::BecomeRoot);
+    }
+}
+
+fn enter(start: &Start, steps: &mut Vec<Step>) {
+    // Before any foreign namespace is entered: processes there must not look into this one, which still
+    // has the host's files open (CVE-2016-9962). After the id maps: their writer needs our /proc files.
+    steps.push(Step::ForbidTracing);
+    if !start.join.is_empty() {
+        steps.push(Step::Join(start.join.clone()));
+    }
+    if start.unshare != 0 {
+        // The cgroup namespace takes the cgroup in which we are now as its root: the container's own.
+        steps.push(Step::Unshare(start.unshare));
+    }
+}
+
+fn parent_steps(
+    spec: &Spec,
+    set: &NamespaceSet,
+    shape: &Shape,
+    request: &Request<'_>,
+) -> Result<Vec<ParentStep>> {
+    let mut steps = Vec::new();
+    if let Some(cgroup) = &request.cgroup {
+        // Limits stand before the first process is born into the cgroup: nothing ever runs without them.
+        steps.push(ParentStep::Cgroup {
+            path: cgroup.path.clone(),
+            writes: cgroup.writes.clone(),
+        });
+        if cgroup.device_filter {
+            steps.push(ParentStep::DeviceFilter);
+        }
+    }
+    let clone = match shape {
+        Shape::Direct(start) => {
+            for join in &start.step_in {
+                steps.push(ParentStep::StepInto(format!(
+                    "the {} namespace {}",
+                    join.namespace,
+                    join.path.display()
+                )));
+            }
+            if start.set_clocks {
+                steps.push(ParentStep::StepInto(
+                    "a new time namespace with its clocks set".to_owned(),
+                ));
+            }
+            start.clone
+        }
+        Shape::Staged(stage) if stage.new_user => Namespace::User.flag(),
+        Shape::Staged(_) => 0,
+    };
+    steps.push(ParentStep::Clone {
+        namespaces: clone,
+        into_cgroup: request.cgroup.is_some(),
+    });
+    let process = spec.process().as_ref();
+    if let Some(score) = process.and_then(|p| p.oom_score_adj()) {
+        steps.push(ParentStep::OomScore(score));
+    }
+    // From outside, for the rights that raising a limit needs are dhow's and not the container's.
+    for limit in process
+        .and_then(|p| p.rlimits().as_ref())
+        .into_iter()
+        .flatten()
+    {
+        steps.push(limit_step(limit));
+    }
+    if let Some(maps) = &set.id_maps {
+        steps.push(ParentStep::IdMaps(format!("{maps}")));
+    }
+    if let Some(hooks) = spec.hooks() {
+        let kinds = [
+            ("prestart", hooks.prestart()),
+            ("createRuntime", hooks.create_runtime()),
+        ];
+        for (kind, list) in kinds {
+            let count = list.as_ref().map_or(0, Vec::len);
+            if count > 0 {
+                steps.push(ParentStep::Hooks { kind, count });
+            }
+        }
+    }
+    steps.push(ParentStep::Save);
+    Ok(steps)
+}
+
+struct Builder<'a> {
+    spec: &'a Spec,
+    request: &'a Request<'a>,
+    set: &'a NamespaceSet,
+}
+
+impl Builder<'_> {
+    fn linux(&self) -> Option<&Linux> {
+        self.spec.linux().as_ref()
+    }
+
+    fn isolate(&self, steps: &mut Vec<Step>) {
+        if self.request.given_stdio {
+            steps.push(Step::Stdio);
+        }
+        // A session of its own, before the terminal is opened: it becomes this session's.
+        steps.push(Step::NewSession);
+        if !self.request.keep_keyring {
+            steps.push(Step::NewKeyring(format!("_ses.{}", self.request.id)));
+        }
+        if self.set.creates(Namespace::Network) {
+            steps.push(Step::Loopback);
+        }
+        if let Some(name) = self.spec.hostname() {
+            steps.push(Step::HostName(name.clone()));
+        }
+        if let Some(name) = self.spec.domainname() {
+            steps.push(Step::DomainName(name.clone()));
+        }
+        // Before the first mount: systemd makes every mount of a host shared, and ours must not travel.
+        steps.push(Step::Isolate);
+    }
+
+    fn root(&self, steps: &mut Vec<Step>) -> Result<()> {
+        let place = match &self.request.root {
+            RootPlace::Folder(path) => path.clone(),
+            RootPlace::Mount => PathBuf::from("(prepared mount)"),
+        };
+        steps.push(Step::AttachRoot(place));
+        let propagation = rootfs::propagation(
+            self.linux()
+                .and_then(|l| l.rootfs_propagation().as_deref())
+                .unwrap_or(""),
+        )?;
+        let around = Surroundings {
+            bundle: self.request.bundle,
+            cgroup: self.cgroup_view(),
+            propagation,
+        };
+        let mounts = self.spec.mounts().as_deref().unwrap_or_default();
+        let mounts = rootfs::steps(mounts, &around)?;
+        let own_dev = rootfs::wanted(&mounts);
+        // In the spec's order: a later mount may lie on an earlier one.
+        steps.extend(
+            mounts
+                .into_iter()
+                .enumerate()
+                .map(|(i, m)| Step::Mount(i, m)),
+        );
+        if own_dev {
+            // After the mounts, for /dev is one of them.
+            let devices = self
+                .linux()
+                .and_then(|l| l.devices().as_deref())
+                .unwrap_or_default();
+            steps.push(Step::Devices(rootfs::devices(devices)?, self.nodes()));
+            steps.push(Step::DeviceLinks);
+        }
+        self.hooks(steps);
+        if let Some(process) = self.spec.process() {
+            // The directory is made before the root can become read-only.
+            steps.push(Step::WorkingDirectory(process.cwd().clone()));
+        }
+        steps.push(if self.request.no_pivot {
+            Step::ChangeRoot
+        } else {
+            Step::Pivot
+        });
+        if let Some((propagation, depth)) = propagation {
+            steps.push(Step::Propagate(propagation, depth));
+        }
+        Ok(())
+    }
+
+    /// The namespaces are there and the host's tree is still in sight: the moment that the spec gives to
+    /// prestart, createRuntime and createContainer hooks.
+    fn hooks(&self, steps: &mut Vec<Step>) {
+        let Some(hooks) = self.spec.hooks() else {
+            return;
+        };
+        let outside = [hooks.prestart(), hooks.create_runtime()];
+        if outside
+            .iter()
+            .any(|list| list.as_ref().is_some_and(|l| !l.is_empty()))
+        {
+            steps.push(Step::AskHooks);
+        }
+        let inside = HookEntry::list(hooks.create_container().as_ref());
+        if !inside.is_empty() {
+            steps.push(Step::CreateContainerHooks(inside));
+        }
+    }
+
+    fn cgroup_view(&self) -> CgroupView {
+        match &self.request.cgroup {
+            Some(facts) if !self.set.has(Namespace::Cgroup) => {
+                CgroupView::Directory(facts.directory.clone())
+            }
+            _ => CgroupView::Namespace,
+        }
+    }
+
+    fn nodes(&self) -> Nodes {
+        // mknod(2) of devices is denied below any other user namespace than the first.
+        if self.set.has(Namespace::User) || self.request.rights == Rights::Few {
+            Nodes::Bind
+        } else {
+            Nodes::Make
+        }
+    }
+
+    fn protect(&self, steps: &mut Vec<Step>) -> Result<()> {
+        if self
+            .spec
+            .process()
+            .as_ref()
+            .is_some_and(|p| p.terminal().unwrap_or(false))
+        {
+            // After the pivot: nothing of the host's /dev is in sight any more.
+            steps.push(Step::Console(self.console_size()));
+        }
+        let Some(linux) = self.linux() else {
+            return Ok(());
+        };
+        // Before /proc/sys becomes read-only.
+        let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
+        sysctls.sort();
+        steps.extend(
+            sysctls
+                .into_iter()
+                .map(|(k, v)| Step::Sysctl(k.clone(), v.clone())),
+        );
+        steps.extend(
+            linux
+                .readonly_paths()
+                .iter()
+                .flatten()
+                .map(|p| Step::ReadOnlyPath(p.into())),
+        );
+        // After the read-only paths: a mask below one is not to be hidden by its new mount.
+        steps.extend(
+            linux
+                .masked_paths()
+                .iter()
+                .flatten()
+                .map(|p| Step::Mask(p.into())),
+        );
+        // Last of the root: mount points had to be made in it.
+        if self
+            .spec
+            .root()
+            .as_ref()
+            .is_some_and(|r| r.readonly().unwrap_or(false))
+        {
+            steps.push(Step::ReadOnlyRoot);
+        }
+        Ok(())
+    }
+
+    fn console_size(&self) -> Option<Size> {
+        let console = self.spec.process().as_ref()?.console_size()?;
+        let fit = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+        Some(Size {
+            width: fit(console.width()),
+            height: fit(console.height()),
+        })
+    }
+
+    fn process(&self, steps: &mut Vec<Step>) -> Result<()> {
+        let Some(process) = self.spec.process() else {
+            return Err(Error::Usage(
+                "process: missing; nothing could be started".to_owned(),
+            ));
+        };
+        let filter = self.linux().and_then(|l| l.seccomp().as_ref());
+        let credentials = Credentials::new(process, filter.is_some(), self.groups_denied());
+        steps.push(Step::Umask(process.user().umask().unwrap_or(0o022)));
+        if credentials.uid != 0 {
+            // While we may: so that the user can open /dev/stdout again.
+            steps.push(Step::StdioOwner(credentials.uid));
+        }
+        // What is not needed any more goes before the program's rights are taken on: whoever shares the
+        // PID namespace could look at our descriptors (CVE-2024-21626).
+        steps.push(Step::CloseDescriptors);
+        steps.push(Step::Drop(Box::new(credentials.clone())));
+        steps.push(Step::FindProgram(first_argument(process)));
+        steps.push(Step::Ready);
+        steps.push(Step::AwaitStart);
+        if let Some(hooks) = self.spec.hooks() {
+            let hooks = HookEntry::list(hooks.start_container().as_ref());
+            if !hooks.is_empty() {
+                steps.push(Step::StartContainerHooks(hooks));
+            }
+        }
+        if filter.is_some() {
+            // As late as can be: every call of ours after it would have to be allowed in every profile.
+            steps.push(Step::Seccomp);
+            if credentials.filter_needs_admin {
+                steps.push(Step::FinalCapabilities(Box::new(credentials)));
+            }
+        }
+        steps.push(Step::Exec);
+        Ok(())
+    }
+
+    /// A caller without rights who maps only its own id has lost setgroups(2) (user_namespaces(7)).
+    fn groups_denied(&self) -> bool {
+        self.request.rights == Rights::Few && self.request.single_id
+    }
+}
+
+fn first_argument(process: &Process) -> String {
+    process
+        .args()
+        .as_ref()
+        .and_then(|args| args.first())
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn limit_step(limit: &PosixRlimit) -> ParentStep {
+    let (resource, name) = match limit.typ() {
+        PosixRlimitType::RlimitCpu => (0, "RLIMIT_CPU"),
+        PosixRlimitType::RlimitFsize => (1, "RLIMIT_FSIZE"),
+        PosixRlimitType::RlimitData => (2, "RLIMIT_DATA"),
+        PosixRlimitType::RlimitStack => (3, "RLIMIT_STACK"),
+        PosixRlimitType::RlimitCore => (4, "RLIMIT_CORE"),
+        PosixRlimitType::RlimitRss => (5, "RLIMIT_RSS"),
+        PosixRlimitType::RlimitNproc => (6, "RLIMIT_NPROC"),
+        PosixRlimitType::RlimitNofile => (7, "RLIMIT_NOFILE"),
+        PosixRlimitType::RlimitMemlock => (8, "RLIMIT_MEMLOCK"),
+        PosixRlimitType::RlimitAs => (9, "RLIMIT_AS"),
+        PosixRlimitType::RlimitLocks => (10, "RLIMIT_LOCKS"),
+        PosixRlimitType::RlimitSigpending => (11, "RLIMIT_SIGPENDING"),
+        PosixRlimitType::RlimitMsgqueue => (12, "RLIMIT_MSGQUEUE"),
+        PosixRlimitType::RlimitNice => (13, "RLIMIT_NICE"),
+        PosixRlimitType::RlimitRtprio => (14, "RLIMIT_RTPRIO"),
+        PosixRlimitType::RlimitRttime => (15, "RLIMIT_RTTIME"),
+    };
+    ParentStep::Limit {
+        name: name.to_owned(),
+        resource,
+        soft: limit.soft(),
+        hard: limit.hard(),
+    }
+}

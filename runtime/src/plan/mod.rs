@@ -1,0 +1,11 @@
+//! The start of a container as data: everything is decided here, before any process is made.
+//! Not its job: doing any of it (process).
+
+mod build;
+mod cred;
+mod step;
+
+pub use build::{CgroupFacts, Request, RootPlace};
+pub(crate) use cred::SYS_ADMIN;
+pub use cred::{Credentials, CredentialsText};
+pub use step::{ParentStep, Plan, Step};

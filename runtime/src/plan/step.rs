@@ -1,0 +1,326 @@
+//! `Step`: every single thing that the container's first process does, and `ParentStep`: what dhow does
+//! for it from outside. Their `Display` is what `dhow create --plan` prints and what an error begins
+//! with. Not its job: the order (build), the doing (process/init).
+
+use std::fmt;
+use std::path::PathBuf;
+
+use namespaces::{Join, Namespace};
+use rootfs::{Device, MountStep, Nodes, Size};
+use sys::mount::{Depth, Propagation};
+use sys::process::NamespaceFlags;
+
+use crate::hooks::HookEntry;
+use crate::plan::{Credentials, CredentialsText};
+
+/// The whole start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What dhow does before and beside.
+    pub parent: Vec<ParentStep>,
+    /// What the middle process does; empty where none is needed.
+    pub stage: Vec<Step>,
+    /// What the first process does, from its birth to its exec.
+    pub init: Vec<Step>,
+    /// The namespaces with which the first process (or the middle one) is born.
+    pub clone: NamespaceFlags,
+    /// The namespaces with which the middle process makes the first one.
+    pub stage_clone: NamespaceFlags,
+}
+
+/// What dhow does for the first process from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParentStep {
+    /// Makes the cgroup and writes the limits.
+    Cgroup {
+        /// The cgroup's place below the root of the tree.
+        path: String,
+        /// The files to be written and their values.
+        writes: Vec<String>,
+    },
+    /// Puts the device filter on the cgroup.
+    DeviceFilter,
+    /// Steps into a PID or time namespace for its next child.
+    StepInto(String),
+    /// Makes the process.
+    Clone {
+        /// The new namespaces.
+        namespaces: NamespaceFlags,
+        /// Whether it is born in the cgroup.
+        into_cgroup: bool,
+    },
+    /// Writes the id maps, when asked for them.
+    IdMaps(String),
+    /// Sets a resource limit of the process: RLIMIT_* number, soft, hard.
+    Limit {
+        /// Its name.
+        name: String,
+        /// Its number.
+        resource: u32,
+        /// The limit that counts.
+        soft: u64,
+        /// The limit of the limit.
+        hard: u64,
+    },
+    /// Sets how likely the OOM killer takes it.
+    OomScore(i32),
+    /// Runs hooks, when asked for them.
+    Hooks {
+        /// Their kind.
+        kind: &'static str,
+        /// How many there are.
+        count: usize,
+    },
+    /// Saves the state "created".
+    Save,
+}
+
+/// One thing that the first process does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Asks to be killed when dhow ends, until it has handed over.
+    DieWithDhow,
+    /// Takes the stdio files that it was given instead of dhow's.
+    Stdio,
+    /// Asks for the id maps of the user namespace, and waits.
+    AskIdMaps,
+    /// Becomes the user namespace's root.
+    BecomeRoot,
+    /// Enters existing namespaces.
+    Join(Vec<Join>),
+    /// Makes further namespaces of its own.
+    Unshare(NamespaceFlags),
+    /// Makes the first process, with these namespaces (the middle process' last step).
+    CloneInit(NamespaceFlags),
+    /// Leaves the caller's session and terminal.
+    NewSession,
+    /// Leaves the caller's session keyring for a new one.
+    NewKeyring(String),
+    /// Closes its memory to tracers.
+    ForbidTracing,
+    /// Brings the loopback device up.
+    Loopback,
+    /// Sets the host name.
+    HostName(String),
+    /// Sets the domain name.
+    DomainName(String),
+    /// Cuts the mount namespace's way to the host.
+    Isolate,
+    /// Attaches the container's root.
+    AttachRoot(PathBuf),
+    /// Makes one mount; the number is its place in the spec.
+    Mount(usize, MountStep),
+    /// Makes the device files.
+    Devices(Vec<Device>, Nodes),
+    /// Makes the links in /dev.
+    DeviceLinks,
+    /// Opens the terminal, binds it on /dev/console and sends it away.
+    Console(Option<Size>),
+    /// Asks for the hooks of the runtime namespace, and waits.
+    AskHooks,
+    /// Runs the createContainer hooks.
+    CreateContainerHooks(Vec<HookEntry>),
+    /// Makes the container's root the root.
+    Pivot,
+    /// The same without pivot_root(2).
+    ChangeRoot,
+    /// Sets a kernel parameter of its namespaces.
+    Sysctl(String, String),
+    /// Sets the root's propagation.
+    Propagate(Propagation, Depth),
+    /// Makes a path read-only.
+    ReadOnlyPath(PathBuf),
+    /// Hides a path.
+    Mask(PathBuf),
+    /// Makes the root read-only.
+    ReadOnlyRoot,
+    /// Makes the working directory, where it is missing, and checks that it lies inside.
+    WorkingDirectory(PathBuf),
+    /// Sets the mask of file modes.
+    Umask(u32),
+    /// Gives the stdio files to the container's user.
+    StdioOwner(u32),
+    /// Drops privileges: user, groups, capabilities, no_new_privs.
+    Drop(Box<Credentials>),
+    /// Finds the program.
+    FindProgram(String),
+    /// Closes every descriptor that the program is not to have.
+    CloseDescriptors,
+    /// Says that all is prepared, and waits until the state is saved.
+    Ready,
+    /// Waits for `dhow start`.
+    AwaitStart,
+    /// Runs the startContainer hooks.
+    StartContainerHooks(Vec<HookEntry>),
+    /// Puts the seccomp filter in force.
+    Seccomp,
+    /// Drops what loading the filter needed.
+    FinalCapabilities(Box<Credentials>),
+    /// Becomes the program.
+    Exec,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DieWithDhow => f.write_str("end when dhow ends, until the state is saved"),
+            Self::Stdio => f.write_str("take the given stdin, stdout and stderr"),
+            Self::AskIdMaps => f.write_str("ask dhow for the id maps, wait"),
+            Self::BecomeRoot => f.write_str("become the user namespace's root"),
+            Self::Join(joins) => {
+                let list = joins
+                    .iter()
+                    .map(|j| format!("{} {}", j.namespace, j.path.display()));
+                write!(
+                    f,
+                    "join namespaces: {}",
+                    list.collect::<Vec<_>>().join(", ")
+                )
+            }
+            Self::Unshare(flags) => write!(f, "make new namespaces: {}", Namespace::list(*flags)),
+            Self::CloneInit(0) => f.write_str("make the first process"),
+            Self::CloneInit(flags) => write!(
+                f,
+                "make the first process with new namespaces: {}",
+                Namespace::list(*flags)
+            ),
+            Self::NewSession => f.write_str("begin a new session"),
+            Self::NewKeyring(name) => write!(f, "join a new session keyring {name}"),
+            Self::ForbidTracing => f.write_str("forbid tracing of this process"),
+            Self::Loopback => f.write_str("bring the loopback device up"),
+            Self::HostName(name) => write!(f, "set the host name to {name:?}"),
+            Self::DomainName(name) => write!(f, "set the domain name to {name:?}"),
+            Self::Isolate => f.write_str("keep our mounts from the host"),
+            Self::AttachRoot(path) => write!(f, "attach the root {}", path.display()),
+            Self::Mount(_, step) => write!(f, "{step}"),
+            Self::Devices(devices, nodes) => {
+                f.write_str(match nodes {
+                    Nodes::Make => "make devices:",
+                    Nodes::Bind => "bind the host's devices:",
+                })?;
+                let list = devices.iter().map(|d| format!(" {}", d.path.display()));
+                f.write_str(&list.collect::<Vec<_>>().join(","))
+            }
+            Self::DeviceLinks => f.write_str("make the links in /dev"),
+            Self::Console(_) => {
+                f.write_str("open the terminal, bind it on /dev/console, send it away")
+            }
+            Self::AskHooks => {
+                f.write_str("ask dhow for the prestart and createRuntime hooks, wait")
+            }
+            Self::CreateContainerHooks(hooks) => {
+                write!(f, "run the createContainer hooks ({})", hooks.len())
+            }
+            _ => self.fmt_rest(f),
+        }
+    }
+}
+
+impl Step {
+    /// The steps from the pivot on.
+    fn fmt_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pivot => f.write_str("make the container's root the root (pivot_root)"),
+            Self::ChangeRoot => f.write_str("make the container's root the root (move and chroot)"),
+            Self::Sysctl(key, value) => write!(f, "set the sysctl {key} to {value:?}"),
+            Self::Propagate(propagation, depth) => {
+                let deep = if *depth == Depth::Recursive {
+                    ", with all below"
+                } else {
+                    ""
+                };
+                write!(f, "make the root's mounts {propagation}{deep}")
+            }
+            Self::ReadOnlyPath(path) => write!(f, "make {} read-only", path.display()),
+            Self::Mask(path) => write!(f, "mask {}", path.display()),
+            Self::ReadOnlyRoot => f.write_str("make the root read-only"),
+            Self::WorkingDirectory(path) => {
+                write!(f, "go to the working directory {}", path.display())
+            }
+            Self::Umask(mask) => write!(f, "set the umask to {mask:04o}"),
+            Self::StdioOwner(uid) => write!(f, "give stdin, stdout and stderr to user {uid}"),
+            Self::Drop(credentials) => {
+                write!(f, "drop privileges: {}", CredentialsText(credentials))
+            }
+            Self::FindProgram(name) => write!(f, "find the program {name:?}"),
+            Self::CloseDescriptors => {
+                f.write_str("close all descriptors that the program is not to have")
+            }
+            Self::Ready => {
+                f.write_str("tell dhow that all is prepared, wait until the state is saved")
+            }
+            Self::AwaitStart => f.write_str("wait for start"),
+            Self::StartContainerHooks(hooks) => {
+                write!(f, "run the startContainer hooks ({})", hooks.len())
+            }
+            Self::Seccomp => f.write_str("put the seccomp filter in force"),
+            Self::FinalCapabilities(_) => {
+                f.write_str("drop the capabilities that loading the filter needed")
+            }
+            Self::Exec => f.write_str("execute the program"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ParentStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cgroup { path, writes } if writes.is_empty() => {
+                write!(f, "make the cgroup {path}")
+            }
+            Self::Cgroup { path, writes } => {
+                write!(f, "make the cgroup {path} with {}", writes.join(", "))
+            }
+            Self::DeviceFilter => f.write_str("put the device filter on the cgroup"),
+            Self::StepInto(what) => write!(f, "step into {what} for the next child, and back"),
+            Self::Clone {
+                namespaces,
+                into_cgroup,
+            } => {
+                f.write_str("make a process")?;
+                if *namespaces != 0 {
+                    write!(f, " with new namespaces: {}", Namespace::list(*namespaces))?;
+                }
+                if *into_cgroup {
+                    f.write_str(", in the cgroup")?;
+                }
+                Ok(())
+            }
+            Self::IdMaps(text) => write!(f, "when asked, write the id maps: {text}"),
+            Self::Limit {
+                name, soft, hard, ..
+            } => write!(
+                f,
+                "set its {name} to {} of {}",
+                amount(*soft),
+                amount(*hard)
+            ),
+            Self::OomScore(score) => write!(f, "set its oom_score_adj to {score}"),
+            Self::Hooks { kind, count } => write!(f, "when asked, run the {kind} hooks ({count})"),
+            Self::Save => f.write_str("when it is ready, save the state \"created\""),
+        }
+    }
+}
+
+fn amount(limit: u64) -> String {
+    match limit {
+        u64::MAX => "unlimited".to_owned(),
+        limit => limit.to_string(),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.parent {
+            writeln!(f, "dhow:  {step}")?;
+        }
+        for step in &self.stage {
+            writeln!(f, "stage: {step}")?;
+        }
+        for step in &self.init {
+            writeln!(f, "init:  {step}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,422 @@
+//! The container's first process, from its birth by clone3 to its exec: a loop over the plan's steps.
+//!
+//! It is a copy of dhow in new namespaces and in the container's cgroup, with the host's tree in sight
+//! until the pivot and with dhow's rights (in a user namespace: all rights over that) until it drops
+//! them. It neither logs nor panics nor returns: it leaves by exec, or by `exit` after it has told why.
+//! Not its job: the order of the steps (plan/build).
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use namespaces::join::Opened;
+use rootfs::Masks;
+use sys::beneath::Root;
+use sys::privileges::Capabilities;
+use sys::process::CStrings;
+use sys::seccomp::Filter;
+use sys::{Errno, SysError};
+
+use crate::hooks::{self, HookEntry};
+use crate::plan::{Credentials, Plan, Step};
+use crate::process::sync::{self, Failure, FromInit};
+use crate::{account, program};
+
+/// All that the first process needs, made ready before it is born.
+#[derive(Debug)]
+pub(crate) struct Init {
+    /// To dhow, until the state is saved.
+    pub(crate) socket: OwnedFd,
+    /// Where `dhow start` connects.
+    pub(crate) listener: OwnedFd,
+    /// The lock that says that it waits for start; only held, never read.
+    pub(crate) waiting: OwnedFd,
+    /// The detached mounts of the plan's mount steps, by their number.
+    pub(crate) mounts: Vec<Option<OwnedFd>>,
+    /// The root, detached, where dhow could make it.
+    pub(crate) root_mount: Option<OwnedFd>,
+    /// The namespaces that it enters.
+    pub(crate) joins: Vec<Opened>,
+    /// The seccomp filter.
+    pub(crate) filter: Option<Filter>,
+    /// argv.
+    pub(crate) args: CStrings,
+    /// The environment, `NAME=value`.
+    pub(crate) env: Vec<String>,
+    /// Where the terminal's master goes.
+    pub(crate) console: Option<OwnedFd>,
+    /// The stdio files that it is given instead of dhow's.
+    pub(crate) stdio: Option<[OwnedFd; 3]>,
+    /// The state for hooks, as JSON, with a process id of 0.
+    pub(crate) state: serde_json::Value,
+    /// How many descriptors of the caller's after stdio the program is to have.
+    pub(crate) preserved: u32,
+}
+
+/// What the steps leave for later ones.
+struct Life {
+    init: Init,
+    root: Option<Root>,
+    masks: Masks,
+    host_pid: i32,
+    cwd: Option<CString>,
+    program: Option<CString>,
+    /// The channel to whoever waits for us: dhow create, then dhow start.
+    channel: OwnedFd,
+}
+
+/// Why a step failed: a system call, or words of a hook.
+enum Fault {
+    Call(SysError),
+    Words(String),
+}
+
+impl From<SysError> for Fault {
+    fn from(error: SysError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<namespaces::Error> for Fault {
+    fn from(error: namespaces::Error) -> Self {
+        Self::Call(cause(&error))
+    }
+}
+
+impl From<rootfs::Error> for Fault {
+    fn from(error: rootfs::Error) -> Self {
+        Self::Call(cause(&error))
+    }
+}
+
+/// The system call at the end of an error's chain.
+pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> SysError {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(call) = error.downcast_ref::<SysError>() {
+            return call.clone();
+        }
+        next = error.source();
+    }
+    SysError::new("", "", Errno::INVAL).with_note(error.to_string())
+}
+
+/// Lives the first process' life. `first` is the number of its first step in the plan's count, in which
+/// the middle process' steps come before.
+pub(crate) fn run(plan: &Plan, init: Init, first: u32) -> ! {
+    let _cosmetic = sys::process::set_name(c"dhow:init");
+    let Ok(channel) = init.socket.try_clone() else {
+        sys::process::exit(1)
+    };
+    let mut life = Life {
+        init,
+        root: None,
+        masks: Masks::default(),
+        host_pid: 0,
+        cwd: None,
+        program: None,
+        channel,
+    };
+    for (number, step) in (first..).zip(&plan.init) {
+        if let Err(fault) = life.carry_out(step) {
+            let failure = match fault {
+                Fault::Call(error) => Failure::new(number, &error),
+                Fault::Words(words) => Failure::words(number, words),
+            };
+            let _nobody_listens = sync::tell(&life.channel, &FromInit::Failed(failure));
+            sys::process::exit(1);
+        }
+    }
+    sys::process::exit(1)
+}
+
+impl Life {
+    fn carry_out(&mut self, step: &Step) -> Result<(), Fault> {
+        match step {
+            Step::DieWithDhow => self.die_with_dhow()?,
+            Step::Stdio => self.take_stdio()?,
+            Step::AskIdMaps => self.ask(&FromInit::NeedIdMaps)?,
+            // setgroups(2) may be denied for ever here, and nothing is lost: the groups are the caller's.
+            Step::BecomeRoot => sys::privileges::become_user(0, 0, None)?,
+            Step::Join(_) => namespaces::join::enter(&self.init.joins)?,
+            Step::Unshare(flags) => namespaces::join::unshare(*flags)?,
+            Step::NewSession => sys::process::new_session()?,
+            Step::NewKeyring(name) => new_keyring(name)?,
+            Step::ForbidTracing => sys::process::forbid_tracing()?,
+            Step::Loopback => namespaces::network::loopback_up()?,
+            Step::HostName(name) => namespaces::uts::set_host_name(name)?,
+            Step::DomainName(name) => namespaces::uts::set_domain_name(name)?,
+            Step::Isolate => rootfs::isolate()?,
+            Step::AttachRoot(path) => self.attach_root(path)?,
+            Step::Mount(index, step) => {
+                let prepared = self.init.mounts.get_mut(*index).and_then(Option::take);
+                rootfs::attach(self.root()?, step, prepared)?;
+            }
+            Step::Devices(devices, nodes) => rootfs::make(self.root()?, devices, *nodes)?,
+            Step::DeviceLinks => rootfs::link(self.root()?)?,
+            Step::Console(size) => self.console(*size)?,
+            Step::AskHooks => self.ask(&FromInit::NeedHooks)?,
+            Step::CreateContainerHooks(hooks) => {
+                self.hooks("createContainer", "creating", hooks)?
+            }
+            step => self.carry_out_rest(step)?,
+        }
+        Ok(())
+    }
+
+    /// The steps from the pivot on.
+    fn carry_out_rest(&mut self, step: &Step) -> Result<(), Fault> {
+        match step {
+            Step::Pivot => rootfs::pivot(self.root()?)?,
+            Step::ChangeRoot => rootfs::chroot(self.root()?)?,
+            Step::Sysctl(key, value) => set_sysctl(key, value)?,
+            Step::Propagate(propagation, depth) => {
+                rootfs::set_propagation(self.root()?, *propagation, *depth)?
+            }
+            Step::ReadOnlyPath(path) => rootfs::protect::make_read_only(self.root()?, path)?,
+            Step::Mask(path) => self.mask(path)?,
+            Step::ReadOnlyRoot => rootfs::make_read_only(self.root()?)?,
+            Step::WorkingDirectory(path) => self.working_directory(path)?,
+            Step::Umask(mask) => {
+                sys::process::set_umask(*mask);
+            }
+            Step::StdioOwner(uid) => give_stdio(*uid)?,
+            Step::Drop(credentials) => drop_privileges(credentials)?,
+            Step::FindProgram(name) => self.find_program(name)?,
+            Step::CloseDescriptors => self.close_descriptors()?,
+            Step::Ready => self.ask(&FromInit::Ready)?,
+            Step::AwaitStart => self.await_start()?,
+            Step::StartContainerHooks(hooks) => self.hooks("startContainer", "created", hooks)?,
+            Step::Seccomp => {
+                if let Some(filter) = &self.init.filter {
+                    filter.load()?;
+                }
+            }
+            Step::FinalCapabilities(credentials) => set_capabilities(credentials, 0)?,
+            Step::Exec => return Err(Fault::Call(self.exec())),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn root(&self) -> Result<&Root, SysError> {
+        self.root.as_ref().ok_or_else(|| {
+            SysError::new("", "", Errno::NOENT).with_note("the root is not attached")
+        })
+    }
+
+    fn die_with_dhow(&mut self) -> Result<(), SysError> {
+        // If dhow has ended before this, the next message that we wait for never comes, and its closed
+        // end of the socket ends us.
+        sys::process::die_with_parent(Some(sys::process::Signal::KILL))?;
+        sys::process::reset_signals();
+        // Modes given to mkdir and mknod are to be exactly those.
+        sys::process::set_umask(0);
+        self.host_pid = sys::process::id_seen_from(sys::proc::handle()?)?;
+        Ok(())
+    }
+
+    fn take_stdio(&self) -> Result<(), SysError> {
+        for (number, fd) in (0..).zip(self.init.stdio.iter().flatten()) {
+            sys::process::set_stdio(fd, number)?;
+        }
+        Ok(())
+    }
+
+    fn ask(&self, request: &FromInit) -> Result<(), SysError> {
+        sync::tell(&self.channel, request)?;
+        sync::await_go(&self.channel)
+    }
+
+    /// On top of the host's root: it is reachable for every user id, where the way to a bundle may not be.
+    fn attach_root(&mut self, path: &Path) -> Result<(), rootfs::Error> {
+        let mount = match self.init.root_mount.take() {
+            Some(mount) => mount,
+            None => rootfs::open_root(path)?,
+        };
+        self.root = Some(rootfs::attach_root(mount, Path::new("/"))?);
+        Ok(())
+    }
+
+    fn mask(&mut self, path: &Path) -> Result<(), Fault> {
+        let Some(root) = &self.root else {
+            return Ok(self.root().map(drop)?);
+        };
+        Ok(self.masks.cover(root, path)?)
+    }
+
+    /// After new_session: the terminal becomes that session's.
+    fn console(&mut self, size: Option<rootfs::Size>) -> Result<(), Fault> {
+        let console = rootfs::console::open(self.root()?, size)?;
+        rootfs::console::bind(self.root()?, &console.slave)?;
+        if let Some(socket) = self.init.console.take() {
+            // containerd and conmon want some data beside the descriptor; runc sends the terminal's name.
+            sys::socket::send(&socket, b"/dev/ptmx", Some(console.master.as_fd()))?;
+        }
+        for number in 0..=2 {
+            sys::process::set_stdio(&console.slave, number)?;
+        }
+        Ok(sys::tty::take(&console.slave)?)
+    }
+
+    fn hooks(&self, kind: &'static str, status: &str, list: &[HookEntry]) -> Result<(), Fault> {
+        let mut state = self.init.state.clone();
+        state["pid"] = self.host_pid.into();
+        state["status"] = status.into();
+        hooks::run_all(kind, list, state.to_string().as_bytes())
+            .map_err(|e| Fault::Words(e.to_string()))
+    }
+
+    /// Makes the directory where it is missing, inside the root, and goes there if root may.
+    fn working_directory(&mut self, path: &Path) -> Result<(), SysError> {
+        let path_c = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| SysError::new("chdir", path.display(), Errno::INVAL))?;
+        let fail = |e: SysError| SysError {
+            subject: path.display().to_string(),
+            ..e
+        };
+        self.root()?.create_dir_all(path, 0o755).map_err(fail)?;
+        self.cwd = Some(path_c);
+        Ok(())
+    }
+
+    /// The user's rights count for the working directory, but root's do too: a home of mode 0700 on a
+    /// volume is usable either way (runc tries both).
+    fn enter_working_directory(&self) -> Result<(), SysError> {
+        let Some(path) = &self.cwd else { return Ok(()) };
+        sys::process::change_dir(path)?;
+        let here = sys::process::current_dir()?;
+        if here.to_bytes().starts_with(b"/") {
+            return Ok(());
+        }
+        // The kernel says "(unreachable)" of a place outside of our root (CVE-2024-21626).
+        let text = path.to_string_lossy();
+        Err(SysError::new("chdir", text, Errno::PERM).with_note("it lies outside of the container"))
+    }
+
+    fn close_descriptors(&mut self) -> Result<(), SysError> {
+        // Root's try; the user's comes after the drop, when this one was refused.
+        match self.enter_working_directory() {
+            Ok(()) => self.cwd = None,
+            Err(e) if e.errno == Errno::ACCESS => {}
+            Err(e) => return Err(e),
+        }
+        if sys::fault::broken("no-close-descriptors") {
+            return Ok(());
+        }
+        let first = 3 + self.init.preserved;
+        let kept = [
+            self.channel.as_fd(),
+            self.init.listener.as_fd(),
+            self.init.waiting.as_fd(),
+        ];
+        sys::process::close_all_but(first, &kept)?;
+        // The preserved ones pass the exec, whatever flags they came with.
+        for number in 3..first {
+            sys::process::keep_inherited(number)?;
+        }
+        Ok(())
+    }
+
+    fn find_program(&mut self, name: &str) -> Result<(), SysError> {
+        self.enter_working_directory()?;
+        if !self.init.env.iter().any(|pair| pair.starts_with("HOME=")) {
+            let home = account::home(sys::privileges::ids().0)?;
+            self.init.env.push(format!("HOME={home}"));
+        }
+        let search = self
+            .init
+            .env
+            .iter()
+            .rev()
+            .find_map(|pair| pair.strip_prefix("PATH="));
+        self.program = Some(program::find(name, search)?);
+        Ok(())
+    }
+
+    fn await_start(&mut self) -> Result<(), SysError> {
+        // dhow waits until this is done before it ends: its end must not be ours any more.
+        sys::process::die_with_parent(None)?;
+        sync::hand_over(&self.channel)?;
+        self.channel = sys::socket::accept(&self.init.listener)?;
+        Ok(())
+    }
+
+    fn exec(&self) -> SysError {
+        let Some(program) = &self.program else {
+            return SysError::new("exec", "", Errno::NOENT);
+        };
+        match CStrings::new(&self.init.env) {
+            Ok(env) => {
+                let error = sys::process::exec(program, &self.init.args, &env);
+                program::explain(program, error)
+            }
+            Err(error) => error,
+        }
+    }
+}
+
+/// A kernel without keyrings has none to share.
+fn new_keyring(name: &str) -> Result<(), SysError> {
+    let name = CString::new(name).map_err(|_| SysError::new("keyctl", name, Errno::INVAL))?;
+    match sys::process::new_session_keyring(&name) {
+        Err(e) if e.errno == Errno::NOSYS => Ok(()),
+        result => result,
+    }
+}
+
+/// Through our own procfs: the container's /proc/sys could be anything (CVE-2025-52881). The kernel takes
+/// the namespaces of the writer.
+fn set_sysctl(key: &str, value: &str) -> Result<(), SysError> {
+    let path = if key.contains('/') {
+        key.to_owned()
+    } else {
+        key.replace('.', "/")
+    };
+    sys::proc::write(&format!("sys/{path}"), value)
+}
+
+/// So that the program can open /dev/stdout again as its user. Files that can't be given (a read-only
+/// file system, an id without a map) stay as they are, as with runc.
+fn give_stdio(uid: u32) -> Result<(), SysError> {
+    for number in 0..=2 {
+        sys::file::give_stdio(number, uid)?;
+    }
+    Ok(())
+}
+
+fn drop_privileges(credentials: &Credentials) -> Result<(), SysError> {
+    // The bounding set first: only CAP_SETPCAP may shrink it, and that goes next.
+    sys::privileges::limit_bounding_set(credentials.bounding)?;
+    // The ids change with the capabilities kept, or there would be none left to choose from.
+    sys::privileges::keep_capabilities()?;
+    sys::privileges::become_user(
+        credentials.uid,
+        credentials.gid,
+        credentials.groups.as_deref(),
+    )?;
+    let extra = if credentials.filter_needs_admin {
+        crate::plan::SYS_ADMIN
+    } else {
+        0
+    };
+    set_capabilities(credentials, extra)?;
+    // After the sets: what is ambient must be permitted and inheritable.
+    let held = sys::privileges::capabilities()?;
+    sys::privileges::set_ambient(credentials.ambient & held.permitted & held.inheritable)?;
+    if credentials.no_new_privileges && !sys::fault::broken("no-no-new-privs") {
+        sys::privileges::forbid_new_privileges()?;
+    }
+    Ok(())
+}
+
+/// What dhow itself does not have it can't give: such a capability is left out, as with runc.
+fn set_capabilities(credentials: &Credentials, extra: u64) -> Result<(), SysError> {
+    let held = sys::privileges::capabilities()?.permitted;
+    sys::privileges::set_capabilities(Capabilities {
+        effective: (credentials.effective | extra) & held,
+        permitted: (credentials.permitted | extra) & held,
+        inheritable: credentials.inheritable & held,
+    })
+}

@@ -1,0 +1,105 @@
+//! dhow's side of a start: makes the first process and does for it what only dhow may.
+//! It has the caller's rights and lives in the caller's namespaces. Not its job: deciding (plan), what
+//! is on disk (life).
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use namespaces::join::{Opened, SteppedIn};
+use namespaces::{NamespaceSet, TimeOffsets};
+use sys::process::{CloneRequest, Cloned, Process};
+
+use crate::plan::{ParentStep, Plan};
+use crate::process::init::Init;
+use crate::process::{init, stage};
+use crate::{Error, Result};
+
+/// The process made, and our end of the socket to it.
+#[derive(Debug)]
+pub(crate) struct Born {
+    /// The first process, or the middle one until it has made the first.
+    pub(crate) process: Process,
+    /// Our end.
+    pub(crate) socket: OwnedFd,
+}
+
+/// Makes the first process (or the middle one), in its namespaces and its cgroup.
+///
+/// `step_in` are the namespaces that only a child can be born into.
+pub(crate) fn spawn(
+    plan: &Plan,
+    set: &NamespaceSet,
+    init: Init,
+    step_in: &[Opened],
+    cgroup: Option<BorrowedFd<'_>>,
+    socket: OwnedFd,
+) -> Result<Born> {
+    let direct = plan.stage.is_empty();
+    let clocks = Some(&set.time_offsets).filter(|offsets: &&TimeOffsets| !offsets.is_empty());
+    sys::proc::prepare().map_err(Error::host("open a private procfs"))?;
+    let stepped = SteppedIn::enter(step_in, clocks.filter(|_| direct))?;
+    let request = CloneRequest {
+        namespaces: plan.clone,
+        cgroup,
+        sibling: false,
+    };
+    match sys::process::clone(&request) {
+        Ok(Cloned::Child) if direct => init::run(plan, init, 0),
+        Ok(Cloned::Child) => stage::run(plan, init, clocks),
+        Ok(Cloned::Parent(process)) => {
+            let born = Born { process, socket };
+            // Hooks are children of ours too, and they belong into our own namespaces.
+            match stepped.back() {
+                Ok(()) => Ok(born),
+                Err(e) => {
+                    kill(&born.process);
+                    Err(e.into())
+                }
+            }
+        }
+        Err(e) => {
+            let doing = match plan.clone {
+                0 => "make the first process".to_owned(),
+                flags => format!(
+                    "make the first process with new namespaces ({})",
+                    namespaces::Namespace::list(flags)
+                ),
+            };
+            // This process ends with the error: it makes no child that would have to be at home.
+            let _ends_anyway = stepped.back();
+            Err(Error::host(doing)(e))
+        }
+    }
+}
+
+/// Ends a process of ours and reaps it.
+pub(crate) fn kill(process: &Process) {
+    let _ended_already = sys::process::send_signal(&process.pidfd, sys::process::Signal::KILL);
+    let _none_of_ours = sys::process::wait(&process.pidfd);
+}
+
+/// Sets what is set from outside: limits, the OOM score.
+pub(crate) fn set_from_outside(plan: &Plan, pid: i32) -> Result<()> {
+    for step in &plan.parent {
+        let result = match step {
+            ParentStep::Limit {
+                resource,
+                soft,
+                hard,
+                ..
+            } => sys::privileges::set_limit(pid, *resource, *soft, *hard),
+            ParentStep::OomScore(score) => set_oom_score(pid, *score),
+            _ => Ok(()),
+        };
+        result.map_err(Error::host(step.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Only a change is written: lowering it, even to what it is, would need CAP_SYS_RESOURCE.
+fn set_oom_score(pid: i32, score: i32) -> sys::Result<()> {
+    let file = format!("{pid}/oom_score_adj");
+    if sys::proc::read(&file)?.trim() == score.to_string() {
+        return Ok(());
+    }
+    sys::proc::write(&file, &score.to_string())
+}

@@ -1,0 +1,62 @@
+//! The middle process: it enters what only a fork can take effect in (a PID namespace that belongs to a
+//! user namespace that is joined, clocks without rights), makes the first process as its own sibling, so
+//! that dhow is its parent, and ends. It has dhow's rights until it joins a user namespace.
+//! Not its job: anything of the container's file system.
+
+use std::os::fd::AsFd;
+
+use namespaces::TimeOffsets;
+use namespaces::join::SteppedIn;
+use sys::SysError;
+use sys::process::{CloneRequest, Cloned};
+
+use crate::plan::{Plan, Step};
+use crate::process::init::{self, Init, cause};
+use crate::process::sync::{self, Failure, FromInit};
+
+/// Carries out the middle process' steps; `clocks` are those of the new time namespace.
+pub(crate) fn run(plan: &Plan, init: Init, clocks: Option<&TimeOffsets>) -> ! {
+    let _cosmetic = sys::process::set_name(c"dhow:stage");
+    let mut made = None;
+    for (number, step) in (0_u32..).zip(&plan.stage) {
+        let result = match step {
+            Step::DieWithDhow => sys::process::die_with_parent(Some(sys::process::Signal::KILL)),
+            Step::AskIdMaps => sync::tell(&init.socket, &FromInit::NeedIdMaps)
+                .and_then(|()| sync::await_go(&init.socket)),
+            Step::BecomeRoot => sys::privileges::become_user(0, 0, None),
+            Step::Join(_) => namespaces::join::enter(&init.joins).map_err(|e| cause(&e)),
+            Step::CloneInit(_) => clone_init(plan, clocks).map(|cloned| made = Some(cloned)),
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            let _nobody_listens = sync::tell(
+                &init.socket,
+                &FromInit::Failed(Failure::new(number, &error)),
+            );
+            sys::process::exit(1);
+        }
+    }
+    let first = u32::try_from(plan.stage.len()).unwrap_or(u32::MAX);
+    match made {
+        Some(Cloned::Child) => init::run(plan, init, first),
+        Some(Cloned::Parent(process)) => {
+            let message = FromInit::Made(process.pid.as_raw_nonzero().get());
+            let told = sync::tell_with(&init.socket, &message, process.pidfd.as_fd());
+            sys::process::exit(i32::from(told.is_err()))
+        }
+        None => sys::process::exit(1),
+    }
+}
+
+fn clone_init(plan: &Plan, clocks: Option<&TimeOffsets>) -> Result<Cloned, SysError> {
+    let stepped = SteppedIn::enter(&[], clocks).map_err(|e| cause(&e))?;
+    let cloned = sys::process::clone(&CloneRequest {
+        namespaces: plan.stage_clone,
+        cgroup: None,
+        sibling: true,
+    })?;
+    if matches!(cloned, Cloned::Parent(_)) {
+        stepped.back().map_err(|e| cause(&e))?;
+    }
+    Ok(cloned)
+}

@@ -1,0 +1,59 @@
+//! Guards our own binary from the containers that it starts. Whoever can open /proc/<init>/exe could
+//! else write to dhow on the host (CVE-2019-5736). So before a container is made, dhow runs itself from
+//! a detached, read-only clone of the mount that it lies on: every open for writing through /proc then
+//! fails with EROFS. That costs one exec of a static program and copies nothing. Where mounts can't be
+//! cloned (no CAP_SYS_ADMIN) a sealed copy in memory does the same.
+//! Not its job: keeping fds from the container (process/init).
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use sys::mount::{Attr, Change, Depth};
+use sys::process::CStrings;
+
+use crate::{Error, Result};
+
+/// Comes back once this process runs from a guarded image; on the way it may exec itself once.
+///
+/// # Errors
+/// [`Error::Host`] if neither way can be had: then no container is made.
+pub fn guard() -> Result<()> {
+    if sys::fault::broken("no-self-guard") {
+        return Ok(());
+    }
+    let doing = "guard dhow's own binary from the container";
+    if sys::executable::is_guarded().map_err(Error::host(doing))? {
+        return Ok(());
+    }
+    let image = read_only_clone()
+        .or_else(|_| sys::executable::sealed_copy())
+        .map_err(Error::host(doing))?;
+    let text = |s: OsString| s.as_bytes().to_vec();
+    let args = CStrings::new(std::env::args_os().map(text)).map_err(Error::host(doing))?;
+    let env = CStrings::new(std::env::vars_os().map(|(key, value)| {
+        let mut pair = text(key);
+        pair.push(b'=');
+        pair.extend(value.as_bytes());
+        pair
+    }))
+    .map_err(Error::host(doing))?;
+    Err(Error::host(doing)(sys::process::exec_fd(
+        image, &args, &env,
+    )))
+}
+
+/// Our binary on a mount of its own that can't be written through and that no path leads to.
+fn read_only_clone() -> sys::Result<OwnedFd> {
+    let path = sys::file::read_link("/proc/self/exe")?;
+    let image = sys::mount::clone_tree(sys::file::open_path(&path)?, "", Depth::One)?;
+    let change = Change {
+        set: (Attr::MOUNT_ATTR_RDONLY | Attr::MOUNT_ATTR_NODEV | Attr::MOUNT_ATTR_NOSUID)
+            .bits()
+            .into(),
+        ..Change::default()
+    };
+    sys::mount::set_attr(&image, Depth::One, &change)?;
+    sys::executable::same_file_as_running(&image)?;
+    Ok(image)
+}

@@ -1,0 +1,263 @@
+//! The `--root` directory: a directory for each container, with its record, its locks and its start socket.
+//!
+//! ```text
+//! <root>/<id>/            flock'ed by the verb that changes the container
+//! <root>/<id>/state.json  the record, replaced as a whole
+//! <root>/<id>/waiting     flock'ed by the first process until its exec drops it
+//! <root>/<id>/start       the socket at which the first process waits for `start`
+//! <root>/.seccomp/        compiled filters
+//! ```
+//!
+//! Not its job: what a verb does with a container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use sys::at::{AtFlags, Mode, OFlags};
+use sys::file::{Durability, Lock, Wait};
+use sys::{Errno, SysError};
+
+use crate::state::{Evidence, Record, Status};
+use crate::{ContainerId, Error, Result};
+
+const RECORD: &str = "state.json";
+const WAITING: &str = "waiting";
+
+/// The start socket's name.
+pub(crate) const START: &str = "start";
+
+/// The largest record: annotations and hooks are the caller's and may be long.
+const MAX_RECORD: u64 = 16 << 20;
+
+/// The directory that holds the containers of this host and user.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store below `root`, which is made when first needed.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where compiled seccomp filters are kept.
+    pub(crate) fn seccomp_cache(&self) -> PathBuf {
+        self.root.join(".seccomp")
+    }
+
+    /// The ids of all containers, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Host`] if the directory is missing or can't be read.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let fail = || format!("list the containers in {}", self.root.display());
+        let dir = sys::file::open_dir(&self.root).map_err(Error::host(fail()))?;
+        let names = sys::file::list(dir).map_err(Error::host(fail()))?;
+        let mut ids: Vec<ContainerId> = names
+            .into_iter()
+            .filter_map(|(name, _)| name.to_str()?.parse().ok())
+            .collect();
+        ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        Ok(ids)
+    }
+
+    /// Makes the directory of a new container and locks it.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the name is taken.
+    pub(crate) fn claim(&self, id: &ContainerId) -> Result<Place> {
+        let doing = || {
+            format!(
+                "make the state directory {}",
+                self.root.join(id.as_str()).display()
+            )
+        };
+        sys::file::create_dir_all(&self.root, 0o700).map_err(Error::host(doing()))?;
+        self.refuse_strangers()?;
+        match sys::file::create_dir(self.root.join(id.as_str()), 0o700) {
+            Ok(()) => {}
+            Err(e) if e.errno == Errno::EXIST => return Err(Error::Exists { id: id.to_string() }),
+            Err(e) => return Err(Error::host(doing())(e)),
+        }
+        self.lock(id)
+    }
+
+    /// Somebody else's directory is no place for our state (CVE-2019-12439).
+    fn refuse_strangers(&self) -> Result<()> {
+        let doing = || format!("use the state directory {}", self.root.display());
+        let dir = sys::file::open_dir(&self.root).map_err(Error::host(doing()))?;
+        let stat =
+            sys::at::fstat(&dir).map_err(|e| Error::host(doing())(SysError::new("stat", "", e)))?;
+        let (me, _) = sys::privileges::ids();
+        if stat.st_uid == me || stat.st_uid == 0 {
+            return Ok(());
+        }
+        let note = format!("it belongs to user {}, not to {me}", stat.st_uid);
+        Err(Error::host(doing())(
+            SysError::new("open", "", Errno::PERM).with_note(note),
+        ))
+    }
+
+    /// Opens a container's directory without a lock: for verbs that only look or signal.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn open(&self, id: &ContainerId) -> Result<Place> {
+        match sys::file::open_dir(self.root.join(id.as_str())) {
+            Ok(dir) => Ok(Place {
+                id: id.clone(),
+                root: self.root.clone(),
+                dir,
+            }),
+            Err(e) if e.errno == Errno::NOENT => Err(Error::Missing { id: id.to_string() }),
+            Err(e) => Err(Error::host("open the container's state directory")(e)),
+        }
+    }
+
+    /// Opens a container's directory and waits for the verb that changes it now.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], also when it went away while we waited.
+    pub(crate) fn lock(&self, id: &ContainerId) -> Result<Place> {
+        loop {
+            let place = self.open(id)?;
+            sys::file::lock(&place.dir, Lock::Exclusive, Wait::Block)
+                .map_err(Error::host("lock the container's state directory"))?;
+            // A delete may have removed it, and a create made another, before the lock was ours.
+            if place.is_linked()? {
+                return Ok(place);
+            }
+        }
+    }
+}
+
+/// A container's directory, open.
+#[derive(Debug)]
+pub struct Place {
+    id: ContainerId,
+    root: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Place {
+    /// The container's id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The directory.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    fn is_linked(&self) -> Result<bool> {
+        let fail = |errno| {
+            Error::host("look at the container's state directory")(SysError::new("stat", "", errno))
+        };
+        let ours = sys::at::fstat(&self.dir).map_err(fail)?;
+        match self.root_dir().and_then(|root| {
+            sys::at::statat(root, self.id.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|e| SysError::new("stat", "", e))
+        }) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
+            Err(e) if e.errno == Errno::NOENT => Ok(false),
+            Err(e) => Err(fail(e.errno)),
+        }
+    }
+
+    fn root_dir(&self) -> sys::Result<OwnedFd> {
+        sys::file::open_dir(&self.root)
+    }
+
+    /// The record; `None` if a crash came between the directory and its first record.
+    ///
+    /// # Errors
+    /// [`Error::State`] for one that can't be understood.
+    pub fn record(&self) -> Result<Option<Record>> {
+        let fd = match sys::at::openat(
+            &self.dir,
+            RECORD,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(self.bad(SysError::new("open", RECORD, errno).to_string())),
+        };
+        let bytes =
+            sys::file::read_fd(fd, &RECORD, MAX_RECORD).map_err(|e| self.bad(e.to_string()))?;
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| self.bad(format!("{RECORD}: {e}")))
+    }
+
+    fn bad(&self, reason: String) -> Error {
+        Error::State {
+            id: self.id.to_string(),
+            reason,
+        }
+    }
+
+    /// Writes the record. The directory lies on a tmpfs, and no container outlives a power cut.
+    pub(crate) fn save(&self, record: &Record) -> Result<()> {
+        let bytes = serde_json::to_vec(record).expect("strings and numbers always serialize");
+        sys::file::replace(&self.dir, RECORD, &bytes, 0o600, Durability::Memory)
+            .map_err(Error::host("save the container's state"))
+    }
+
+    /// Makes the file whose lock says that the first process waits for `start`, and takes the lock.
+    pub(crate) fn lock_waiting(&self) -> Result<OwnedFd> {
+        let doing = "make the start lock";
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = sys::at::openat(&self.dir, WAITING, flags, Mode::from_raw_mode(0o600))
+            .map_err(|e| Error::host(doing)(SysError::new("open", WAITING, e)))?;
+        sys::file::lock(&fd, Lock::Exclusive, Wait::Block).map_err(Error::host(doing))?;
+        Ok(fd)
+    }
+
+    /// Whether somebody holds that lock.
+    fn waits_for_start(&self) -> sys::Result<bool> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match sys::at::openat(&self.dir, WAITING, flags, Mode::empty()) {
+            Ok(fd) => Ok(!sys::file::lock(fd, Lock::Shared, Wait::Try)?),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(SysError::new("open", WAITING, errno)),
+        }
+    }
+
+    /// The status of the container whose record is `record`.
+    ///
+    /// # Errors
+    /// [`Error::Host`] if the kernel can't be asked.
+    pub fn status(&self, record: &Record) -> Result<Status> {
+        self.evidence(record)
+            .map(|evidence| record.status(evidence))
+            .map_err(Error::host(format!("look at container {}", self.id)))
+    }
+
+    fn evidence(&self, record: &Record) -> sys::Result<Evidence> {
+        let init_lives = record.init.map_or(Ok(false), |init| init.lives())?;
+        Ok(Evidence {
+            creator_lives: match (record.init, record.creator) {
+                (None, Some(creator)) => creator.lives()?,
+                _ => false,
+            },
+            init_lives,
+            waits_for_start: init_lives && self.waits_for_start()?,
+            frozen: init_lives && record.cgroup.as_deref().is_some_and(cgroups::is_frozen),
+        })
+    }
+
+    /// Removes the directory with all in it.
+    pub(crate) fn remove(self) -> Result<()> {
+        self.root_dir()
+            .and_then(|root| sys::file::remove_tree(root, self.id.as_str()))
+            .map_err(Error::host("remove the container's state"))
+    }
+}
