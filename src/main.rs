@@ -1,3 +1,25 @@
-//! The command line of dhow.
+//! The command line of dhow: flags, library calls, words. Not its job: anything a library should do.
 
-fn main() {}
+mod cli;
+mod commands;
+mod report;
+mod tables;
+
+use std::process::ExitCode;
+
+use cli::Invocation;
+use report::Report;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().collect();
+    match Invocation::parse(arguments) {
+        Ok(invocation) => {
+            let report = Report::new(&invocation);
+            match (invocation.verb.run)(&invocation.global, &invocation.arguments) {
+                Ok(code) => ExitCode::from(code),
+                Err(failure) => report.failure(&failure),
+            }
+        }
+        Err(early) => early.leave(),
+    }
+}

@@ -1,0 +1,83 @@
+//! `dhow create`: a container from a bundle, ready to be started.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use runtime::{Bundle, CreateOptions, RootSource, Store};
+
+use super::{Outcome, parse};
+use crate::cli::Global;
+use crate::report::{Failure, because};
+
+/// Make a container from a bundle; its program waits for `start`
+#[derive(Debug, clap::Parser)]
+#[command(name = "create")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) bundle: BundleArgs,
+    /// Print the plan of the start and make nothing
+    #[arg(long)]
+    plan: bool,
+    /// The new container's name
+    id: String,
+}
+
+/// The flags that create and run share.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BundleArgs {
+    /// The bundle's folder
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Another configuration than the bundle's config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A socket that gets the terminal's master
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// A file that gets the first process' id
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Don't use pivot_root; for a host whose root is a ramfs
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+    /// Stay in the caller's session keyring
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
+    /// Give the program this many descriptors after stdio
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+}
+
+impl BundleArgs {
+    /// Reads the bundle and connects what is to be connected.
+    pub(crate) fn options(&self, global: &Global, id: &str) -> Result<CreateOptions, Failure> {
+        let id = id.parse()?;
+        let folder = self.bundle.clone().unwrap_or_else(|| ".".into());
+        let bundle = Bundle::open(&folder, self.config.as_deref())?;
+        let root = RootSource::Folder(bundle.root());
+        let store = Store::new(global.state_root()?);
+        let mut options = CreateOptions::new(id, store, bundle.path, bundle.spec, root);
+        if let Some(path) = &self.console_socket {
+            options.console_socket = Some(sys::socket::connect_stream(path).map_err(because)?);
+        }
+        options.pid_file.clone_from(&self.pid_file);
+        options.preserve_fds = self.preserve_fds;
+        options.no_pivot = self.no_pivot;
+        options.keep_keyring = self.no_new_keyring;
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
+    let Some(args) = parse::<Args>(arguments)? else {
+        return Ok(0);
+    };
+    if args.plan {
+        let options = args.bundle.options(global, &args.id)?;
+        print!("{}", runtime::plan(&options)?);
+        return Ok(0);
+    }
+    runtime::guard()?;
+    runtime::create(args.bundle.options(global, &args.id)?)?;
+    Ok(0)
+}

@@ -1,0 +1,24 @@
+//! `dhow start`: lets a created container's program begin.
+
+use std::ffi::OsString;
+
+use runtime::Store;
+
+use super::{Outcome, parse};
+use crate::cli::Global;
+
+/// Start a created container's program
+#[derive(Debug, clap::Parser)]
+#[command(name = "start")]
+struct Args {
+    /// The container
+    id: String,
+}
+
+pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
+    let Some(args) = parse::<Args>(arguments)? else {
+        return Ok(0);
+    };
+    runtime::start(&Store::new(global.state_root()?), &args.id.parse()?)?;
+    Ok(0)
+}

@@ -1,0 +1,162 @@
+//! Failures in words: the chain of causes on one line, a hint where its condition was checked, a line of
+//! JSON for a caller's log. Not its job: deciding what is a failure.
+
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::Invocation;
+
+/// A verb's failure: words and exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    text: String,
+    notes: Vec<String>,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// A failure in words, with exit status 1.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            notes: Vec::new(),
+            hint: None,
+            code: 1,
+        }
+    }
+
+    /// The same with another exit status.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The same with a remedy; only where its condition was checked.
+    #[must_use]
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A command line that clap refused or that asked for help.
+    pub(crate) fn usage(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        Self::new(line.strip_prefix("error: ").unwrap_or(line))
+    }
+}
+
+impl From<runtime::Error> for Failure {
+    fn from(error: runtime::Error) -> Self {
+        match error {
+            runtime::Error::AndThen { first, notes } => Self {
+                notes,
+                ..Self::from(*first)
+            },
+            error => Self::new(runtime::chain(&error)),
+        }
+    }
+}
+
+/// Any error whose chain says it all.
+pub(crate) fn because(error: impl std::error::Error) -> Failure {
+    Failure::new(runtime::chain(&error))
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&visible(&self.text))
+    }
+}
+
+/// Text that may come from an image or a container, safe for a terminal: control characters escaped
+/// (CVE-style log injection), lines kept for excerpts of recipes.
+pub(crate) fn visible(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => safe.push(c),
+            c if c.is_control() => safe.extend(c.escape_default()),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Where a failure is told.
+#[derive(Debug)]
+pub(crate) struct Report {
+    name: String,
+    log: Option<PathBuf>,
+    json: bool,
+}
+
+impl Report {
+    pub(crate) fn new(invocation: &Invocation) -> Self {
+        let global = &invocation.global;
+        Self {
+            name: global.name.clone(),
+            log: global.log.clone(),
+            json: global.log_json,
+        }
+    }
+
+    /// Tells of `failure` on stderr and in the log, and gives its exit status.
+    pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
+        for note in &failure.notes {
+            self.log_line("warning", note);
+        }
+        // The last line of the log carries the cause: containerd shows only that one.
+        self.log_line("error", &failure.to_string());
+        if self.log.is_none() && self.json {
+            eprintln!("{}", json_line("error", &failure.to_string()));
+        } else {
+            eprintln!("{}: {failure}", self.name);
+            for note in &failure.notes {
+                eprintln!("note: {}", visible(note));
+            }
+            if let Some(hint) = &failure.hint {
+                eprintln!("hint: {}", visible(hint));
+            }
+        }
+        ExitCode::from(failure.code)
+    }
+
+    fn log_line(&self, level: &str, text: &str) {
+        let Some(path) = &self.log else { return };
+        let line = match self.json {
+            true => json_line(level, text),
+            false => format!("time={} level={level} msg={text:?}", now()),
+        };
+        let written = sys::file::append(path)
+            .map_err(|e| e.to_string())
+            .and_then(|mut file| {
+                writeln!(file, "{line}").map_err(|e| format!("write {}: {e}", path.display()))
+            });
+        if let Err(e) = written {
+            eprintln!("{}: --log: {e}", self.name);
+        }
+    }
+}
+
+fn json_line(level: &str, text: &str) -> String {
+    serde_json::json!({ "level": level, "msg": text, "time": now() }).to_string()
+}
+
+fn now() -> String {
+    runtime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_image_says_cannot_steer_a_terminal() {
+        assert_eq!(visible("a\x1b[2Jb\r\u{9b}c"), "a\\u{1b}[2Jb\\r\\u{9b}c");
+    }
+}
