@@ -35,30 +35,122 @@ claims![
     a_frozen_cgroup_is_refused_in_runcs_words,
     an_empty_cgroup_that_is_there_is_taken_and_its_parents_stay,
     a_missing_controller_is_named_and_nothing_is_left,
+    a_parent_with_processes_hands_nothing_down,
     the_device_filter_denies_an_open,
     use_is_read,
+];
+
+/// controller | linux.resources | what then stands in which file
+const LIMITS: &[(&str, &str, &[(&str, &str)])] = &[
+    (
+        "memory",
+        r#"{"memory":{"limit":67108864,"reservation":33554432}}"#,
+        &[("memory.max", "67108864"), ("memory.low", "33554432")],
+    ),
+    (
+        "cpu",
+        r#"{"cpu":{"shares":2000,"quota":50000,"period":200000,"burst":10000}}"#,
+        &[
+            ("cpu.weight", "170"),
+            ("cpu.max", "50000 200000"),
+            ("cpu.max.burst", "10000"),
+        ],
+    ),
+    (
+        "cpu",
+        r#"{"cpu":{"shares":1024,"idle":1}}"#,
+        &[("cpu.idle", "1")],
+    ),
+    (
+        "pids",
+        r#"{"pids":{"limit":64},"unified":{"pids.max":"65"}}"#,
+        &[("pids.max", "65")],
+    ),
+    (
+        "cpuset",
+        r#"{"cpu":{"cpus":"0","mems":"0"}}"#,
+        &[("cpuset.cpus", "0"), ("cpuset.mems", "0")],
+    ),
+    ("io", r#"{"blockIO":{"weight":500}}"#, &[]),
+    (
+        "hugetlb",
+        r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#,
+        &[("hugetlb.2MB.max", "4194304")],
+    ),
+];
+
+/// controller | linux.resources | how the refusal ends
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "cpu",
+        r#"{"cpu":{"quota":500}}"#,
+        "quotas are 1000 µs or more, periods 1000 to 1000000 µs (Invalid argument)",
+    ),
+    (
+        "io",
+        r#"{"blockIO":{"throttleReadBpsDevice":[{"major":4095,"minor":1,"rate":5}]}}"#,
+        "no such block device, or a partition: only whole devices take limits (No such device)",
+    ),
+    (
+        "memory",
+        r#"{"unified":{"memory.nonsense":"1"}}"#,
+        "this kernel has no such file (No such file or directory)",
+    ),
 ];
 
 fn main() -> std::process::ExitCode {
     let mut arguments = Arguments::from_args();
     // A clone wants one thread.
     arguments.test_threads = Some(1);
-    let missing = if !sys::privileges::is_root() {
-        Some("needs root")
-    } else if Location::find(None, "x").is_err() {
-        Some("needs cgroup2")
-    } else {
-        None
+    let tree = Location::find(None, "x").map(|location| location.root);
+    let missing = match &tree {
+        _ if !sys::privileges::is_root() => Some("needs root"),
+        Err(_) => Some("needs cgroup2"),
+        Ok(_) => None,
     };
-    let trials = CLAIMS.iter().map(|&(name, claim)| {
-        Trial::test(name, move || {
-            claim(&Place::new(name));
-            Ok(())
-        })
-        .with_kind(missing.unwrap_or_default())
-        .with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let words = |file| match &tree {
+        Ok(root) => std::fs::read_to_string(root.join(file)).unwrap(),
+        Err(_) => String::new(),
+    };
+    let has = words("cgroup.controllers");
+    let enabled = words("cgroup.subtree_control");
+    let mut trials = Vec::new();
+    for &(name, claim) in CLAIMS {
+        let claim = move || claim(&Place::new(name));
+        trials.push(trial(name.to_owned(), missing.map(str::to_owned), claim));
+    }
+    let without = |name: &str| match has.split_whitespace().any(|word| word == name) {
+        true => missing.map(str::to_owned),
+        false => Some(format!("needs controller {name}")),
+    };
+    for (i, &(controller, json, files)) in LIMITS.iter().enumerate() {
+        let name = format!("limits_of_{controller}_stand_in_the_files_{i}");
+        let claim = move || limits_stand(&Place::new(controller), json, files);
+        trials.push(trial(name, without(controller), claim));
+    }
+    for &(controller, json, end) in REFUSED {
+        let name = format!("a_refused_limit_of_{controller}_is_explained");
+        let claim = move || refused(&Place::new(controller), json, end);
+        trials.push(trial(name, without(controller), claim));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // What was handed down for the claims is taken back, if nobody else uses it.
+    for name in words("cgroup.subtree_control").split_whitespace() {
+        if let (Ok(root), false) = (&tree, enabled.split_whitespace().any(|word| word == name)) {
+            let _ = std::fs::write(root.join("cgroup.subtree_control"), format!("-{name}"));
+        }
+    }
+    conclusion.exit_code()
+}
+
+fn trial(name: String, missing: Option<String>, claim: impl FnOnce() + Send + 'static) -> Trial {
+    let ignored = missing.is_some();
+    Trial::test(name, move || {
+        claim();
+        Ok(())
+    })
+    .with_kind(missing.unwrap_or_default())
+    .with_ignored_flag(ignored)
 }
 
 /// One claim's folder in the tree; it goes, with all that is in it, whatever the claim did.
@@ -306,4 +398,48 @@ fn use_is_read(place: &Place) {
     let has = std::fs::read_to_string(cgroup.path().join("cgroup.controllers")).unwrap();
     let kills = cgroup.oom_kills().unwrap();
     assert_eq!(kills, has.contains("memory").then_some(0));
+}
+
+fn made(place: &Place, json: &str) -> (Cgroup, cgroups::Result<()>) {
+    let writes = limits::writes(&serde_json::from_str(json).unwrap()).unwrap();
+    let cgroup = Cgroup::create(&place.location(), &writes).unwrap();
+    let applied = cgroup.apply(&writes);
+    (cgroup, applied)
+}
+
+fn limits_stand(place: &Place, json: &str, files: &[(&str, &str)]) {
+    let (cgroup, applied) = made(place, json);
+    applied.unwrap();
+    for (file, expected) in files {
+        let text = std::fs::read_to_string(cgroup.path().join(file)).unwrap();
+        assert_eq!(text.trim(), *expected, "{file}");
+    }
+}
+
+fn refused(place: &Place, json: &str, end: &str) {
+    let (_, applied) = made(place, json);
+    let error = applied.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.ends_with(end), "{error}: {source}");
+}
+
+/// With any controller at all: it is not handed down past processes, and the reason is told.
+fn a_parent_with_processes_hands_nothing_down(place: &Place) {
+    let parent = place.cgroup();
+    let has = std::fs::read_to_string(place.location().root.join("cgroup.controllers")).unwrap();
+    let Some(file) = ["hugetlb.2MB.max", "memory.max"]
+        .into_iter()
+        .find(|file| has.contains(file.split('.').next().unwrap()))
+    else {
+        return;
+    };
+    let busy = Busy::new(&parent);
+    let json = format!(r#"{{"unified":{{"{file}":"max"}}}}"#);
+    let writes = limits::writes(&serde_json::from_str(&json).unwrap()).unwrap();
+    let location = Location::find(Some(&format!("{}/below", place.name)), "").unwrap();
+    let error = Cgroup::create(&location, &writes).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("processes live in it"), "{error}: {source}");
+    assert!(!location.directory.exists());
+    drop(busy);
 }
