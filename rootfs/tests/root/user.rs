@@ -1,6 +1,7 @@
 //! Claims about a start in a user namespace. Its first process is another program run by unshare(1), for
 //! a process of several threads can't enter one.
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 
@@ -18,10 +19,14 @@ claims![
     a_whole_start_works_with_bound_nodes,
     layers_keep_their_marks_in_user_attributes,
     locked_attributes_stay,
+    what_the_parent_prepared_is_attached_inside,
 ];
 
 /// Set for the program inside.
 pub(crate) const INSIDE: &str = "DHOW_TEST_IN_USER_NAMESPACE";
+
+/// The numbers of the descriptors that the maker hands on: a bind and an overlay, both detached.
+const PREPARED: &str = "DHOW_TEST_PREPARED";
 
 /// What the host forbids on [`LOCKED`].
 const FORBIDDEN: Attr = Attr::MOUNT_ATTR_NOSUID
@@ -38,6 +43,8 @@ pub(crate) fn run_inside(name: String) {
         sys::mount::propagate_all(Propagation::Private).unwrap();
         let tmpfs = FsContext::new("tmpfs").unwrap().mount(FORBIDDEN).unwrap();
         sys::mount::attach(tmpfs, sys::file::open_path(LOCKED).unwrap()).unwrap();
+        let prepared = prepare();
+        let numbers = prepared.each_ref().map(|fd| fd.as_raw_fd().to_string());
         let this = std::env::current_exe().unwrap();
         Command::new("unshare")
             .args([
@@ -51,6 +58,7 @@ pub(crate) fn run_inside(name: String) {
             .arg(this)
             .args(["--exact", &name])
             .env(INSIDE, "1")
+            .env(PREPARED, numbers.join(","))
             .output()
             .unwrap()
     });
@@ -59,6 +67,47 @@ pub(crate) fn run_inside(name: String) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}{errors}");
     assert!(words.contains("1 passed"), "{words}{errors}");
+}
+
+/// What a privileged parent makes before it clones: a read-only bind and an overlay.
+fn prepare() -> [OwnedFd; 2] {
+    let world = World { dir: LOCKED.into() };
+    let volume = world.volume("volume");
+    std::fs::write(volume.join("f"), "from the host").unwrap();
+    let step = world.step("/vol", "", &volume, &["rbind", "ro"]);
+    let bind = rootfs::attach::prepare(&step).unwrap().unwrap();
+    let overlay = Overlay {
+        lower: vec![world.volume("top"), world.volume("base/etc")],
+        upper: Some(world.volume("upper")),
+        work: Some(world.volume("work")),
+        volatile: true,
+    };
+    let prepared = [bind, overlay.mount_detached().unwrap()];
+    for fd in &prepared {
+        sys::process::keep_on_exec(fd).unwrap();
+    }
+    prepared
+}
+
+fn what_the_parent_prepared_is_attached_inside(world: &World) {
+    let numbers = std::env::var(PREPARED).unwrap();
+    let mut prepared = numbers.split(',').map(|number| {
+        let number = number.parse().unwrap();
+        sys::process::inherited(number).unwrap()
+    });
+    let (bind, overlay) = (prepared.next().unwrap(), prepared.next().unwrap());
+    pivot::isolate().unwrap();
+    let root = pivot::attach_root(overlay, Path::new("/")).unwrap();
+    let step = world.step("/vol", "", "/mnt/volume", &["rbind", "ro"]);
+    rootfs::attach::attach(&root, &step, Some(bind)).unwrap();
+    world.mount(&root, "/proc", "proc", "proc", &[]);
+    pivot::pivot(&root).unwrap();
+    assert_eq!(std::fs::read("/vol/f").unwrap(), b"from the host");
+    assert!(std::fs::write("/vol/f", "").is_err());
+    std::fs::write("/new", "").unwrap();
+    protect::make_read_only(&root, Path::new("/proc/sys")).unwrap();
+    pivot::make_read_only(&root).unwrap();
+    assert!(std::fs::write("/new", "").is_err());
 }
 
 fn a_whole_start_works_with_bound_nodes(world: &World) {
