@@ -72,7 +72,7 @@ pub enum Error {
     },
     /// newuidmap or newgidmap could not be started.
     #[error("start {program} to write {field}")]
-    HelperMissing {
+    MapProgramMissing {
         /// The program's absolute path.
         program: &'static str,
         /// The JSON path of the mappings.
@@ -82,7 +82,7 @@ pub enum Error {
     },
     /// newuidmap or newgidmap said no.
     #[error("{program} refused {field} ({ranges}): {words}")]
-    HelperRefused {
+    MapProgramRefused {
         /// The program's absolute path.
         program: &'static str,
         /// The JSON path of the mappings.

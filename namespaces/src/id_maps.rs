@@ -97,12 +97,11 @@ impl IdMaps {
     /// `pid` must not have been reaped: it is our child, waiting for this.
     ///
     /// # Errors
-    /// [`Error::IdMap`], or [`Error::HelperMissing`] and [`Error::HelperRefused`] for a caller who
+    /// [`Error::IdMap`], or [`Error::MapProgramMissing`] and [`Error::MapProgramRefused`] for a caller who
     /// needs the setuid programs.
     pub fn write(&self, pid: Pid) -> Result<()> {
         let field = "linux.uidMappings";
         let writer = Writer::ourselves().map_err(|source| Error::IdMap { field, source })?;
-        // The groups first: newuidmap makes us no better at it, and the kernel does not care.
         match writer.way_for_groups(&self.gid) {
             Way::Write => write(pid, "gid_map", "linux.gidMappings", &self.gid)?,
             Way::DenySetgroupsAndWrite => {
@@ -144,7 +143,7 @@ fn run(program: &'static str, pid: Pid, field: &'static str, map: &IdMap) -> Res
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let output = sys::process::only_stdio(&mut command)
         .output()
-        .map_err(|error| Error::HelperMissing {
+        .map_err(|error| Error::MapProgramMissing {
             program,
             field,
             source: SysError::from_io("exec", program, &error),
@@ -157,7 +156,7 @@ fn run(program: &'static str, pid: Pid, field: &'static str, map: &IdMap) -> Res
         .ranges
         .iter()
         .map(|r| format!("{}:{}:{}", r.inside, r.outside, r.size));
-    Err(Error::HelperRefused {
+    Err(Error::MapProgramRefused {
         program,
         field,
         ranges: ranges.collect::<Vec<_>>().join(", "),

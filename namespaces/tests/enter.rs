@@ -29,12 +29,21 @@ claims![
     the_next_child_has_the_clocks_that_were_set,
     clocks_that_would_pass_their_end_are_refused_and_we_are_back,
     a_user_namespace_has_the_ids_that_were_written,
+    a_user_maps_its_own_ids_and_loses_setgroups,
+    more_ids_than_its_own_are_the_programs_to_grant,
     what_belongs_to_a_user_namespace_is_entered_through_it,
     loopback_is_up_in_a_new_network_namespace,
     names_are_set_in_a_new_uts_namespace_only,
 ];
 
+/// Set in the process that runs a part of a claim as an ordinary user.
+const AS_USER: &str = "DHOW_TEST_AS_USER";
+
 fn main() -> std::process::ExitCode {
+    if let Some(json) = std::env::var_os(AS_USER) {
+        print!("{}", mapped(json.to_str().unwrap()));
+        return std::process::ExitCode::SUCCESS;
+    }
     let mut arguments = Arguments::from_args();
     // A clone wants one thread, and so does a step into another time namespace.
     arguments.test_threads = Some(1);
@@ -178,6 +187,69 @@ fn a_user_namespace_has_the_ids_that_were_written() {
         .map(str::to_owned)
         .collect();
     assert_eq!(words.join(" "), "0 7 0 0 1 1 100000 10 allow");
+}
+
+/// What a child in a new user namespace with these ids sees, or why there is none.
+fn mapped(json: &str) -> String {
+    let child = Child::new(&[Namespace::User], || {
+        let words = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap();
+        format!(
+            "{} {} {}",
+            words("uid_map"),
+            words("gid_map"),
+            words("setgroups")
+        )
+    });
+    let written = set(json).id_maps.unwrap().write(child.process.pid);
+    let words = child.finish();
+    match written {
+        Ok(()) => words.split_whitespace().collect::<Vec<_>>().join(" "),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The same for user and group 4242, who have no rights: in a program of their own, as the kernel
+/// hides the files of a process that has changed its user.
+fn mapped_by_a_user(json: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let dir = tempfile::tempdir().unwrap();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(dir.path(), open).unwrap();
+    let program = dir.path().join("enter");
+    fs::copy("/proc/self/exe", &program).unwrap();
+    let output = std::process::Command::new(&program)
+        .env(AS_USER, json)
+        .current_dir("/")
+        .gid(4242)
+        .uid(4242)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn a_user_maps_its_own_ids_and_loses_setgroups() {
+    let words = mapped_by_a_user(
+        r#""namespaces":[{"type":"user"}],
+        "uidMappings":[{"containerID":0,"hostID":4242,"size":1}],
+        "gidMappings":[{"containerID":0,"hostID":4242,"size":1}]"#,
+    );
+    // CVE-2014-8989: without "deny" a user could drop the groups that a file's mode holds against it.
+    assert_eq!(words, "0 4242 1 0 4242 1 deny");
+}
+
+fn more_ids_than_its_own_are_the_programs_to_grant() {
+    let words = mapped_by_a_user(
+        r#""namespaces":[{"type":"user"}],
+        "uidMappings":[{"containerID":0,"hostID":4242,"size":1},{"containerID":1,"hostID":100000,"size":5}],
+        "gidMappings":[{"containerID":0,"hostID":4242,"size":1},{"containerID":1,"hostID":100000,"size":5}]"#,
+    );
+    // The program is asked, if it is here; nobody has granted 4242 any ids.
+    let refused = "/usr/bin/newgidmap refused linux.gidMappings (0:4242:1, 1:100000:5): ";
+    let missing = "start /usr/bin/newgidmap to write linux.gidMappings";
+    assert!(words.starts_with(refused) || words == missing, "{words}");
 }
 
 fn what_belongs_to_a_user_namespace_is_entered_through_it() {
