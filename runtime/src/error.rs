@@ -105,13 +105,13 @@ pub enum Error {
         source: sys::SysError,
     },
     /// The cgroup could not be made, read or removed.
-    #[error("cgroup")]
+    #[error(transparent)]
     Cgroup(#[from] cgroups::Error),
     /// The namespaces asked for can't be had.
-    #[error("namespaces")]
+    #[error(transparent)]
     Namespaces(#[from] namespaces::Error),
     /// The root file system can't be prepared.
-    #[error("root file system")]
+    #[error(transparent)]
     Rootfs(#[from] rootfs::Error),
     /// Cleaning up after `first` failed too.
     #[error("{first}")]

@@ -188,7 +188,7 @@ impl Creation {
             cgroup,
             ours,
         )?);
-        Ok(())
+        parent::score(&self.plan, self.pid())
     }
 
     /// What must be readable, or which moment must have come, before it is worth advancing.
@@ -228,6 +228,7 @@ impl Creation {
         let heard = sync::hear(&born.socket).map_err(Error::host("listen to the first process"))?;
         match heard.message {
             Some(FromInit::NeedIdMaps) => {
+                parent::limit(&self.plan, born.process.pid.as_raw_nonzero().get())?;
                 if let Some(maps) = &self.set.id_maps {
                     maps.write(born.process.pid)?;
                 }
@@ -295,7 +296,6 @@ impl Creation {
     }
 
     fn save_created(&mut self) -> Result<()> {
-        parent::set_from_outside(&self.plan, self.pid())?;
         self.record.init =
             ProcessId::of(self.pid()).map_err(Error::host("look at the first process"))?;
         self.record.creator = None;

@@ -9,7 +9,7 @@ use oci_spec::runtime::{Linux, PosixRlimit, PosixRlimitType, Process, Spec};
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
 use crate::hooks::HookEntry;
-use crate::plan::{Credentials, ParentStep, Plan, Step};
+use crate::plan::{Credentials, Limit, ParentStep, Plan, Step};
 use crate::{ContainerId, Error, Result};
 
 /// Where the container's root comes from.
@@ -179,13 +179,12 @@ fn parent_steps(
     if let Some(score) = process.and_then(|p| p.oom_score_adj()) {
         steps.push(ParentStep::OomScore(score));
     }
-    // From outside, for the rights that raising a limit needs are dhow's and not the container's.
-    for limit in process
-        .and_then(|p| p.rlimits().as_ref())
-        .into_iter()
-        .flatten()
-    {
-        steps.push(limit_step(limit));
+    if set.creates(Namespace::User) {
+        let limits = process
+            .and_then(|p| p.rlimits().as_ref())
+            .into_iter()
+            .flatten();
+        steps.extend(limits.map(|l| ParentStep::Limit(limit(l))));
     }
     if let Some(maps) = &set.id_maps {
         steps.push(ParentStep::IdMaps(format!("{maps}")));
@@ -397,6 +396,17 @@ impl Builder<'_> {
             // While we may: so that the user can open /dev/stdout again.
             steps.push(Step::StdioOwner(credentials.uid));
         }
+        if !self.set.creates(Namespace::User) {
+            // Late, for a small limit of open files must not hinder the steps before; and while we have
+            // the rights that raising one takes.
+            steps.extend(
+                process
+                    .rlimits()
+                    .iter()
+                    .flatten()
+                    .map(|l| Step::Limit(limit(l))),
+            );
+        }
         // What is not needed any more goes before the program's rights are taken on: whoever shares the
         // PID namespace could look at our descriptors (CVE-2024-21626).
         steps.push(Step::CloseDescriptors);
@@ -436,7 +446,7 @@ fn first_argument(process: &Process) -> String {
         .unwrap_or_default()
 }
 
-fn limit_step(limit: &PosixRlimit) -> ParentStep {
+fn limit(limit: &PosixRlimit) -> Limit {
     let (resource, name) = match limit.typ() {
         PosixRlimitType::RlimitCpu => (0, "RLIMIT_CPU"),
         PosixRlimitType::RlimitFsize => (1, "RLIMIT_FSIZE"),
@@ -455,8 +465,8 @@ fn limit_step(limit: &PosixRlimit) -> ParentStep {
         PosixRlimitType::RlimitRtprio => (14, "RLIMIT_RTPRIO"),
         PosixRlimitType::RlimitRttime => (15, "RLIMIT_RTTIME"),
     };
-    ParentStep::Limit {
-        name: name.to_owned(),
+    Limit {
+        name,
         resource,
         soft: limit.soft(),
         hard: limit.hard(),

@@ -8,4 +8,4 @@ mod step;
 pub use build::{CgroupFacts, Request, RootPlace};
 pub(crate) use cred::SYS_ADMIN;
 pub use cred::{Credentials, CredentialsText};
-pub use step::{ParentStep, Plan, Step};
+pub use step::{Limit, ParentStep, Plan, Step};

@@ -28,6 +28,31 @@ pub struct Plan {
     pub stage_clone: NamespaceFlags,
 }
 
+/// A resource limit (getrlimit(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Its name: `RLIMIT_NOFILE`.
+    pub name: &'static str,
+    /// Its number.
+    pub resource: u32,
+    /// The limit that counts.
+    pub soft: u64,
+    /// The limit of the limit.
+    pub hard: u64,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} to {} of {}",
+            self.name,
+            amount(self.soft),
+            amount(self.hard)
+        )
+    }
+}
+
 /// What dhow does for the first process from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParentStep {
@@ -51,17 +76,9 @@ pub enum ParentStep {
     },
     /// Writes the id maps, when asked for them.
     IdMaps(String),
-    /// Sets a resource limit of the process: RLIMIT_* number, soft, hard.
-    Limit {
-        /// Its name.
-        name: String,
-        /// Its number.
-        resource: u32,
-        /// The limit that counts.
-        soft: u64,
-        /// The limit of the limit.
-        hard: u64,
-    },
+    /// Sets a resource limit of the process, when it asks for the id maps: raising one takes rights that
+    /// a user namespace does not give.
+    Limit(Limit),
     /// Sets how likely the OOM killer takes it.
     OomScore(i32),
     /// Runs hooks, when asked for them.
@@ -138,6 +155,8 @@ pub enum Step {
     WorkingDirectory(PathBuf),
     /// Sets the mask of file modes.
     Umask(u32),
+    /// Sets a resource limit.
+    Limit(Limit),
     /// Gives the stdio files to the container's user.
     StdioOwner(u32),
     /// Drops privileges: user, groups, capabilities, no_new_privs.
@@ -238,6 +257,7 @@ impl Step {
                 write!(f, "go to the working directory {}", path.display())
             }
             Self::Umask(mask) => write!(f, "set the umask to {mask:04o}"),
+            Self::Limit(limit) => write!(f, "set {limit}"),
             Self::StdioOwner(uid) => write!(f, "give stdin, stdout and stderr to user {uid}"),
             Self::Drop(credentials) => {
                 write!(f, "drop privileges: {}", CredentialsText(credentials))
@@ -288,14 +308,7 @@ impl fmt::Display for ParentStep {
                 Ok(())
             }
             Self::IdMaps(text) => write!(f, "when asked, write the id maps: {text}"),
-            Self::Limit {
-                name, soft, hard, ..
-            } => write!(
-                f,
-                "set its {name} to {} of {}",
-                amount(*soft),
-                amount(*hard)
-            ),
+            Self::Limit(limit) => write!(f, "set its {limit}"),
             Self::OomScore(score) => write!(f, "set its oom_score_adj to {score}"),
             Self::Hooks { kind, count } => write!(f, "when asked, run the {kind} hooks ({count})"),
             Self::Save => f.write_str("when it is ready, save the state \"created\""),

@@ -181,6 +181,9 @@ impl Life {
             Step::Umask(mask) => {
                 sys::process::set_umask(*mask);
             }
+            Step::Limit(limit) => {
+                sys::privileges::set_limit(0, limit.resource, limit.soft, limit.hard)?;
+            }
             Step::StdioOwner(uid) => give_stdio(*uid)?,
             Step::Drop(credentials) => drop_privileges(credentials)?,
             Step::FindProgram(name) => self.find_program(name)?,

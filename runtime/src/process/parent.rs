@@ -77,20 +77,23 @@ pub(crate) fn kill(process: &Process) {
     let _none_of_ours = sys::process::wait(&process.pidfd);
 }
 
-/// Sets what is set from outside: limits, the OOM score.
-pub(crate) fn set_from_outside(plan: &Plan, pid: i32) -> Result<()> {
+/// Sets how likely the OOM killer takes the process.
+pub(crate) fn score(plan: &Plan, pid: i32) -> Result<()> {
     for step in &plan.parent {
-        let result = match step {
-            ParentStep::Limit {
-                resource,
-                soft,
-                hard,
-                ..
-            } => sys::privileges::set_limit(pid, *resource, *soft, *hard),
-            ParentStep::OomScore(score) => set_oom_score(pid, *score),
-            _ => Ok(()),
-        };
-        result.map_err(Error::host(step.to_string()))?;
+        if let ParentStep::OomScore(score) = step {
+            set_oom_score(pid, *score).map_err(Error::host(step.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets the limits of a process that is about to be root of its own user namespace and nowhere else.
+pub(crate) fn limit(plan: &Plan, pid: i32) -> Result<()> {
+    for step in &plan.parent {
+        if let ParentStep::Limit(limit) = step {
+            sys::privileges::set_limit(pid, limit.resource, limit.soft, limit.hard)
+                .map_err(Error::host(step.to_string()))?;
+        }
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ impl fmt::Display for Failure {
             // The kernel's own text names the file system itself.
             (Some(note), "mount") => write!(f, "{note} ({words})"),
             (Some(note), _) if self.subject.is_empty() => write!(f, "{note} ({words})"),
-            (Some(note), _) => write!(f, "{}: {note} ({words})", self.subject),
+            (Some(note), call) => write!(f, "{call} {}: {note} ({words})", self.subject),
             (None, call) if self.subject.is_empty() => write!(f, "{call}: {words}"),
             (None, call) => write!(f, "{call} {}: {words}", self.subject),
         }
