@@ -55,9 +55,9 @@ pub enum Error {
         /// What the process sent.
         failure: Failure,
     },
-    /// The program could not be executed, after `start`.
+    /// The program was not found, or could not be executed.
     #[error("{0}")]
-    Exec(Failure),
+    Program(Failure),
     /// A sentence that is whole as it is.
     #[error("{0}")]
     Words(String),
@@ -124,6 +124,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The shell's exit status for a program that could not be run: 127 if it was not found, 126 if it
+    /// was found and refused; `None` for any other failure.
+    pub fn program_status(&self) -> Option<u8> {
+        match self {
+            Self::Program(failure) if failure.errno == sys::Errno::NOENT.raw_os_error() => {
+                Some(127)
+            }
+            Self::Program(_) => Some(126),
+            Self::AndThen { first, .. } => first.program_status(),
+            _ => None,
+        }
+    }
+
     /// For `map_err`: what we did, as the head of the kernel's reason.
     pub(crate) fn host(doing: impl Into<String>) -> impl FnOnce(sys::SysError) -> Self {
         let doing = doing.into();

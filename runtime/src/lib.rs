@@ -29,7 +29,7 @@ pub use life::create::{Created, Creation, Progress, create};
 pub use life::delete::{Force, delete};
 pub use life::kill::{Target, kill};
 pub use life::list::{Snapshot, list, state};
-pub use life::options::{CreateOptions, RootSource, Stdio};
+pub use life::options::{CreateOptions, Layers, RootSource, Stdio};
 pub use life::prepare::plan;
 pub use life::run::{Manner, Outcome, run};
 pub use life::start::{Starting, start};

@@ -18,7 +18,7 @@ const HEAD: usize = 256;
 /// # Errors
 /// ENOENT, or EACCES if only files that can't be executed have the name.
 pub(crate) fn find(name: &str, search: Option<&str>) -> Result<CString, SysError> {
-    let fail = |errno, note: &str| SysError::new("find", "", errno).with_note(note);
+    let fail = |errno, note: &str| SysError::new("exec", name, errno).with_note(note);
     if name.is_empty() {
         return Err(fail(Errno::NOENT, "the program's name is empty"));
     }

@@ -74,6 +74,9 @@ pub struct Record {
     /// The outermost directory above the cgroup that was made with it, to be removed with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_made_from: Option<PathBuf>,
+    /// The folder of its own changes, to be removed with it; written before it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<PathBuf>,
     /// Hooks that run after it has been started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<HookEntry>,
@@ -225,6 +228,7 @@ mod tests {
             }),
             cgroup: None,
             cgroup_made_from: None,
+            scratch: None,
             poststart: vec![],
             poststop: vec![],
         }

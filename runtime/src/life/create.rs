@@ -4,17 +4,18 @@
 //! Not its job: thinking the start through (prepare), the first process' own steps (process/init).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
 use cgroups::Cgroup;
 use namespaces::NamespaceSet;
 use oci_spec::runtime::Spec;
+use rootfs::Overlay;
 use sys::process::{Exit, Pid, Process};
 
 use crate::hooks::{self, HookEntry, Running};
-use crate::life::options::{CreateOptions, RootSource};
+use crate::life::options::{CreateOptions, Layers, RootSource};
 use crate::life::prepare::{self, CgroupPlan, Opening, Prepared};
 use crate::plan::{Plan, Step};
 use crate::process::init::Init;
@@ -107,7 +108,7 @@ impl Creation {
             bundle: options.bundle.clone(),
             rootfs: match &options.root {
                 RootSource::Folder(path) => path.clone(),
-                RootSource::Mount(_) => std::path::PathBuf::new(),
+                RootSource::Mount(_) | RootSource::Layers(_) => std::path::PathBuf::new(),
             },
             created: jiff::Timestamp::now().to_string(),
             owner: sys::privileges::ids().0,
@@ -121,6 +122,10 @@ impl Creation {
             init: None,
             cgroup: location.map(|l| l.directory.clone()),
             cgroup_made_from: location.and_then(|l| l.made_from.clone()),
+            scratch: match &options.root {
+                RootSource::Layers(layers) => Some(layers.scratch.clone()),
+                RootSource::Folder(_) | RootSource::Mount(_) => None,
+            },
             poststart: hook_list(spec, "poststart"),
             poststop: hook_list(spec, "poststop"),
         };
@@ -155,6 +160,10 @@ impl Creation {
         if let Some(plan) = cgroup {
             self.cgroup = Some(make_cgroup(&plan)?);
         }
+        let root_mount = match &options.root {
+            RootSource::Layers(layers) => Some(stack(layers)?),
+            RootSource::Folder(_) | RootSource::Mount(_) => opening.root_mount,
+        };
         let listener = sys::socket::listen(self.place.dir(), START)
             .map_err(Error::host("make the start socket"))?;
         let waiting = self.place.lock_waiting()?;
@@ -165,7 +174,7 @@ impl Creation {
             listener,
             waiting,
             mounts: opening.mounts,
-            root_mount: opening.root_mount,
+            root_mount,
             joins: opening.joins,
             filter: opening.filter,
             args: opening.args,
@@ -321,6 +330,7 @@ impl Creation {
         match step {
             // The words are complete, and callers match them.
             Some(Step::CreateContainerHooks(_)) | None => Error::Words(failure.to_string()),
+            Some(Step::FindProgram(_)) => Error::Program(failure),
             Some(step) => Error::Step {
                 step: step.to_string(),
                 failure,
@@ -363,6 +373,9 @@ impl Creation {
         if let (Some(_), Some(directory)) = (&self.cgroup, &self.record.cgroup)
             && let Err(e) = cgroups::delete(directory, self.record.cgroup_made_from.as_deref())
         {
+            notes.push(crate::error::chain(&e));
+        }
+        if let Err(e) = crate::life::delete::remove_scratch(&self.record) {
             notes.push(crate::error::chain(&e));
         }
         if self.ready
@@ -408,6 +421,26 @@ fn make_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
             Err(error)
         }
     }
+}
+
+/// Makes the folder for the container's changes, and the layers with it one tree. The changes need not
+/// survive a power cut: the container does not.
+fn stack(layers: &Layers) -> Result<OwnedFd> {
+    let doing = "make the container's writable layer";
+    let (upper, work) = (layers.scratch.join("upper"), layers.scratch.join("work"));
+    let parent = layers.scratch.parent().unwrap_or(Path::new("/"));
+    sys::file::create_dir_all(parent, 0o700)
+        .and_then(|()| sys::file::create_dir(&layers.scratch, 0o700))
+        .and_then(|()| sys::file::create_dir(&upper, 0o755))
+        .and_then(|()| sys::file::create_dir(&work, 0o700))
+        .map_err(Error::host(doing))?;
+    let overlay = Overlay {
+        lower: layers.lower.clone(),
+        upper: Some(upper),
+        work: Some(work),
+        volatile: true,
+    };
+    Ok(overlay.mount_detached()?)
 }
 
 fn hook_list(spec: &Spec, kind: &str) -> Vec<HookEntry> {

@@ -59,11 +59,28 @@ fn try_delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
     if let Some(directory) = &record.cgroup {
         cgroups::delete(directory, record.cgroup_made_from.as_deref())?;
     }
+    remove_scratch(&record)?;
     let state = record.report(Status::Stopped).to_json();
     // After the cgroup, before the record: a crash here runs them again rather than never.
     let hooked = run_poststop(&record.poststop, &state);
     place.remove()?;
     hooked
+}
+
+/// Removes the container's own changes. Its first process has ended, and its mounts with it.
+pub(crate) fn remove_scratch(record: &crate::Record) -> Result<()> {
+    let Some(scratch) = &record.scratch else {
+        return Ok(());
+    };
+    let doing = || Error::host("remove the container's writable layer");
+    let (Some(parent), Some(name)) = (scratch.parent(), scratch.file_name()) else {
+        return Ok(());
+    };
+    match sys::file::open_dir(parent) {
+        Ok(dir) => sys::file::remove_tree(dir, name).map_err(doing()),
+        Err(e) if e.errno == sys::Errno::NOENT => Ok(()),
+        Err(e) => Err(doing()(e)),
+    }
 }
 
 /// A creation that is still going on holds the lock; ending its processes ends it.

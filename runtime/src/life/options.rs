@@ -14,8 +14,20 @@ use crate::store::Store;
 pub enum RootSource {
     /// The folder that the configuration names.
     Folder(PathBuf),
-    /// A detached mount of the caller's (an overlay over image layers): it lives as long as the container.
+    /// A detached mount of the caller's: it lives as long as the container.
     Mount(OwnedFd),
+    /// Layers of an image under a writable one of the container's own.
+    Layers(Layers),
+}
+
+/// Layers, and where the container's own changes go. The folder is made after the container's record,
+/// which names it, and removed by `delete`.
+#[derive(Debug)]
+pub struct Layers {
+    /// The layers' folders, the top one first.
+    pub lower: Vec<PathBuf>,
+    /// The folder for the changes; it must not be there yet.
+    pub scratch: PathBuf,
 }
 
 /// Who talks to the container's program.

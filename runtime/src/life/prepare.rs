@@ -61,6 +61,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         root: match &options.root {
             RootSource::Folder(path) => RootPlace::Folder(path.clone()),
             RootSource::Mount(_) => RootPlace::Mount,
+            RootSource::Layers(layers) => RootPlace::Layers(layers.lower.len()),
         },
         cgroup: cgroup.as_ref().map(facts),
         rights,
@@ -226,6 +227,8 @@ fn root_mount(root: &RootSource, rights: Rights) -> Result<Option<OwnedFd>> {
             .try_clone()
             .map(Some)
             .map_err(|e| Error::host("the root")(sys::SysError::from_io("dup", "", &e))),
+        // Made when its folder is: after the record.
+        RootSource::Layers(_) => Ok(None),
         RootSource::Folder(path) if rights == Rights::Full => Ok(Some(rootfs::open_root(path)?)),
         RootSource::Folder(path) => {
             // The first process opens it itself; that it is there is said now.

@@ -9,17 +9,8 @@ use oci_spec::runtime::{Linux, PosixRlimit, PosixRlimitType, Process, Spec};
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
 use crate::hooks::HookEntry;
-use crate::plan::{Credentials, Limit, ParentStep, Plan, Step};
+use crate::plan::{Credentials, Limit, ParentStep, Plan, RootPlace, Step};
 use crate::{ContainerId, Error, Result};
-
-/// Where the container's root comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootPlace {
-    /// A folder of the host.
-    Folder(PathBuf),
-    /// A mount that the caller made.
-    Mount,
-}
 
 /// What a plan is made for, beside the spec.
 #[derive(Debug)]
@@ -239,11 +230,7 @@ impl Builder<'_> {
     }
 
     fn root(&self, steps: &mut Vec<Step>) -> Result<()> {
-        let place = match &self.request.root {
-            RootPlace::Folder(path) => path.clone(),
-            RootPlace::Mount => PathBuf::from("(prepared mount)"),
-        };
-        steps.push(Step::AttachRoot(place));
+        steps.push(Step::AttachRoot(self.request.root.clone()));
         let propagation = rootfs::propagation(
             self.linux()
                 .and_then(|l| l.rootfs_propagation().as_deref())

@@ -5,7 +5,7 @@ mod build;
 mod cred;
 mod step;
 
-pub use build::{CgroupFacts, Request, RootPlace};
+pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
 pub use cred::{Credentials, CredentialsText};
-pub use step::{Limit, ParentStep, Plan, Step};
+pub use step::{Limit, ParentStep, Plan, RootPlace, Step};

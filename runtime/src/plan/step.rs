@@ -28,6 +28,27 @@ pub struct Plan {
     pub stage_clone: NamespaceFlags,
 }
 
+/// Where the container's root comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootPlace {
+    /// A folder of the host.
+    Folder(PathBuf),
+    /// A mount that the caller made.
+    Mount,
+    /// So many layers of an image under one of its own.
+    Layers(usize),
+}
+
+impl fmt::Display for RootPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Mount => f.write_str("that was given as a mount"),
+            Self::Layers(count) => write!(f, "of {count} layers and a writable one"),
+        }
+    }
+}
+
 /// A resource limit (getrlimit(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
@@ -124,7 +145,7 @@ pub enum Step {
     /// Cuts the mount namespace's way to the host.
     Isolate,
     /// Attaches the container's root.
-    AttachRoot(PathBuf),
+    AttachRoot(RootPlace),
     /// Makes one mount; the number is its place in the spec.
     Mount(usize, MountStep),
     /// Makes the device files.
@@ -210,7 +231,7 @@ impl fmt::Display for Step {
             Self::HostName(name) => write!(f, "set the host name to {name:?}"),
             Self::DomainName(name) => write!(f, "set the domain name to {name:?}"),
             Self::Isolate => f.write_str("keep our mounts from the host"),
-            Self::AttachRoot(path) => write!(f, "attach the root {}", path.display()),
+            Self::AttachRoot(place) => write!(f, "attach the root {place}"),
             Self::Mount(_, step) => write!(f, "{step}"),
             Self::Devices(devices, nodes) => {
                 f.write_str(match nodes {

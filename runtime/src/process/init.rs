@@ -19,7 +19,7 @@ use sys::seccomp::Filter;
 use sys::{Errno, SysError};
 
 use crate::hooks::{self, HookEntry};
-use crate::plan::{Credentials, Plan, Step};
+use crate::plan::{Credentials, Plan, RootPlace, Step};
 use crate::process::sync::{self, Failure, FromInit};
 use crate::{account, program};
 
@@ -148,7 +148,7 @@ impl Life {
             Step::HostName(name) => namespaces::uts::set_host_name(name)?,
             Step::DomainName(name) => namespaces::uts::set_domain_name(name)?,
             Step::Isolate => rootfs::isolate()?,
-            Step::AttachRoot(path) => self.attach_root(path)?,
+            Step::AttachRoot(place) => self.attach_root(place)?,
             Step::Mount(index, step) => {
                 let prepared = self.init.mounts.get_mut(*index).and_then(Option::take);
                 rootfs::attach(self.root()?, step, prepared)?;
@@ -204,9 +204,7 @@ impl Life {
     }
 
     fn root(&self) -> Result<&Root, SysError> {
-        self.root.as_ref().ok_or_else(|| {
-            SysError::new("", "", Errno::NOENT).with_note("the root is not attached")
-        })
+        self.root.as_ref().ok_or_else(missing_root)
     }
 
     fn die_with_dhow(&mut self) -> Result<(), SysError> {
@@ -232,13 +230,23 @@ impl Life {
         sync::await_go(&self.channel)
     }
 
-    /// On top of the host's root: it is reachable for every user id, where the way to a bundle may not be.
-    fn attach_root(&mut self, path: &Path) -> Result<(), rootfs::Error> {
-        let mount = match self.init.root_mount.take() {
-            Some(mount) => mount,
-            None => rootfs::open_root(path)?,
+    /// On the bundle's own folder, where createContainer hooks look for the container's mounts; on top of
+    /// the host's root where there is no such folder, or our user can't reach it.
+    fn attach_root(&mut self, place: &RootPlace) -> Result<(), Fault> {
+        let folder = match place {
+            RootPlace::Folder(path) => Some(path.as_path()),
+            RootPlace::Mount | RootPlace::Layers(_) => None,
         };
-        self.root = Some(rootfs::attach_root(mount, Path::new("/"))?);
+        let mount = match (self.init.root_mount.take(), folder) {
+            (Some(mount), _) => mount,
+            (None, Some(path)) => rootfs::open_root(path)?,
+            (None, None) => return Err(missing_root().into()),
+        };
+        let reachable = folder.filter(|path| sys::file::open_path(path).is_ok());
+        self.root = Some(rootfs::attach_root(
+            mount,
+            reachable.unwrap_or(Path::new("/")),
+        )?);
         Ok(())
     }
 
@@ -358,6 +366,10 @@ impl Life {
             Err(error) => error,
         }
     }
+}
+
+fn missing_root() -> SysError {
+    SysError::new("", "", Errno::NOENT).with_note("the root is not attached")
 }
 
 /// A kernel without keyrings has none to share.
