@@ -42,11 +42,9 @@ impl Failure {
         self
     }
 
-    /// A command line that clap refused or that asked for help.
+    /// A command line that clap refused, on one line.
     pub(crate) fn usage(error: &clap::Error) -> Self {
-        let text = error.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        Self::new(line.strip_prefix("error: ").unwrap_or(line))
+        Self::new(one_line(&error.to_string()))
     }
 }
 
@@ -60,6 +58,18 @@ impl From<runtime::Error> for Failure {
             error => Self::new(runtime::chain(&error)),
         }
     }
+}
+
+/// clap's words without their frame: the fault, what it concerns, the likeliest word; not the usage.
+fn one_line(text: &str) -> String {
+    let told: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .map(|line| line.strip_prefix("error: ").unwrap_or(line))
+        .collect();
+    told.join(" ").replace(" tip: ", "; ")
 }
 
 /// Any error whose chain says it all.
@@ -154,6 +164,20 @@ fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_command_line_is_one_line_that_names_the_fault() {
+        let missing = "error: the following required arguments were not provided:\n  <ID>\n\nUsage: state <ID>\n";
+        assert_eq!(
+            one_line(missing),
+            "the following required arguments were not provided: <ID>"
+        );
+        let misspelt = "error: unexpected argument '--x' found\n\n  tip: a similar argument exists: '--y'\n\nUsage: z\n";
+        assert_eq!(
+            one_line(misspelt),
+            "unexpected argument '--x' found; a similar argument exists: '--y'"
+        );
+    }
 
     #[test]
     fn what_an_image_says_cannot_steer_a_terminal() {

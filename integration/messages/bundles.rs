@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
     spec!(
         "rootfs_is_missing",
         root.path = "/nope/rootfs",
-        &["/nope/rootfs", "root.path"]
+        &["/nope/rootfs"]
     ),
     spec!(
         "rootfs_is_a_file",
@@ -61,7 +61,7 @@ pub(super) const CASES: &[Case] = &[
         &["CAP_NOPE"]
     ),
     spec!("rlimit_is_unknown", process.rlimits = [{"type": "RLIMIT_NOPE", "soft": 1, "hard": 1}], &["RLIMIT_NOPE"]),
-    spec!("rlimit_is_upside_down", process.rlimits = [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}], &["RLIMIT_NOFILE"]),
+    spec!("rlimit_is_upside_down", process.rlimits = [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}], &["process.rlimits"]),
     spec!("rlimit_stands_twice", process.rlimits = [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}], &["RLIMIT_CORE"]),
     spec!(
         "environment_lacks_an_equals_sign",
@@ -69,10 +69,10 @@ pub(super) const CASES: &[Case] = &[
         &["process.env"]
     ),
     spec!("namespace_is_unknown", linux.namespaces = [{"type": "nope"}], &["linux.namespaces", "nope"]),
-    spec!("namespace_stands_twice", linux.namespaces = [{"type": "pid"}, {"type": "mount"}, {"type": "pid"}], &["linux.namespaces", "pid"]),
-    spec!("namespace_path_is_missing", linux.namespaces = [{"type": "mount"}, {"type": "network", "path": "/run/netns/nope"}], &["/run/netns/nope"]),
-    spec!("namespace_path_is_of_another_kind", linux.namespaces = [{"type": "mount"}, {"type": "network", "path": "/proc/self/ns/uts"}], &["/proc/self/ns/uts", "network"]),
-    spec!("user_namespace_has_no_mappings", linux.namespaces = [{"type": "pid"}, {"type": "mount"}, {"type": "user"}], &["linux.uidMappings"]),
+    spec!("namespace_stands_twice", linux.namespaces = [{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "pid"}], &["linux.namespaces", "pid"]),
+    spec!("namespace_path_is_missing", linux.namespaces = [{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/run/netns/nope"}], &["/run/netns/nope"]),
+    spec!("namespace_path_is_of_another_kind", linux.namespaces = [{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/proc/self/ns/uts"}], &["/proc/self/ns/uts", "network"]),
+    spec!("user_namespace_has_no_mappings", linux.namespaces = [{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "user"}], &["linux.uidMappings"]),
     spec!("host_name_without_a_namespace", linux.namespaces = [{"type": "pid"}, {"type": "mount"}], &["hostname", "uts"]),
     spec!("sysctl_is_the_hosts", linux.sysctl = {"kernel.core_pattern": "|/bin/x"}, &["kernel.core_pattern"]),
     spec!("sysctl_leaves_its_folder", linux.sysctl = {"net.../../kernel.core_pattern": "x"}, &["linux.sysctl"]),
@@ -99,11 +99,12 @@ pub(super) const CASES: &[Case] = &[
     spec!("mount_option_is_unknown", mounts = [{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nope=1"]}], &["/tmp", "nope"]),
     spec!("bind_source_is_missing", mounts = [{"destination": "/tmp", "type": "bind", "source": "/nope/data", "options": ["rbind"]}], &["/nope/data"]),
     spec!("bind_of_a_folder_onto_a_file", mounts = [{"destination": "/etc/passwd", "type": "bind", "source": "/tmp", "options": ["rbind"]}], &["/etc/passwd", "/tmp"]),
-    spec!(
-        "terminal_without_a_socket",
-        process.terminal = true,
-        &["terminal"]
-    ),
+    Case {
+        name: "terminal_without_a_socket",
+        broken: |_, bundle| bundle.set("process.terminal", json!(true)),
+        command: &["create", "--bundle", "BUNDLE", "c"],
+        names: &["terminal", "--console-socket"],
+    },
     Case {
         name: "config_is_missing",
         broken: |_, bundle| std::fs::remove_file(bundle.path().join("config.json")).unwrap(),

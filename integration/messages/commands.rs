@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
         name: "delete_of_a_running_container",
         broken: running,
         command: &["delete", "c"],
-        names: &["c", "running", "--force"],
+        names: &["c", "running"],
     },
     Case {
         name: "kill_of_a_stopped_container",
@@ -103,19 +103,6 @@ pub(super) const CASES: &[Case] = &[
             "c",
         ],
         names: &["/nope/socket"],
-    },
-    Case {
-        name: "console_socket_without_a_terminal",
-        broken: |_, _| (),
-        command: &[
-            "create",
-            "--bundle",
-            "BUNDLE",
-            "--console-socket",
-            "/nope/socket",
-            "c",
-        ],
-        names: &["--console-socket", "process.terminal"],
     },
     Case {
         name: "command_is_misspelt",

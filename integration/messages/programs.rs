@@ -43,7 +43,7 @@ pub(super) const CASES: &[Case] = &[
         name: "script_has_windows_line_ends",
         broken: |_, bundle| program(bundle, b"#!/bin/sh\r\necho x\r\n"),
         command: RUN,
-        names: &["/bin/program", "/bin/sh", "carriage return"],
+        names: &["/bin/program", "carriage return"],
     },
     Case {
         name: "script_has_no_interpreter_line",
@@ -67,7 +67,7 @@ pub(super) const CASES: &[Case] = &[
         name: "cwd_is_a_file",
         broken: |_, bundle| bundle.set("process.cwd", json!("/etc/passwd")),
         command: RUN,
-        names: &["/etc/passwd", "cwd"],
+        names: &["/etc/passwd", "working directory"],
     },
 ];
 
