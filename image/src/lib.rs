@@ -6,14 +6,17 @@
 //! overlay, and its config as raw bytes and typed.
 //! Not its job: running anything, mounting anything, and recipes.
 
+mod archive;
 mod compression;
 mod digest;
 mod error;
 mod json;
 mod layer;
 mod manifest;
+mod offer;
 mod owner;
 mod reference;
+mod source;
 mod store;
 pub mod to_spec;
 pub mod user;
@@ -22,6 +25,10 @@ pub use digest::Digest;
 pub use error::{Error, Result};
 pub use owner::{IdRange, OwnerPolicy};
 pub use reference::Reference;
-pub use store::{CommitOptions, Image, Layer, Scratch, Store, lower};
+pub use source::Source;
+pub use store::{
+    CommitOptions, Image, Layer, Lease, LoadOptions, Loaded, Names, Removal, Removed, Scratch,
+    Store, lower,
+};
 
 pub use oci_spec::image::ImageConfiguration;

@@ -17,6 +17,10 @@
 mod commit;
 mod index;
 mod layer;
+mod lease;
+mod load;
+mod read_layer;
+mod remove;
 mod work;
 
 use std::os::fd::OwnedFd;
@@ -29,6 +33,9 @@ use sys::{Errno, SysError};
 
 pub use self::commit::CommitOptions;
 pub use self::layer::{Layer, lower};
+pub use self::lease::Lease;
+pub use self::load::{LoadOptions, Loaded, Names};
+pub use self::remove::{Removal, Removed};
 pub use self::work::Scratch;
 
 use self::index::{Index, Record};

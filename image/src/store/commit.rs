@@ -2,13 +2,12 @@
 //! Not its job: deciding what is in them.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sys::file::{self, Lock};
 
 use super::index::Record;
-use super::{Image, Layer, Scratch, Store, layer};
+use super::layer::{self, Kept};
+use super::{Image, Layer, Scratch, Store};
 use crate::compression::Compression;
 use crate::digest::Hasher;
 use crate::error::Doing;
@@ -21,43 +20,6 @@ use crate::{Digest, Error, Reference, Result};
 pub struct CommitOptions {
     /// No file's time is later than this (SOURCE_DATE_EPOCH), in seconds since 1970.
     pub clamp_mtime: Option<i64>,
-}
-
-/// What `layers/KEY/layer.json` keeps: what can't be seen from the directory.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
-    pub(super) diff_id: Digest,
-    pub(super) tar_size: u64,
-    pub(super) covers: bool,
-    pub(super) states_root: bool,
-    /// Devices that we were not allowed to make.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) left_out: Vec<String>,
-}
-
-impl Kept {
-    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec_pretty(self).map_err(|e| Error::Json {
-            what: "layer.json".to_owned(),
-            fault: e.to_string(),
-        })
-    }
-
-    /// Reads it; `None` if the store has no such layer.
-    pub(super) fn read(store: &Path, key: &str) -> Result<Option<Self>> {
-        let path = store.join("layers").join(key).join("layer.json");
-        let doing = || format!("read {}", path.display());
-        match file::read(&path, crate::json::MAX_DOCUMENT) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| Error::Json {
-                    what: path.display().to_string(),
-                    fault: e.to_string(),
-                }),
-            Err(e) if e.errno == sys::Errno::NOENT => Ok(None),
-            Err(e) => Err(e).doing(doing),
-        }
-    }
 }
 
 impl Store {
@@ -86,12 +48,14 @@ impl Store {
         })?;
         let size = out.hasher.length();
         let diff_id = out.hasher.finish();
+        let media_type = Compression::None.media_type();
         let kept = Kept {
             diff_id,
             tar_size: size,
             covers: false,
             states_root: false,
             left_out: Vec::new(),
+            blobs: vec![Descriptor::new(media_type, diff_id, size)],
         };
         let key = format!("{}{}", diff_id.hex(), self.manner.owners.suffix());
         let dir = work.create_dir("layer", 0o700)?;
@@ -114,7 +78,7 @@ impl Store {
             tar_size: size,
             blob: diff_id,
             size,
-            media_type: Compression::None.media_type().to_owned(),
+            media_type: media_type.to_owned(),
             path: layer::path_of(&self.path, &key),
             covers: false,
             states_root: false,

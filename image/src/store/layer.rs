@@ -1,8 +1,13 @@
-//! One layer as an image hands it out. Not its job: making it.
+//! One layer as an image hands it out, and what the store keeps beside its directory.
+//! Not its job: making it.
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+use sys::file;
+
 use super::index::Unpacked;
+use crate::error::Doing;
 use crate::manifest::Descriptor;
 use crate::{Digest, Error, Result};
 
@@ -82,4 +87,53 @@ pub(super) fn assemble(
             states_root: unpacked.states_root,
         })
         .collect())
+}
+
+/// What `layers/KEY/layer.json` keeps: what can't be seen from the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) diff_id: Digest,
+    pub(super) tar_size: u64,
+    pub(super) covers: bool,
+    pub(super) states_root: bool,
+    /// Devices that we were not allowed to make.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) left_out: Vec<String>,
+    /// The blobs known to hold this very layer.
+    pub(super) blobs: Vec<Descriptor>,
+}
+
+impl Kept {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|e| Error::Json {
+            what: "layer.json".to_owned(),
+            fault: e.to_string(),
+        })
+    }
+
+    /// Reads it; `None` if the store has no such layer.
+    pub(super) fn read(store: &Path, key: &str) -> Result<Option<Self>> {
+        let path = store.join("layers").join(key).join("layer.json");
+        let doing = || format!("read {}", path.display());
+        match file::read(&path, crate::json::MAX_DOCUMENT) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| Error::Json {
+                    what: path.display().to_string(),
+                    fault: e.to_string(),
+                }),
+            Err(e) if e.errno == sys::Errno::NOENT => Ok(None),
+            Err(e) => Err(e).doing(doing),
+        }
+    }
+
+    /// Writes it into the layer's open directory.
+    pub(super) fn write(
+        &self,
+        dir: &std::os::fd::OwnedFd,
+        durability: file::Durability,
+    ) -> Result<()> {
+        file::replace(dir, "layer.json", &self.bytes()?, 0o600, durability)
+            .doing(|| format!("write layer.json of {}", self.diff_id))
+    }
 }

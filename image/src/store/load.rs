@@ -1,0 +1,484 @@
+//! Loads an archive or layout: reads the layers that the store lacks, several at once, checks all of
+//! it, and only then shows the images. Not its job: the formats, and reading one layer.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use sys::file::{self, Durability, Lock};
+
+use super::index::{Index, Record, Unpacked};
+use super::layer::Kept;
+use super::read_layer::{ReadLayer, Task, read_layer};
+use super::work::Work;
+use super::{Image, Store};
+use crate::error::Doing;
+use crate::layer::below::{Below, Progress};
+use crate::offer::{Offer, OfferedLayer, offers};
+use crate::source::Source;
+use crate::{Digest, Error, Reference, Result, manifest};
+
+/// Layers read at once at most, whatever the number of CPUs.
+const MAX_THREADS: usize = 8;
+
+/// What becomes of a name that another image has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Names {
+    /// Loading fails: an archive must not take another image's place by itself (CVE-2026-50195).
+    #[default]
+    Keep,
+    /// The loaded image takes it.
+    Move,
+}
+
+/// How an archive is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// What becomes of names that other images have.
+    pub names: Names,
+    /// A name beside those that the archive gives; only for an archive of one image.
+    pub name: Option<Reference>,
+}
+
+/// An image that was loaded.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The image.
+    pub image: Image,
+    /// Device nodes of its layers that could not be made without privileges, as quoted paths.
+    pub left_out: Vec<String>,
+}
+
+/// One layer, in the store or in the work directory.
+#[derive(Debug, Clone)]
+struct Ready {
+    kept: Kept,
+    key: String,
+    /// Its directory, for the layers above to look into.
+    path: PathBuf,
+    /// `layer-N` in the work directory, if it is new.
+    layer: Option<String>,
+    /// `blob-N` in the work directory, if it is new.
+    blob: Option<String>,
+}
+
+impl Store {
+    /// Loads every image of `source` that is for this platform. Layers that the store has are not read
+    /// again. Either all images are there afterwards, or nothing has changed.
+    ///
+    /// # Errors
+    /// Names the document, layer or entry that is wrong, and how.
+    pub fn load(&self, source: Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
+        let doing = format!("load {}", source.name());
+        self.load_all(source, options).map_err(|e| e.inside(doing))
+    }
+
+    fn load_all(&self, source: Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
+        let work = self.work()?;
+        let files = source.open(&work.path)?;
+        let mut offers = offers(&files)?;
+        if let Some(name) = &options.name {
+            match &mut offers[..] {
+                [offer] => offer.names.push(name.clone()),
+                _ => {
+                    return Err(Error::refused(
+                        "the source",
+                        "a name is given, but it holds several images",
+                    ));
+                }
+            }
+        }
+        check_names(&self.index()?, &offers, options.names)?;
+        let mut ready: Vec<Vec<Ready>> = Vec::with_capacity(offers.len());
+        // A layer removed by another process between our look and our publication is read again.
+        loop {
+            ready.clear();
+            let mut new = HashMap::new();
+            for offer in &offers {
+                let layers = self.layers_of(&work, offer, &mut new)?;
+                ready.push(layers);
+            }
+            work.sync()?;
+            let lock = self.lock(Lock::Exclusive)?;
+            if self.all_present(&ready)? {
+                let loaded = self.show(&work, &offers, &ready, options);
+                drop(lock);
+                return loaded;
+            }
+        }
+    }
+
+    /// All layers of one image, the lowest first: found, or read into the work directory.
+    fn layers_of(
+        &self,
+        work: &Work,
+        offer: &Offer,
+        new: &mut HashMap<String, Ready>,
+    ) -> Result<Vec<Ready>> {
+        let chains = chains(&offer.layers);
+        let results: Vec<Mutex<Option<Result<Ready>>>> =
+            offer.layers.iter().map(|_| Mutex::new(None)).collect();
+        let progress = Progress::new(offer.layers.len());
+        let next = AtomicUsize::new(0);
+        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+        let known = &*new;
+        let job = Job {
+            store: self,
+            work,
+            offer,
+            chains: &chains,
+            results: &results,
+            progress: &progress,
+            known,
+        };
+        thread::scope(|scope| {
+            for _ in 0..cpus.min(MAX_THREADS).min(offer.layers.len()) {
+                scope.spawn(|| {
+                    loop {
+                        // From the lowest up: a layer only ever waits for ones begun before it.
+                        let layer = next.fetch_add(1, Ordering::Relaxed);
+                        if layer >= job.offer.layers.len() {
+                            return;
+                        }
+                        job.run(layer);
+                    }
+                });
+            }
+        });
+        let mut layers = Vec::with_capacity(results.len());
+        let mut stopped = false;
+        for result in results {
+            match result.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                Some(Ok(ready)) => layers.push(ready),
+                Some(Err(Error::Stopped)) | None => stopped = true,
+                Some(Err(e)) => return Err(e),
+            }
+        }
+        if stopped {
+            return Err(Error::Stopped);
+        }
+        for ready in &layers {
+            if ready.layer.is_some() || ready.blob.is_some() {
+                new.insert(ready.key.clone(), ready.clone());
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Whether everything that is not new is still in the store; the exclusive lock is held.
+    fn all_present(&self, images: &[Vec<Ready>]) -> Result<bool> {
+        let doing = || "look for the layers".to_owned();
+        for ready in images.iter().flatten() {
+            if ready.layer.is_none() && !file::exists(&ready.path).doing(doing)? {
+                return Ok(false);
+            }
+            let Some(blob) = ready.kept.blobs.first() else {
+                return Ok(false);
+            };
+            let path = self.path.join("blobs/sha256").join(blob.digest.hex());
+            if ready.blob.is_none() && !file::exists(path).doing(doing)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Publishes everything and names it in the index; the exclusive lock is held, the files are
+    /// synced.
+    fn show(
+        &self,
+        work: &Work,
+        offers: &[Offer],
+        ready: &[Vec<Ready>],
+        options: &LoadOptions,
+    ) -> Result<Vec<Loaded>> {
+        let mut index = self.index()?;
+        check_names(&index, offers, options.names)?;
+        let mut blobs = Vec::new();
+        let mut layers = Vec::new();
+        for ready in ready.iter().flatten() {
+            if let (Some(name), Some(blob)) = (&ready.blob, ready.kept.blobs.first()) {
+                blobs.push((name.clone(), blob.digest));
+            }
+            if let Some(name) = &ready.layer {
+                layers.push((name.clone(), ready.key.clone()));
+            }
+        }
+        let mut records = Vec::new();
+        for (n, (offer, layers)) in offers.iter().zip(ready).enumerate() {
+            records.push(self.documents(work, n, offer, layers, &mut blobs)?);
+        }
+        work.sync()?;
+        self.publish(work, &blobs, &layers)?;
+        for ready in ready
+            .iter()
+            .flatten()
+            .filter(|r| r.layer.is_none() && r.blob.is_some())
+        {
+            self.add_blob(ready)?;
+        }
+        for (offer, record) in offers.iter().zip(&records) {
+            index
+                .images
+                .entry(offer.id)
+                .or_insert_with(|| record.clone());
+            for name in &offer.names {
+                index.name(name, offer.id)?;
+            }
+        }
+        self.write_index(&index)?;
+        let loaded = offers.iter().zip(ready).map(|(offer, layers)| {
+            let left_out = layers.iter().flat_map(|ready| ready.kept.left_out.clone());
+            Ok(Loaded {
+                image: self.image(&index, offer.id, &index.images[&offer.id])?,
+                left_out: left_out.collect(),
+            })
+        });
+        loaded.collect()
+    }
+
+    /// Writes config and manifest of an image into the work directory.
+    fn documents(
+        &self,
+        work: &Work,
+        n: usize,
+        offer: &Offer,
+        layers: &[Ready],
+        blobs: &mut Vec<(String, Digest)>,
+    ) -> Result<Record> {
+        let manifest = match &offer.manifest {
+            Some(bytes) => bytes.clone(),
+            None => {
+                let descriptors = layers.iter().filter_map(|r| r.kept.blobs.first().cloned());
+                let descriptors: Vec<_> = descriptors.collect();
+                manifest::compose(offer.id, offer.config.len() as u64, &descriptors)?
+            }
+        };
+        let digest = Digest::of(&manifest);
+        let documents = [
+            (format!("config-{n}"), offer.id, &offer.config),
+            (format!("manifest-{n}"), digest, &manifest),
+        ];
+        for (name, digest, bytes) in documents {
+            work.create(&name)?
+                .write_all(bytes)
+                .map_err(|e| sys::SysError::from_io("write", &name, &e))
+                .doing(|| format!("write {name}"))?;
+            blobs.push((name, digest));
+        }
+        let unpacked = layers.iter().map(|ready| Unpacked {
+            key: ready.key.clone(),
+            covers: ready.kept.covers,
+            states_root: ready.kept.states_root,
+            tar_size: ready.kept.tar_size,
+        });
+        Ok(Record {
+            manifest: digest,
+            layers: unpacked.collect(),
+        })
+    }
+
+    /// Says beside a known layer that one more blob was found to hold it.
+    fn add_blob(&self, ready: &Ready) -> Result<()> {
+        let dir = self.path.join("layers").join(&ready.key);
+        let dir = file::open_dir(dir).doing(|| format!("open layer {}", ready.key))?;
+        ready.kept.write(&dir, Durability::Disk)
+    }
+}
+
+/// The layers of one image being looked for and read by several threads.
+struct Job<'a> {
+    store: &'a Store,
+    work: &'a Work,
+    offer: &'a Offer,
+    chains: &'a [Digest],
+    results: &'a [Mutex<Option<Result<Ready>>>],
+    progress: &'a Progress,
+    /// Layers that other images of this archive brought.
+    known: &'a HashMap<String, Ready>,
+}
+
+impl Job<'_> {
+    fn run(&self, layer: usize) {
+        let result = match self.progress.failed() {
+            true => Err(Error::Stopped),
+            false => self.layer(layer),
+        };
+        let good = result.is_ok();
+        *self.slot(layer) = Some(result);
+        match good {
+            true => self.progress.finish(layer),
+            false => self.progress.fail(),
+        }
+    }
+
+    fn slot(&self, layer: usize) -> std::sync::MutexGuard<'_, Option<Result<Ready>>> {
+        self.results[layer]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn layer(&self, layer: usize) -> Result<Ready> {
+        let offered = &self.offer.layers[layer];
+        let [free, leaning] = self.keys(layer);
+        for key in [&free, &leaning] {
+            if let Some(known) = self.known(key)? {
+                return self.with_blob(layer, key, known);
+            }
+        }
+        let name = self.unique("layer", layer);
+        let blob = self.unique("blob", layer);
+        let ask = || self.below(layer);
+        let task = Task::Unpack {
+            layer: name.clone(),
+            manner: &self.store.manner,
+            ask: &ask,
+        };
+        let ReadLayer { kept, shape } = read_layer(self.work, offered, &blob, &task, &|| {
+            !self.progress.failed()
+        })?;
+        let leans = shape.is_some_and(|shape| shape.leans);
+        Ok(Ready {
+            kept,
+            key: if leans { leaning } else { free },
+            path: self.work.path.join(&name).join("fs"),
+            layer: Some(name),
+            blob: Some(blob),
+        })
+    }
+
+    /// A name in the work directory that no other layer or attempt has.
+    fn unique(&self, kind: &str, layer: usize) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        format!("{kind}-{layer}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What the layer is called where it stands by itself, and where it hangs on those below.
+    fn keys(&self, layer: usize) -> [String; 2] {
+        let suffix = self.store.manner.owners.suffix();
+        let diff_id = self.offer.layers[layer].diff_id.hex();
+        let below = match layer {
+            0 => "base".to_owned(),
+            _ => self.chains[layer - 1].hex(),
+        };
+        [
+            format!("{diff_id}{suffix}"),
+            format!("{diff_id}.{below}{suffix}"),
+        ]
+    }
+
+    /// The layer as another image of the archive or the store has it.
+    fn known(&self, key: &str) -> Result<Option<Ready>> {
+        if let Some(ready) = self.known.get(key) {
+            return Ok(Some(ready.clone()));
+        }
+        let kept = Kept::read(&self.store.path, key)?;
+        Ok(kept.map(|kept| Ready {
+            kept,
+            key: key.to_owned(),
+            path: super::layer::path_of(&self.store.path, key),
+            layer: None,
+            blob: None,
+        }))
+    }
+
+    /// The known layer with the blob that this image has for it: one that is known to hold it, or one
+    /// that is read and checked now.
+    fn with_blob(&self, layer: usize, key: &str, mut known: Ready) -> Result<Ready> {
+        let offered = &self.offer.layers[layer];
+        let wanted = |digest: Digest| {
+            offered
+                .descriptor
+                .as_ref()
+                .is_none_or(|d| d.digest == digest)
+        };
+        for n in 0..known.kept.blobs.len() {
+            let digest = known.kept.blobs[n].digest;
+            let path = self.store.path.join("blobs/sha256").join(digest.hex());
+            let here = known.blob.is_some() && n == 0;
+            if wanted(digest)
+                && (here || file::exists(path).doing(|| "look for a blob".to_owned())?)
+            {
+                check_size(offered, known.kept.blobs[n].size)?;
+                known.kept.blobs.swap(0, n);
+                return Ok(known);
+            }
+        }
+        let blob = self.unique("blob", layer);
+        let go_on = || !self.progress.failed();
+        let read = read_layer(self.work, offered, &blob, &Task::Check, &go_on)?;
+        known.kept.blobs.splice(0..0, read.kept.blobs);
+        Ok(Ready {
+            blob: Some(blob),
+            key: key.to_owned(),
+            ..known
+        })
+    }
+
+    /// The layers below, when all of them are whole.
+    fn below(&self, layer: usize) -> Result<Below> {
+        if !self.progress.wait_below(layer) {
+            return Err(Error::Stopped);
+        }
+        let mut roots = Vec::new();
+        for lower in (0..layer).rev() {
+            let slot = self.slot(lower);
+            let Some(Ok(ready)) = &*slot else {
+                return Err(Error::Stopped);
+            };
+            let doing = || format!("open layer {}", ready.key);
+            roots.push(file::open_dir(&ready.path).doing(doing)?);
+            if ready.kept.covers {
+                break;
+            }
+        }
+        Ok(Below { roots })
+    }
+}
+
+/// A known blob has the size it has; a document that says otherwise is wrong.
+fn check_size(offered: &OfferedLayer, size: u64) -> Result<()> {
+    match &offered.descriptor {
+        Some(descriptor) if descriptor.size != size => {
+            let what = format!("layer {}", offered.name);
+            Err(crate::digest::mismatch(what, "size", descriptor.size, size))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The chain ids: one for each layer with all below it (image-spec, config.md).
+fn chains(layers: &[OfferedLayer]) -> Vec<Digest> {
+    let mut chains: Vec<Digest> = Vec::with_capacity(layers.len());
+    for layer in layers {
+        chains.push(match chains.last() {
+            None => layer.diff_id,
+            Some(below) => Digest::of(format!("{below} {}", layer.diff_id).as_bytes()),
+        });
+    }
+    chains
+}
+
+fn check_names(index: &Index, offers: &[Offer], names: Names) -> Result<()> {
+    if names == Names::Move {
+        return Ok(());
+    }
+    for offer in offers {
+        for name in offer.names.iter().filter_map(Reference::tagged) {
+            match index.by_name(&name) {
+                Some(other) if other != offer.id => {
+                    return Err(Error::InUse {
+                        image: name.familiar(),
+                        reason: format!("the name belongs to another image ({other})"),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
