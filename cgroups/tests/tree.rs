@@ -37,11 +37,18 @@ claims![
     a_missing_controller_is_named_and_nothing_is_left,
     a_parent_with_processes_hands_nothing_down,
     the_device_filter_denies_an_open,
+    the_kernel_takes_every_program,
     use_is_read,
 ];
 
+type Limit = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
 /// controller | linux.resources | what then stands in which file
-const LIMITS: &[(&str, &str, &[(&str, &str)])] = &[
+const LIMITS: &[Limit] = &[
     (
         "memory",
         r#"{"memory":{"limit":67108864,"reservation":33554432}}"#,
@@ -377,6 +384,38 @@ fn the_device_filter_denies_an_open(place: &Place) {
         assert_eq!(opens(&cgroup, &path), expected, "with rules {rules:?}");
         assert!(opens(&cgroup, &PathBuf::from("/dev/null")));
         cgroups::delete(cgroup.path(), None).unwrap();
+    }
+}
+
+/// The kernel refuses programs with code that nothing reaches or with jumps out of them.
+fn the_kernel_takes_every_program(place: &Place) {
+    let cgroup = place.cgroup();
+    let mut state = 7_u64;
+    let mut pick = |choices: &[&'static str]| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        choices[usize::try_from(state >> 33).unwrap() % choices.len()]
+    };
+    // No more fit on one cgroup.
+    for rules in 0..64 {
+        let rules: Vec<_> = (0..rules % 12)
+            .map(|_| {
+                format!(
+                    r#"{{"allow":{},"type":"{}","major":{},"minor":{},"access":"{}"}}"#,
+                    pick(&["true", "false"]),
+                    pick(&["a", "b", "c"]),
+                    pick(&["-1", "1", "4294967295"]),
+                    pick(&["-1", "1", "2"]),
+                    pick(&["r", "m", "rw", "rwm", "rwm"]),
+                )
+            })
+            .collect();
+        let json = format!("[{}]", rules.join(","));
+        let filter = Filter::new(&serde_json::from_str::<Vec<_>>(&json).unwrap()).unwrap();
+        if let Err(error) = filter.attach(&cgroup) {
+            panic!("{json}: {:?}", std::error::Error::source(&error));
+        }
     }
 }
 

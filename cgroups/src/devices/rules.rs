@@ -2,6 +2,7 @@
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
+use super::program::MAX_RULES;
 use crate::Error;
 
 /// Making a node (BPF_DEVCG_ACC_MKNOD).
@@ -33,21 +34,29 @@ pub(super) struct Rule {
 /// What every container may do, whatever the rules say: the list of runc (its specconv.AllowedDevices).
 /// Making any node is harmless by itself, since opening it is asked about too; images and builds need it.
 /// The console is not in the list: a container's /dev/console is a pty, and 5:1 is the host's.
+/// Equal kinds and majors stand together, for a short program.
 const ALWAYS: [(Kind, Option<u32>, Option<u32>, u8); 10] = [
-    (Kind::Character, None, None, MAKE),
     (Kind::Block, None, None, MAKE),
-    (Kind::Character, Some(1), Some(3), ALL), // null
-    (Kind::Character, Some(1), Some(8), ALL), // random
-    (Kind::Character, Some(1), Some(7), ALL), // full
-    (Kind::Character, Some(5), Some(0), ALL), // tty
-    (Kind::Character, Some(1), Some(5), ALL), // zero
-    (Kind::Character, Some(1), Some(9), ALL), // urandom
+    (Kind::Character, None, None, MAKE),
     (Kind::Character, Some(136), None, ALL),  // pts/N
     (Kind::Character, Some(5), Some(2), ALL), // ptmx
+    (Kind::Character, Some(5), Some(0), ALL), // tty
+    (Kind::Character, Some(1), Some(9), ALL), // urandom
+    (Kind::Character, Some(1), Some(8), ALL), // random
+    (Kind::Character, Some(1), Some(7), ALL), // full
+    (Kind::Character, Some(1), Some(5), ALL), // zero
+    (Kind::Character, Some(1), Some(3), ALL), // null
 ];
 
 /// The rules in their order, the last to be asked first.
 pub(super) fn read(spec: &[LinuxDeviceCgroup], problems: &mut Vec<Error>) -> Vec<Rule> {
+    if spec.len() > MAX_RULES {
+        problems.push(Error::spec(
+            "linux.resources.devices",
+            format!("{} rules are more than {MAX_RULES}", spec.len()),
+        ));
+        return Vec::new();
+    }
     let mut rules: Vec<_> = spec
         .iter()
         .enumerate()
