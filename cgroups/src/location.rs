@@ -126,6 +126,22 @@ fn tree() -> Result<PathBuf> {
     })
 }
 
+/// The controllers that the host's cgroup v2 tree has, by name.
+///
+/// # Errors
+/// [`Error::NoTree`] without cgroup v2, [`Error::Directory`].
+pub fn controllers() -> Result<Vec<String>> {
+    let root = tree()?;
+    let file = root.join("cgroup.controllers");
+    let bytes = sys::file::read(&file, 4096).map_err(|source| Error::Directory {
+        what: "read the controllers of",
+        path: root,
+        source,
+    })?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
 /// What our mountinfo says of cgroups.
 pub(crate) fn mounts() -> Result<Mounts> {
     let text = sys::proc::read("self/mountinfo").map_err(|source| Error::Directory {

@@ -23,6 +23,7 @@ mod store;
 pub mod validate;
 
 pub use bundle::Bundle;
+pub use cgroups::controllers;
 pub use error::{Error, Result, chain};
 pub use id::ContainerId;
 pub use life::create::{Created, Creation, Progress, create};

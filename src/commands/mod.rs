@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod image_run;
 mod kill;
 mod list;
 mod run;

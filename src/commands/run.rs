@@ -1,14 +1,18 @@
-//! `dhow run`: a bundle, as every runtime has it.
+//! `dhow run`: one verb that means two things. `--bundle`, or a single argument beside a config.json in
+//! the current folder, means a bundle; otherwise the first argument is an image. Where both hold it stops
+//! and says which flag decides.
 
 use std::ffi::OsString;
 
+use clap::Parser;
 use runtime::Manner;
 
 use super::create::BundleArgs;
-use super::{Outcome, parse};
+use super::{Outcome, image_run, parse};
 use crate::cli::Global;
+use crate::report::{Failure, because};
 
-/// Create, start, wait and delete
+/// Create a bundle's container, start it, wait and delete it (`run IMAGE --help` tells of images)
 #[derive(Debug, clap::Parser)]
 #[command(name = "run")]
 struct Args {
@@ -20,11 +24,75 @@ struct Args {
     /// Leave the stopped container there
     #[arg(long)]
     keep: bool,
+    /// Accepted for callers of runc: a foreground container is waited for by its handle
+    #[arg(long)]
+    no_subreaper: bool,
     /// The new container's name
     id: String,
 }
 
+/// What the arguments mean.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    Bundle,
+    Image,
+}
+
 pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
+    match meaning(global, arguments)? {
+        Meaning::Bundle => run_bundle(global, arguments),
+        Meaning::Image => image_run::run(global, arguments),
+    }
+}
+
+fn meaning(global: &Global, arguments: &[OsString]) -> Result<Meaning, Failure> {
+    let says = |names: [&str; 2]| {
+        arguments
+            .iter()
+            .take_while(|a| *a != "--")
+            .filter_map(|a| a.to_str())
+            .any(|a| {
+                names.iter().any(|name| {
+                    a == *name
+                        || a.strip_prefix(name)
+                            .is_some_and(|rest| rest.starts_with('='))
+                })
+            })
+    };
+    if says(["--image", "--image"]) {
+        return Ok(Meaning::Image);
+    }
+    if says(["--bundle", "-b"]) {
+        return Ok(Meaning::Bundle);
+    }
+    // Flags of images alone, or words after the name, can't be a bundle's.
+    let Ok(args) = Args::try_parse_from(arguments) else {
+        return Ok(Meaning::Image);
+    };
+    if !bundle_here()? {
+        return Ok(Meaning::Image);
+    }
+    if image_run::is_image(global, &args.id)? {
+        return Err(Failure::new(format!(
+            "{:?} is the name of an image, and here is a bundle: say `run --image {0}` or `run --bundle . {0}`",
+            args.id
+        )));
+    }
+    Ok(Meaning::Bundle)
+}
+
+/// Whether the current folder holds a config.json of the runtime-spec.
+fn bundle_here() -> Result<bool, Failure> {
+    const MAX_CONFIG: u64 = 16 << 20;
+    if !sys::file::exists("config.json").map_err(because)? {
+        return Ok(false);
+    }
+    let bytes = sys::file::read("config.json", MAX_CONFIG).map_err(because)?;
+    // A config.json that is cut short is still one: what is wrong with it is said later.
+    Ok(String::from_utf8_lossy(&bytes).contains("\"ociVersion\""))
+}
+
+fn run_bundle(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
@@ -34,20 +102,16 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         (false, true) => Manner::Keep,
         (false, false) => Manner::Foreground,
     };
-    let id = args.id.clone();
     let outcome = runtime::run(args.bundle.options(global, &args.id)?, manner)?;
-    Ok(match outcome {
-        Some(outcome) => told(&global.name, &id, outcome),
-        None => 0,
-    })
+    Ok(outcome.map_or(0, |outcome| told(&global.name, &args.id, outcome)))
 }
 
 /// The exit status; a lack of memory is told, for the status alone does not.
 pub(crate) fn told(name: &str, id: &str, outcome: runtime::Outcome) -> u8 {
     if outcome.oom_kills > 0 {
+        let count = outcome.oom_kills;
         eprintln!(
-            "{name}: {id}: out of memory: the kernel killed {} of its processes at the memory limit",
-            outcome.oom_kills
+            "{name}: {id}: out of memory: the kernel killed {count} of its processes at the memory limit"
         );
     }
     outcome.exit.code()

@@ -25,6 +25,7 @@ pub mod privileges;
 pub mod probe;
 pub mod proc;
 pub mod process;
+pub mod random;
 pub mod seccomp;
 pub mod socket;
 #[cfg(feature = "trace")]
