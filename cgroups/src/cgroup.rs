@@ -238,9 +238,27 @@ fn make(dir: BorrowedFd<'_>, name: &Path, path: &Path) -> Result<OwnedFd> {
     }
     match at::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(fail("make", "mkdir", errno)),
+        Err(errno) => return Err(explain(fail("make", "mkdir", errno))),
     }
     at::openat(dir, name, flags, Mode::empty()).map_err(|errno| fail("open", "open", errno))
+}
+
+/// The same error with what its number means in a cgroup tree.
+fn explain(error: Error) -> Error {
+    let Error::Directory { what, path, source } = error else {
+        return error;
+    };
+    let note = match source.errno {
+        Errno::ACCESS | Errno::PERM => "that part of the tree is not delegated to this user",
+        Errno::ROFS => "the tree is mounted read-only here",
+        Errno::AGAIN => "a parent's cgroup.max.depth or cgroup.max.descendants is reached",
+        _ => return Error::Directory { what, path, source },
+    };
+    Error::Directory {
+        what,
+        path,
+        source: source.with_note(note),
+    }
 }
 
 /// Adds the processes of `dir` and of the cgroups below it to `pids`.

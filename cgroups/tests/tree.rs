@@ -35,6 +35,7 @@ claims![
     a_frozen_cgroup_is_refused_in_runcs_words,
     an_empty_cgroup_that_is_there_is_taken_and_its_parents_stay,
     a_missing_controller_is_named_and_nothing_is_left,
+    a_parent_that_takes_no_more_is_explained,
     a_parent_with_processes_hands_nothing_down,
     the_device_filter_denies_an_open,
     the_kernel_takes_every_program,
@@ -460,6 +461,18 @@ fn refused(place: &Place, json: &str, end: &str) {
     let error = applied.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.ends_with(end), "{error}: {source}");
+}
+
+fn a_parent_that_takes_no_more_is_explained(place: &Place) {
+    let parent = place.cgroup();
+    std::fs::write(parent.path().join("cgroup.max.descendants"), "0").unwrap();
+    let location = Location::find(Some(&format!("{}/below", place.name)), "").unwrap();
+    let error = Cgroup::create(&location, &[]).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        source.contains("cgroup.max.descendants is reached"),
+        "{error}: {source}"
+    );
 }
 
 /// With any controller at all: it is not handed down past processes, and the reason is told.
