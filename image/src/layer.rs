@@ -5,6 +5,7 @@ pub(crate) mod below;
 pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod entry;
+pub(crate) mod flatten;
 pub(crate) mod header;
 pub(crate) mod metadata;
 pub(crate) mod path;

@@ -14,6 +14,7 @@
 //! Nothing becomes visible before it is whole and on the disk: it is made in `work`, synced, renamed
 //! into place, and only then named in the index.
 
+mod bundle;
 mod commit;
 mod index;
 mod layer;

@@ -1,0 +1,92 @@
+//! Unpacks an image into a bundle that any runtime runs: a plain tree `rootfs` and a config.json. Not
+//! its job: running it.
+
+use std::path::Path;
+
+use sys::beneath::Root;
+use sys::file::{self, Durability};
+
+use super::{Image, Store};
+use crate::error::Doing;
+use crate::layer::flatten::{Source, flatten};
+use crate::to_spec::{RunOptions, spec};
+use crate::{Error, Result, user};
+
+impl Store {
+    /// Makes the bundle `dir` of an image. `dir` must be missing or empty.
+    ///
+    /// # Errors
+    /// Names the path that is in the way, or what the image's config lacks; nothing is left behind.
+    pub fn unpack(&self, image: &Image, dir: &Path) -> Result<()> {
+        let doing = || format!("unpack {} to {}", image.id, dir.display());
+        let fresh = !file::exists(dir).doing(doing)?;
+        if fresh {
+            file::create_dir(dir, 0o755).doing(doing)?;
+        } else if !file::list(file::open_dir(dir).doing(doing)?)
+            .doing(doing)?
+            .is_empty()
+        {
+            return Err(Error::refused(doing(), "the directory is not empty"));
+        }
+        let result = self.fill(image, dir).map_err(|e| e.inside(doing()));
+        if result.is_err() {
+            remove_again(dir, fresh);
+        }
+        result
+    }
+
+    fn fill(&self, image: &Image, dir: &Path) -> Result<()> {
+        let _lease = self.hold(&image.layers)?;
+        let hidden = image
+            .layers
+            .iter()
+            .rposition(|layer| layer.covers)
+            .unwrap_or(0);
+        let mut layers = Vec::new();
+        for layer in image.layers[hidden..].iter().rev() {
+            let fd =
+                file::open_dir(&layer.path).doing(|| format!("open layer {}", layer.diff_id))?;
+            layers.push(Source {
+                root: Root::new(fd),
+                states_root: layer.states_root,
+            });
+        }
+        let rootfs = dir.join("rootfs");
+        let doing = || format!("make {}", rootfs.display());
+        file::create_dir(&rootfs, 0o755).doing(doing)?;
+        flatten(layers, file::open_dir(&rootfs).doing(doing)?)?;
+        let root = Root::new(file::open_dir(&rootfs).doing(doing)?);
+        let config = image.configuration.config().as_ref();
+        let wanted = config
+            .and_then(|config| config.user().as_deref())
+            .unwrap_or("");
+        let user = user::lookup(&root, wanted)?;
+        let mut options = RunOptions::default();
+        let has = |words: &Option<Vec<String>>| words.as_ref().is_some_and(|w| !w.is_empty());
+        if !config.is_some_and(|config| has(config.entrypoint()) || has(config.cmd())) {
+            // A bundle must name a program; people edit it anyway.
+            options.args = vec!["/bin/sh".to_owned()];
+        }
+        let spec = spec(&image.configuration, &user, &options)?;
+        let mut bytes = serde_json::to_vec_pretty(&spec).map_err(|e| Error::Json {
+            what: "config.json".to_owned(),
+            fault: e.to_string(),
+        })?;
+        bytes.push(b'\n');
+        let fd = file::open_dir(dir).doing(doing)?;
+        file::replace(&fd, "config.json", &bytes, 0o644, Durability::Memory)
+            .doing(|| format!("write {}", dir.join("config.json").display()))
+    }
+}
+
+/// Takes back what was made; what can't be removed is named by the error that is on its way already.
+fn remove_again(dir: &Path, fresh: bool) {
+    if let Ok(fd) = file::open_dir(dir) {
+        for name in ["rootfs", "config.json"] {
+            let _left_over = file::remove_tree(&fd, name);
+        }
+    }
+    if fresh {
+        let _left_over = file::remove_dir(dir);
+    }
+}
