@@ -141,7 +141,7 @@ fn run(program: &'static str, pid: Pid, field: &'static str, map: &IdMap) -> Res
             .arg(range.size.to_string());
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    let output = sys::process::only_stdio(&mut command)
+    let output = sys::exec::only_stdio(&mut command)
         .output()
         .map_err(|error| Error::MapProgramMissing {
             program,

@@ -53,11 +53,11 @@ pub enum Error {
         /// The step in plain words.
         step: String,
         /// What the process sent.
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// The program was not found, or could not be executed.
     #[error("{0}")]
-    Program(Failure),
+    Program(Box<Failure>),
     /// A sentence that is whole as it is.
     #[error("{0}")]
     Words(String),
@@ -102,17 +102,17 @@ pub enum Error {
         /// What we did to what.
         doing: String,
         /// Why it failed.
-        source: sys::SysError,
+        source: Box<sys::SysError>,
     },
     /// The cgroup could not be made, read or removed.
     #[error(transparent)]
-    Cgroup(#[from] cgroups::Error),
+    Cgroup(Box<cgroups::Error>),
     /// The namespaces asked for can't be had.
     #[error(transparent)]
-    Namespaces(#[from] namespaces::Error),
+    Namespaces(Box<namespaces::Error>),
     /// The root file system can't be prepared.
     #[error(transparent)]
-    Rootfs(#[from] rootfs::Error),
+    Rootfs(Box<rootfs::Error>),
     /// Cleaning up after `first` failed too.
     #[error("{first}")]
     AndThen {
@@ -140,7 +140,28 @@ impl Error {
     /// For `map_err`: what we did, as the head of the kernel's reason.
     pub(crate) fn host(doing: impl Into<String>) -> impl FnOnce(sys::SysError) -> Self {
         let doing = doing.into();
-        move |source| Self::Host { doing, source }
+        move |source| Self::Host {
+            doing,
+            source: Box::new(source),
+        }
+    }
+}
+
+impl From<cgroups::Error> for Error {
+    fn from(error: cgroups::Error) -> Self {
+        Self::Cgroup(Box::new(error))
+    }
+}
+
+impl From<namespaces::Error> for Error {
+    fn from(error: namespaces::Error) -> Self {
+        Self::Namespaces(Box::new(error))
+    }
+}
+
+impl From<rootfs::Error> for Error {
+    fn from(error: rootfs::Error) -> Self {
+        Self::Rootfs(Box::new(error))
     }
 }
 

@@ -84,7 +84,7 @@ impl Running {
         if let Some((name, args)) = hook.args.split_first() {
             command.arg0(name).args(args);
         }
-        let child = sys::process::only_stdio(&mut command).spawn().map_err(io)?;
+        let child = sys::exec::only_stdio(&mut command).spawn().map_err(io)?;
         let pid = i32::try_from(child.id())
             .ok()
             .and_then(sys::process::Pid::from_raw);
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_hook_has_no_file_descriptor_but_stdio() {
         let open = sys::file::open("/dev/null").unwrap();
-        sys::process::keep_on_exec(&open).unwrap();
+        sys::descriptor::keep_on_exec(&open).unwrap();
         // 3 is the listing's own directory.
         run_all(
             "prestart",

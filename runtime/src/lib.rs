@@ -14,6 +14,7 @@ pub mod hooks;
 mod id;
 mod life;
 pub mod plan;
+mod privileges;
 mod process;
 mod program;
 mod seccomp;

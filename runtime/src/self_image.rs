@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
+use sys::exec::CStrings;
 use sys::mount::{Attr, Change, Depth};
-use sys::process::CStrings;
 
 use crate::{Error, Result};
 
@@ -38,9 +38,7 @@ pub fn guard() -> Result<()> {
         pair
     }))
     .map_err(Error::host(doing))?;
-    Err(Error::host(doing)(sys::process::exec_fd(
-        image, &args, &env,
-    )))
+    Err(Error::host(doing)(sys::exec::exec_fd(image, &args, &env)))
 }
 
 /// Our binary on a mount of its own that can't be written through and that no path leads to.

@@ -58,7 +58,7 @@ const REAL_TIME: (i32, i32) = (34, 64);
 
 fn signal(word: &str) -> Option<Signal> {
     if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
-        return sys::process::signal(word.parse().ok()?);
+        return sys::signal::from_number(word.parse().ok()?);
     }
     let upper = word.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -75,7 +75,7 @@ fn signal(word: &str) -> Option<Signal> {
     plain
         .or_else(alias)
         .or_else(|| real_time(name))
-        .and_then(sys::process::signal)
+        .and_then(sys::signal::from_number)
 }
 
 /// `RTMIN`, `RTMIN+3`, `RTMAX`, `RTMAX-2`.

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use crate::tree::remove_tree;
 use crate::{Result, SysError};
 
 /// Opens the directory `path` for reading its names and for the `*at` calls.
@@ -68,35 +69,6 @@ pub fn create_new(path: impl AsRef<Path>, mode: u32) -> Result<File> {
 fn open_with(path: &Path, flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| SysError::new("open", path.display(), errno))
-}
-
-/// Gives the file behind stdin, stdout or stderr (0 to 2) to user `uid`, its group kept. /dev/null, which
-/// is everybody's, and files that can't be given stay as they are.
-///
-/// # Errors
-/// As fchown(2), without EPERM, EINVAL (an id without a map), EROFS and EBADF.
-pub fn give_stdio(number: u8, uid: u32) -> Result<()> {
-    let fd = match number {
-        0 => rustix::stdio::stdin(),
-        1 => rustix::stdio::stdout(),
-        _ => rustix::stdio::stderr(),
-    };
-    let Ok(stat) = rustix::fs::fstat(fd) else {
-        return Ok(());
-    };
-    let null = rustix::fs::makedev(1, 3);
-    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    if stat.st_uid == uid || (is_device && stat.st_rdev == null) {
-        return Ok(());
-    }
-    match rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None) {
-        Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS | Errno::BADF) => Ok(()),
-        Err(errno) => Err(SysError::new(
-            "chown",
-            format_args!("descriptor {number}"),
-            errno,
-        )),
-    }
 }
 
 /// Reads a whole regular file of at most `limit` bytes.
@@ -384,76 +356,6 @@ pub fn lock(fd: impl AsFd, lock: Lock, wait: Wait) -> Result<bool> {
             Err(Errno::INTR) => continue,
             Err(errno) => Err(SysError::new("flock", "", errno)),
         };
-    }
-}
-
-/// Removes `name` in `dir` with all that is below it: by fd, so that no link leads out, and never
-/// across a mount. What is not there is no error.
-///
-/// # Errors
-/// As unlink(2) and openat2(2); EXDEV or EBUSY where something is mounted.
-pub fn remove_tree(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
-    let name = name.as_ref();
-    let fail = |errno| SysError::new("remove", name.display(), errno);
-    let mut stack: Vec<(OwnedFd, OsString)> = Vec::new();
-    let top = rustix::io::fcntl_dupfd_cloexec(dir, 0).map_err(fail)?;
-    remove_into(&top, name.as_os_str().as_bytes(), &mut stack).map_err(fail)?;
-    // A tree deeper than the fd limit is removed too: only a path of fds is open at a time.
-    while let Some((parent, child)) = stack.pop() {
-        remove_into(&parent, child.as_bytes(), &mut stack).map_err(fail)?;
-    }
-    Ok(())
-}
-
-/// Removes one name; a directory that is not empty goes on the stack behind its sub-directories.
-fn remove_into(
-    parent: &OwnedFd,
-    name: &[u8],
-    stack: &mut Vec<(OwnedFd, OsString)>,
-) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(errno) => return Err(errno),
-    }
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    let dir = open_below(parent, name)?;
-    let copy = rustix::io::fcntl_dupfd_cloexec(parent, 0)?;
-    stack.push((copy, OsString::from_vec(name.to_vec())));
-    for entry in Dir::read_from(&dir)? {
-        let entry = entry?;
-        let child = entry.file_name().to_bytes();
-        if child == b"." || child == b".." {
-            continue;
-        }
-        if entry.file_type() == FileType::Directory {
-            let copy = rustix::io::fcntl_dupfd_cloexec(&dir, 0)?;
-            stack.push((copy, OsString::from_vec(child.to_vec())));
-        } else {
-            match rustix::fs::unlinkat(&dir, child, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-    }
-    Ok(())
-}
-
-fn open_below(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    if crate::probe::Feature::Openat2.present() {
-        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        return rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve);
-    }
-    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    if rustix::fs::fstat(&dir)?.st_dev == rustix::fs::fstat(parent)?.st_dev {
-        Ok(dir)
-    } else {
-        Err(Errno::XDEV)
     }
 }
 

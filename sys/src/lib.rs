@@ -12,7 +12,9 @@
 pub mod at;
 pub mod beneath;
 pub mod bpf;
+pub mod descriptor;
 mod error;
+pub mod exec;
 pub mod executable;
 pub mod fault;
 pub mod file;
@@ -27,9 +29,11 @@ pub mod proc;
 pub mod process;
 pub mod random;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 #[cfg(feature = "trace")]
 pub mod trace;
+mod tree;
 pub mod tty;
 
 pub use error::{Errno, Result, SysError, words};

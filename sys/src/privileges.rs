@@ -22,6 +22,13 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether we are in another user namespace than the first: one that maps fewer than all ids. What can't
+/// be read counts as the first, where nothing is let pass.
+pub fn is_nested() -> bool {
+    crate::proc::read("self/uid_map")
+        .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
+
 /// The effective user and group id of this process.
 pub fn ids() -> (u32, u32) {
     (

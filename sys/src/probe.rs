@@ -53,7 +53,7 @@ fn openat2() -> bool {
 
 fn close_range() -> bool {
     // An empty range far above any fd: nothing is touched, the flag is checked.
-    !fault::broken("no-close-range") && crate::process::cloexec_range(u32::MAX, u32::MAX).is_ok()
+    !fault::broken("no-close-range") && crate::descriptor::cloexec_range(u32::MAX, u32::MAX).is_ok()
 }
 
 fn clone_into_cgroup() -> bool {

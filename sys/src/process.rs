@@ -3,13 +3,10 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use rustix::process::{DumpableBehavior, PidfdFlags, WaitId, WaitIdOptions};
 pub use rustix::process::{Pid, Signal};
 
-use crate::probe::Feature;
 use crate::{Errno, Result, SysError};
 
 /// The error number of the libc call just made.
@@ -152,14 +149,6 @@ pub fn send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
         .map_err(|errno| SysError::new("pidfd_send_signal", signal.as_raw(), errno))
 }
 
-/// The signal of this number; `None` for a number that is none.
-pub fn signal(number: i32) -> Option<Signal> {
-    // SAFETY: the number is checked to be one that the kernel delivers, and it is only passed back to it.
-    (1..=64)
-        .contains(&number)
-        .then(|| unsafe { Signal::from_raw_unchecked(number) })
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -218,54 +207,6 @@ fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exi
     }
 }
 
-/// Closes every descriptor from `first` on but those in `keep`: for a process that is about to become
-/// another program and owns nothing by the rest any more. Its `OwnedFd`s must not be used or dropped
-/// afterwards, which holds for one that leaves by exec or [`exit`].
-///
-/// # Errors
-/// As close_range(2), or as reading /proc/self/fd on kernels before 5.9.
-pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
-    let mut kept: Vec<u32> = keep
-        .iter()
-        .filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok())
-        .collect();
-    kept.sort_unstable();
-    let mut from = first;
-    for fd in kept.into_iter().filter(|fd| *fd >= first) {
-        if fd > from {
-            close_range(from, fd - 1)?;
-        }
-        from = fd + 1;
-    }
-    close_range(from, u32::MAX)
-}
-
-fn close_range(first: u32, last: u32) -> Result<()> {
-    if Feature::CloseRange.present() {
-        // SAFETY: the caller of close_all_but promises that nothing uses these descriptors any more.
-        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        return match result {
-            0 => Ok(()),
-            _ => Err(SysError::new("close_range", first, last_errno())),
-        };
-    }
-    let dir = crate::proc::open(
-        "self/fd",
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY,
-    )?;
-    let names = crate::file::list(&dir)?;
-    let numbers = names
-        .iter()
-        .filter_map(|(name, _)| name.to_str()?.parse::<i32>().ok());
-    for fd in numbers.filter(|fd| u32::try_from(*fd).is_ok_and(|n| (first..=last).contains(&n))) {
-        if fd != dir.as_raw_fd() {
-            // SAFETY: as above.
-            unsafe { libc::close(fd) };
-        }
-    }
-    Ok(())
-}
-
 /// Our process id as the procfs `proc` counts: the host's id of a process in a PID namespace below.
 ///
 /// # Errors
@@ -300,229 +241,10 @@ pub fn new_session_keyring(name: &CStr) -> Result<()> {
     }
 }
 
-/// Sets close-on-exec on every fd from `first` on, so that none of ours reaches the next program
-/// (CVE-2024-21626).
-///
-/// # Errors
-/// As close_range(2), or as reading /proc/self/fd on kernels before 5.11.
-pub fn close_on_exec_from(first: u32) -> Result<()> {
-    if Feature::CloseRange.present() {
-        return cloexec_range(first, u32::MAX)
-            .map_err(|errno| SysError::new("close_range", first, errno));
-    }
-    let dir = crate::proc::open(
-        "self/fd",
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY,
-    )?;
-    for (name, _) in crate::file::list(dir)? {
-        let Some(fd) = name.to_str().and_then(|n| n.parse::<i32>().ok()) else {
-            continue;
-        };
-        if u32::try_from(fd).is_ok_and(|n| n >= first) {
-            // SAFETY: the number came from our own fd table; F_SETFD changes only the flag of that entry,
-            // and an entry closed meanwhile (the listing's own) gives EBADF, which is right.
-            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn cloexec_range(first: u32, last: u32) -> Result<(), Errno> {
-    // SAFETY: only flags of our own fd table change; no fd is closed.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            last,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(last_errno())
-    }
-}
-
-/// Lets `fd` pass an exec.
-///
-/// # Errors
-/// As fcntl(2).
-pub fn keep_on_exec(fd: impl AsFd) -> Result<()> {
-    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
-        .map_err(|errno| SysError::new("fcntl", "", errno))
-}
-
-/// An fd that this process was given from outside, by number (LISTEN_FDS, `--preserve-fds`).
-/// The number is checked to be open; the copy is ours and close-on-exec.
-///
-/// # Errors
-/// EBADF if nothing has that number.
-pub fn inherited(number: i32) -> Result<OwnedFd> {
-    // SAFETY: fcntl on a number that may be closed is defined: it says EBADF.
-    let fd = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
-    if fd < 0 {
-        return Err(SysError::new(
-            "use",
-            format_args!("file descriptor {number}"),
-            last_errno(),
-        ));
-    }
-    // SAFETY: F_DUPFD_CLOEXEC made a new fd that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Lets the descriptor `number`, which this process was given from outside, pass an exec.
-///
-/// # Errors
-/// EBADF if nothing has that number.
-pub fn keep_inherited(number: u32) -> Result<()> {
-    let fd = i32::try_from(number).unwrap_or(-1);
-    // SAFETY: F_SETFD changes only the flag of that entry; on a closed number it says EBADF.
-    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
-        0 => Ok(()),
-        _ => Err(SysError::new(
-            "use",
-            format_args!("file descriptor {number}"),
-            last_errno(),
-        )),
-    }
-}
-
-/// Makes `fd` this process' descriptor `number` (0, 1 or 2), open after an exec.
-///
-/// # Errors
-/// As dup2(2).
-pub fn set_stdio(fd: impl AsFd, number: u8) -> Result<()> {
-    // SAFETY: 0 to 2 are never owned by an OwnedFd of ours; what was there is replaced as a whole.
-    let result = unsafe { libc::dup2(fd.as_fd().as_raw_fd(), i32::from(number.min(2))) };
-    if result >= 0 {
-        Ok(())
-    } else {
-        Err(SysError::new("dup2", number, last_errno()))
-    }
-}
-
-/// Strings for execve(2), with the null-ended table of pointers that it wants: made before the clone,
-/// so that the child need not allocate.
-#[derive(Debug)]
-pub struct CStrings {
-    strings: Vec<CString>,
-    pointers: Vec<*const libc::c_char>,
-}
-
-impl CStrings {
-    /// The table of these strings.
-    ///
-    /// # Errors
-    /// EINVAL for a string that holds a NUL.
-    pub fn new<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Result<Self> {
-        let strings = strings
-            .into_iter()
-            .map(|s| CString::new(s.as_ref()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| {
-                SysError::new("exec", "", Errno::INVAL).with_note("a string holds a NUL byte")
-            })?;
-        let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr()).collect();
-        pointers.push(std::ptr::null());
-        Ok(Self { strings, pointers })
-    }
-
-    /// The strings.
-    pub fn strings(&self) -> &[CString] {
-        &self.strings
-    }
-}
-
-/// Becomes the program at `path`. Comes back only with an error.
-pub fn exec(path: &CStr, args: &CStrings, env: &CStrings) -> SysError {
-    // SAFETY: path is a C string; both tables end with a null pointer and live through the call.
-    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
-    SysError::new("exec", path.to_string_lossy(), last_errno())
-}
-
-/// Becomes the program that `fd` is open on. Comes back only with an error.
-pub fn exec_fd(fd: impl AsFd, args: &CStrings, env: &CStrings) -> SysError {
-    // SAFETY: the path is a C string; both tables end with a null pointer and live through the call.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            fd.as_fd().as_raw_fd(),
-            c"".as_ptr(),
-            args.pointers.as_ptr(),
-            env.pointers.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    SysError::new("exec", "", last_errno())
-}
-
 /// Ends this process at once: no destructor runs, no buffer is flushed.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory of ours.
     unsafe { libc::_exit(status) }
-}
-
-/// Gives every signal its default action and unblocks all: what a program started by us is to find
-/// (the Rust runtime ignores SIGPIPE, our caller may ignore SIGHUP).
-pub fn reset_signals() {
-    for signal in 1..=64 {
-        // SAFETY: SIG_DFL is no handler of ours; unknown numbers (KILL, STOP, libc's own) give EINVAL.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset fills the whole set.
-    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
-    // SAFETY: the set was filled just above.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
-}
-
-/// Blocks every signal but those of faults, and gives an fd that reads what is sent instead:
-/// so a supervising process forwards them from its poll loop.
-///
-/// # Errors
-/// As signalfd(2).
-pub fn signals_as_fd() -> Result<OwnedFd> {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigfillset fills the whole set.
-    unsafe { libc::sigfillset(set.as_mut_ptr()) };
-    for signal in [
-        libc::SIGSEGV,
-        libc::SIGBUS,
-        libc::SIGFPE,
-        libc::SIGILL,
-        libc::SIGABRT,
-        libc::SIGTRAP,
-        libc::SIGSYS,
-    ] {
-        // SAFETY: the set was filled above and the number is a signal's.
-        unsafe { libc::sigdelset(set.as_mut_ptr(), signal) };
-    }
-    // SAFETY: the set is filled; no old mask is asked for.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) };
-    // SAFETY: the set is filled; -1 asks for a new fd.
-    let fd = unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(SysError::new("signalfd", "", last_errno()));
-    }
-    // SAFETY: signalfd made a new fd that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// The next signal that waits in a signalfd, if any.
-///
-/// # Errors
-/// As read(2).
-pub fn next_signal(signals: impl AsFd) -> Result<Option<i32>> {
-    let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
-    match rustix::io::read(signals, &mut info) {
-        Ok(n) if n >= 4 => Ok(Some(i32::from_ne_bytes([
-            info[0], info[1], info[2], info[3],
-        ]))),
-        Ok(_) | Err(Errno::AGAIN) => Ok(None),
-        Err(errno) => Err(SysError::new("read", "the signals", errno)),
-    }
 }
 
 /// Asks for SIGKILL when our parent ends. It says nothing of a parent that has ended already:
@@ -655,21 +377,5 @@ pub fn stat(pid: i32) -> Result<Option<Stat>> {
             SysError::new("read", format_args!("/proc/{path}"), Errno::IO)
                 .with_note("unexpected format"),
         ),
-    }
-}
-
-/// Lets `command` inherit stdio and no other fd, whatever fds we were started with.
-pub fn only_stdio(command: &mut Command) -> &mut Command {
-    // SAFETY: between fork and exec only close_range(2), signal(2) and sigprocmask(2) are called, which
-    // are async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            // A supervisor of ours blocks its signals; its children must not.
-            reset_signals();
-            cloexec_range(3, u32::MAX).or_else(|errno| match errno {
-                Errno::NOSYS | Errno::INVAL => Ok(()),
-                errno => Err(std::io::Error::from(errno)),
-            })
-        })
     }
 }

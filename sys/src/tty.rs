@@ -98,7 +98,7 @@ pub fn verify_slave(fd: impl AsFd) -> Result<()> {
     const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
     let fail = |errno| SysError::new("check", "the terminal", errno);
     let stat = rustix::fs::fstat(&fd).map_err(fail)?;
-    let on_devpts = i64::from(rustix::fs::fstatfs(&fd).map_err(fail)?.f_type) == DEVPTS_SUPER_MAGIC;
+    let on_devpts = rustix::fs::fstatfs(&fd).map_err(fail)?.f_type == DEVPTS_SUPER_MAGIC;
     let major = rustix::fs::major(stat.st_rdev);
     if on_devpts && (136..=143).contains(&major) {
         Ok(())

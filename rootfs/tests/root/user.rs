@@ -84,7 +84,7 @@ fn prepare() -> [OwnedFd; 2] {
     };
     let prepared = [bind, overlay.mount_detached().unwrap()];
     for fd in &prepared {
-        sys::process::keep_on_exec(fd).unwrap();
+        sys::descriptor::keep_on_exec(fd).unwrap();
     }
     prepared
 }
@@ -93,7 +93,7 @@ fn what_the_parent_prepared_is_attached_inside(world: &World) {
     let numbers = std::env::var(PREPARED).unwrap();
     let mut prepared = numbers.split(',').map(|number| {
         let number = number.parse().unwrap();
-        sys::process::inherited(number).unwrap()
+        sys::descriptor::inherited(number).unwrap()
     });
     let (bind, overlay) = (prepared.next().unwrap(), prepared.next().unwrap());
     pivot::isolate().unwrap();

@@ -3,24 +3,26 @@
 //! many at once, and a slow hook stalls nobody.
 //! Not its job: thinking the start through (prepare), the first process' own steps (process/init).
 
+mod undo;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use cgroups::Cgroup;
 use namespaces::NamespaceSet;
 use oci_spec::runtime::Spec;
-use rootfs::Overlay;
-use sys::process::{Exit, Pid, Process};
+use sys::process::{Pid, Process};
 
 use crate::hooks::{self, HookEntry, Running};
-use crate::life::options::{CreateOptions, Layers, RootSource};
+use crate::life::made;
+use crate::life::options::{CreateOptions, RootSource};
 use crate::life::prepare::{self, CgroupPlan, Opening, Prepared};
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::process::init::Init;
 use crate::process::parent::{self, Born};
-use crate::process::sync::{self, Failure, FromInit};
+use crate::process::sync::{self, FromInit};
 use crate::state::{ProcessId, Record, Status};
 use crate::store::{Place, START};
 use crate::{Error, Result, Stdio};
@@ -37,7 +39,7 @@ pub struct Creation {
     queue: VecDeque<(&'static str, usize, HookEntry)>,
     running: Option<(&'static str, usize, HookEntry, Running)>,
     outside_hooks: Vec<(&'static str, usize, HookEntry)>,
-    pid_file: Option<std::path::PathBuf>,
+    pid_file: Option<PathBuf>,
     ready: bool,
 }
 
@@ -47,7 +49,7 @@ pub enum Progress {
     /// It waits for one of [`Creation::waits_for`].
     Waiting,
     /// The container is there.
-    Done(Created),
+    Done(Box<Created>),
 }
 
 /// A container that has been made, and whose first process is our child.
@@ -67,7 +69,7 @@ pub fn create(options: CreateOptions) -> Result<Created> {
     let mut creation = Creation::begin(options)?;
     loop {
         match creation.advance() {
-            Ok(Progress::Done(created)) => return Ok(created),
+            Ok(Progress::Done(created)) => return Ok(*created),
             Ok(Progress::Waiting) => {}
             Err(error) => return Err(creation.undo(error)),
         }
@@ -108,7 +110,7 @@ impl Creation {
             bundle: options.bundle.clone(),
             rootfs: match &options.root {
                 RootSource::Folder(path) => path.clone(),
-                RootSource::Mount(_) | RootSource::Layers(_) => std::path::PathBuf::new(),
+                RootSource::Mount(_) | RootSource::Layers(_) => PathBuf::new(),
             },
             created: jiff::Timestamp::now().to_string(),
             owner: sys::privileges::ids().0,
@@ -158,10 +160,10 @@ impl Creation {
         cgroup: Option<CgroupPlan>,
     ) -> Result<()> {
         if let Some(plan) = cgroup {
-            self.cgroup = Some(make_cgroup(&plan)?);
+            self.cgroup = Some(made::cgroup(&plan)?);
         }
         let root_mount = match &options.root {
-            RootSource::Layers(layers) => Some(stack(layers)?),
+            RootSource::Layers(layers) => Some(made::stack(layers)?),
             RootSource::Folder(_) | RootSource::Mount(_) => opening.root_mount,
         };
         let listener = sys::socket::listen(self.place.dir(), START)
@@ -309,7 +311,7 @@ impl Creation {
             ProcessId::of(self.pid()).map_err(Error::host("look at the first process"))?;
         self.record.creator = None;
         if let Some(path) = &self.pid_file {
-            write_pid_file(path, self.pid())?;
+            made::pid_file(path, self.pid())?;
         }
         self.place.save(&self.record)?;
         self.ready = true;
@@ -318,129 +320,11 @@ impl Creation {
 
     fn done(&mut self) -> Result<Progress> {
         let born = self.born.take().expect("begin made it");
-        Ok(Progress::Done(Created {
+        Ok(Progress::Done(Box::new(Created {
             record: self.record.clone(),
             process: born.process,
-        }))
+        })))
     }
-
-    fn step_failed(&self, failure: Failure) -> Error {
-        let number = usize::try_from(failure.step).unwrap_or(usize::MAX);
-        let step = self.plan.stage.iter().chain(&self.plan.init).nth(number);
-        match step {
-            // The words are complete, and callers match them.
-            Some(Step::CreateContainerHooks(_)) | None => Error::Words(failure.to_string()),
-            Some(Step::FindProgram(_)) => Error::Program(failure),
-            Some(step) => Error::Step {
-                step: step.to_string(),
-                failure,
-            },
-        }
-    }
-
-    /// The first process closed its end and said nothing: it was killed.
-    fn ended(&mut self) -> Error {
-        let exit = self
-            .born
-            .as_ref()
-            .map(|born| sys::process::wait(&born.process.pidfd));
-        let mut cause = match exit {
-            Some(Ok(Exit::Signal(signal))) => format!("killed by signal {signal}"),
-            Some(Ok(Exit::Status(status))) => format!("exit status {status}"),
-            _ => "unknown".to_owned(),
-        };
-        if let Some(Ok(Some(count @ 1..))) = self.cgroup.as_ref().map(Cgroup::oom_kills) {
-            cause =
-                format!("out of memory: the cgroup's memory limit is too small ({count} killed)");
-        }
-        Error::Ended { cause }
-    }
-
-    /// Takes back all that was made. The first error wins; what fails here follows as notes.
-    pub fn undo(mut self, error: Error) -> Error {
-        let mut notes = Vec::new();
-        if let Some((_, _, _, running)) = self.running.take() {
-            running.abandon();
-        }
-        if let Some(cgroup) = &self.cgroup
-            && let Err(e) = cgroup.kill()
-        {
-            notes.push(crate::error::chain(&e));
-        }
-        if let Some(born) = &self.born {
-            parent::kill(&born.process);
-        }
-        if let (Some(_), Some(directory)) = (&self.cgroup, &self.record.cgroup)
-            && let Err(e) = cgroups::delete(directory, self.record.cgroup_made_from.as_deref())
-        {
-            notes.push(crate::error::chain(&e));
-        }
-        if let Err(e) = crate::life::delete::remove_scratch(&self.record) {
-            notes.push(crate::error::chain(&e));
-        }
-        if self.ready
-            && let Some(path) = &self.pid_file
-            && let Err(e) = sys::file::remove_file(path)
-        {
-            notes.push(e.to_string());
-        }
-        if let Err(e) = self.place.remove() {
-            notes.push(crate::error::chain(&e));
-        }
-        if notes.is_empty() {
-            error
-        } else {
-            Error::AndThen {
-                first: Box::new(error),
-                notes,
-            }
-        }
-    }
-}
-
-fn make_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
-    let cgroup = Cgroup::create(&plan.location, &plan.writes)?;
-    let limited = cgroup
-        .apply(&plan.writes)
-        .and_then(|()| match &plan.filter {
-            Some(filter) => filter.attach(&cgroup),
-            None => Ok(()),
-        });
-    match limited {
-        Ok(()) => Ok(cgroup),
-        Err(e) => {
-            let mut error = Error::from(e);
-            if let Err(e) =
-                cgroups::delete(&plan.location.directory, plan.location.made_from.as_deref())
-            {
-                error = Error::AndThen {
-                    first: Box::new(error),
-                    notes: vec![crate::error::chain(&e)],
-                };
-            }
-            Err(error)
-        }
-    }
-}
-
-/// Makes the folder for the container's changes, and the layers with it one tree. The changes need not
-/// survive a power cut: the container does not.
-fn stack(layers: &Layers) -> Result<OwnedFd> {
-    let doing = "make the container's writable layer";
-    let (upper, work) = (layers.scratch.join("upper"), layers.scratch.join("work"));
-    let parent = layers.scratch.parent().unwrap_or(Path::new("/"));
-    sys::file::create_dir_all(parent, 0o700)
-        .and_then(|()| sys::file::create_dir(&layers.scratch, 0o700))
-        .and_then(|()| sys::file::create_dir(&upper, 0o755))
-        .and_then(|()| sys::file::create_dir(&work, 0o700))
-        .map_err(Error::host(doing))?;
-    let overlay = Overlay {
-        lower: layers.lower.clone(),
-        upper: Some(upper),
-        work: Some(work),
-        volatile: true,
-    };
-    Ok(overlay.mount_detached()?)
 }
 
 fn hook_list(spec: &Spec, kind: &str) -> Vec<HookEntry> {
@@ -471,30 +355,4 @@ fn outside_hooks(spec: &Spec) -> Vec<(&'static str, usize, HookEntry)> {
                 .map(move |(index, hook)| (kind, index, hook))
         })
         .collect()
-}
-
-/// As a whole, so that whoever waits for the file never reads half a number, and not through a link that
-/// somebody left in a shared folder.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let doing = || format!("write the pid file {}", path.display());
-    let parent = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let name = path
-        .file_name()
-        .and_then(|n| n.to_str())
-        .unwrap_or_default();
-    sys::file::open_dir(parent)
-        .and_then(|dir| {
-            let text = pid.to_string();
-            sys::file::replace(
-                dir,
-                name,
-                text.as_bytes(),
-                0o644,
-                sys::file::Durability::Memory,
-            )
-        })
-        .map_err(Error::host(doing()))
 }

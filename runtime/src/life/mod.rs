@@ -4,6 +4,7 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod made;
 pub(crate) mod options;
 pub(crate) mod prepare;
 pub(crate) mod relay;

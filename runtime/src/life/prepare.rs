@@ -11,7 +11,7 @@ use namespaces::join::{Opened, open_all};
 use namespaces::{NamespaceSet, Rights, Shape};
 use oci_spec::runtime::Spec;
 use rootfs::{MountStep, What};
-use sys::process::CStrings;
+use sys::exec::CStrings;
 use sys::seccomp::Filter;
 
 use crate::life::options::{CreateOptions, RootSource};

@@ -48,7 +48,7 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
     }
     // Before anything is made: a signal now must not leave a container behind.
     let signals =
-        sys::process::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
+        sys::signal::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
     let terminal = Terminal::wanted(&mut options)?;
     let created = create_watched(options, &signals)?;
     let outcome = Starting::begin(&store, &id)
@@ -91,7 +91,7 @@ fn create_watched(options: CreateOptions, signals: &OwnedFd) -> Result<Created> 
             Err(e) => Err(e),
         };
         match result {
-            Ok(Progress::Done(created)) => return Ok(created),
+            Ok(Progress::Done(created)) => return Ok(*created),
             Ok(Progress::Waiting) => {}
             Err(error) => return Err(creation.undo(error)),
         }
@@ -101,7 +101,7 @@ fn create_watched(options: CreateOptions, signals: &OwnedFd) -> Result<Created> 
 fn interrupted(signals: &OwnedFd) -> Result<()> {
     let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
     while let Some(number) =
-        sys::process::next_signal(signals).map_err(Error::host("read our signals"))?
+        sys::signal::next_signal(signals).map_err(Error::host("read our signals"))?
     {
         if ends.contains(&number) {
             return Err(Error::Words(format!(
@@ -149,12 +149,12 @@ fn wait(process: &Process, signals: &OwnedFd) -> Result<Exit> {
 /// Passes our signals on. SIGCHLD is about children of ours; SIGPIPE about a write of ours.
 pub(crate) fn forward(process: &Process, signals: &OwnedFd) -> Result<()> {
     while let Some(number) =
-        sys::process::next_signal(signals).map_err(Error::host("read our signals"))?
+        sys::signal::next_signal(signals).map_err(Error::host("read our signals"))?
     {
         let ours = [Signal::CHILD, Signal::PIPE, Signal::URG]
             .map(Signal::as_raw)
             .contains(&number);
-        let Some(signal) = sys::process::signal(number).filter(|_| !ours) else {
+        let Some(signal) = sys::signal::from_number(number).filter(|_| !ours) else {
             continue;
         };
         match sys::process::send_signal(&process.pidfd, signal) {

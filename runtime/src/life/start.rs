@@ -84,7 +84,7 @@ impl Starting {
             .message
         {
             None => {}
-            Some(FromInit::Failed(failure)) => return Err(Error::Program(failure)),
+            Some(FromInit::Failed(failure)) => return Err(Error::Program(Box::new(failure))),
             Some(_) => {
                 return Err(Error::Words(
                     "the first process sent an unknown message".to_owned(),

@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use namespaces::{Namespace, NamespaceSet, Rights, Shape, Start};
-use oci_spec::runtime::{Linux, PosixRlimit, PosixRlimitType, Process, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
 use crate::hooks::HookEntry;
-use crate::plan::{Credentials, Limit, ParentStep, Plan, RootPlace, Step};
+use crate::plan::{Credentials, Plan, RootPlace, Step, outside};
 use crate::{ContainerId, Error, Result};
 
 /// What a plan is made for, beside the spec.
@@ -57,7 +57,7 @@ impl Plan {
         let set = NamespaceSet::from_spec(spec)?;
         let shape = Shape::of(&set, request.rights);
         let mut plan = Self {
-            parent: parent_steps(spec, &set, &shape, request)?,
+            parent: outside::steps(spec, &set, &shape, request),
             stage: Vec::new(),
             init: Vec::new(),
             clone: 0,
@@ -124,76 +124,6 @@ fn enter(start: &Start, steps: &mut Vec<Step>) {
         // The cgroup namespace takes the cgroup in which we are now as its root: the container's own.
         steps.push(Step::Unshare(start.unshare));
     }
-}
-
-fn parent_steps(
-    spec: &Spec,
-    set: &NamespaceSet,
-    shape: &Shape,
-    request: &Request<'_>,
-) -> Result<Vec<ParentStep>> {
-    let mut steps = Vec::new();
-    if let Some(cgroup) = &request.cgroup {
-        // Limits stand before the first process is born into the cgroup: nothing ever runs without them.
-        steps.push(ParentStep::Cgroup {
-            path: cgroup.path.clone(),
-            writes: cgroup.writes.clone(),
-        });
-        if cgroup.device_filter {
-            steps.push(ParentStep::DeviceFilter);
-        }
-    }
-    let clone = match shape {
-        Shape::Direct(start) => {
-            for join in &start.step_in {
-                steps.push(ParentStep::StepInto(format!(
-                    "the {} namespace {}",
-                    join.namespace,
-                    join.path.display()
-                )));
-            }
-            if start.set_clocks {
-                steps.push(ParentStep::StepInto(
-                    "a new time namespace with its clocks set".to_owned(),
-                ));
-            }
-            start.clone
-        }
-        Shape::Staged(stage) if stage.new_user => Namespace::User.flag(),
-        Shape::Staged(_) => 0,
-    };
-    steps.push(ParentStep::Clone {
-        namespaces: clone,
-        into_cgroup: request.cgroup.is_some(),
-    });
-    let process = spec.process().as_ref();
-    if let Some(score) = process.and_then(|p| p.oom_score_adj()) {
-        steps.push(ParentStep::OomScore(score));
-    }
-    if set.creates(Namespace::User) {
-        let limits = process
-            .and_then(|p| p.rlimits().as_ref())
-            .into_iter()
-            .flatten();
-        steps.extend(limits.map(|l| ParentStep::Limit(limit(l))));
-    }
-    if let Some(maps) = &set.id_maps {
-        steps.push(ParentStep::IdMaps(format!("{maps}")));
-    }
-    if let Some(hooks) = spec.hooks() {
-        let kinds = [
-            ("prestart", hooks.prestart()),
-            ("createRuntime", hooks.create_runtime()),
-        ];
-        for (kind, list) in kinds {
-            let count = list.as_ref().map_or(0, Vec::len);
-            if count > 0 {
-                steps.push(ParentStep::Hooks { kind, count });
-            }
-        }
-    }
-    steps.push(ParentStep::Save);
-    Ok(steps)
 }
 
 struct Builder<'a> {
@@ -391,7 +321,7 @@ impl Builder<'_> {
                     .rlimits()
                     .iter()
                     .flatten()
-                    .map(|l| Step::Limit(limit(l))),
+                    .map(|l| Step::Limit(outside::limit(l))),
             );
         }
         // What is not needed any more goes before the program's rights are taken on: whoever shares the
@@ -431,31 +361,4 @@ fn first_argument(process: &Process) -> String {
         .and_then(|args| args.first())
         .cloned()
         .unwrap_or_default()
-}
-
-fn limit(limit: &PosixRlimit) -> Limit {
-    let (resource, name) = match limit.typ() {
-        PosixRlimitType::RlimitCpu => (0, "RLIMIT_CPU"),
-        PosixRlimitType::RlimitFsize => (1, "RLIMIT_FSIZE"),
-        PosixRlimitType::RlimitData => (2, "RLIMIT_DATA"),
-        PosixRlimitType::RlimitStack => (3, "RLIMIT_STACK"),
-        PosixRlimitType::RlimitCore => (4, "RLIMIT_CORE"),
-        PosixRlimitType::RlimitRss => (5, "RLIMIT_RSS"),
-        PosixRlimitType::RlimitNproc => (6, "RLIMIT_NPROC"),
-        PosixRlimitType::RlimitNofile => (7, "RLIMIT_NOFILE"),
-        PosixRlimitType::RlimitMemlock => (8, "RLIMIT_MEMLOCK"),
-        PosixRlimitType::RlimitAs => (9, "RLIMIT_AS"),
-        PosixRlimitType::RlimitLocks => (10, "RLIMIT_LOCKS"),
-        PosixRlimitType::RlimitSigpending => (11, "RLIMIT_SIGPENDING"),
-        PosixRlimitType::RlimitMsgqueue => (12, "RLIMIT_MSGQUEUE"),
-        PosixRlimitType::RlimitNice => (13, "RLIMIT_NICE"),
-        PosixRlimitType::RlimitRtprio => (14, "RLIMIT_RTPRIO"),
-        PosixRlimitType::RlimitRttime => (15, "RLIMIT_RTTIME"),
-    };
-    Limit {
-        name,
-        resource,
-        soft: limit.soft(),
-        hard: limit.hard(),
-    }
 }

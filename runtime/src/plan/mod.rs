@@ -3,6 +3,7 @@
 
 mod build;
 mod cred;
+mod outside;
 mod step;
 
 pub use build::{CgroupFacts, Request};

@@ -13,15 +13,14 @@ use std::path::Path;
 use namespaces::join::Opened;
 use rootfs::Masks;
 use sys::beneath::Root;
-use sys::privileges::Capabilities;
-use sys::process::CStrings;
+use sys::exec::CStrings;
 use sys::seccomp::Filter;
 use sys::{Errno, SysError};
 
 use crate::hooks::{self, HookEntry};
-use crate::plan::{Credentials, Plan, RootPlace, Step};
+use crate::plan::{Plan, RootPlace, Step};
 use crate::process::sync::{self, Failure, FromInit};
-use crate::{account, program};
+use crate::{account, privileges, program};
 
 /// All that the first process needs, made ready before it is born.
 #[derive(Debug)]
@@ -142,7 +141,7 @@ impl Life {
             Step::Join(_) => namespaces::join::enter(&self.init.joins)?,
             Step::Unshare(flags) => namespaces::join::unshare(*flags)?,
             Step::NewSession => sys::process::new_session()?,
-            Step::NewKeyring(name) => new_keyring(name)?,
+            Step::NewKeyring(name) => privileges::new_keyring(name)?,
             Step::ForbidTracing => sys::process::forbid_tracing()?,
             Step::Loopback => namespaces::network::loopback_up()?,
             Step::HostName(name) => namespaces::uts::set_host_name(name)?,
@@ -170,7 +169,7 @@ impl Life {
         match step {
             Step::Pivot => rootfs::pivot(self.root()?)?,
             Step::ChangeRoot => rootfs::chroot(self.root()?)?,
-            Step::Sysctl(key, value) => set_sysctl(key, value)?,
+            Step::Sysctl(key, value) => privileges::set_sysctl(key, value)?,
             Step::Propagate(propagation, depth) => {
                 rootfs::set_propagation(self.root()?, *propagation, *depth)?
             }
@@ -184,8 +183,8 @@ impl Life {
             Step::Limit(limit) => {
                 sys::privileges::set_limit(0, limit.resource, limit.soft, limit.hard)?;
             }
-            Step::StdioOwner(uid) => give_stdio(*uid)?,
-            Step::Drop(credentials) => drop_privileges(credentials)?,
+            Step::StdioOwner(uid) => privileges::give_stdio(*uid)?,
+            Step::Drop(credentials) => privileges::drop(credentials)?,
             Step::FindProgram(name) => self.find_program(name)?,
             Step::CloseDescriptors => self.close_descriptors()?,
             Step::Ready => self.ask(&FromInit::Ready)?,
@@ -196,7 +195,7 @@ impl Life {
                     filter.load()?;
                 }
             }
-            Step::FinalCapabilities(credentials) => set_capabilities(credentials, 0)?,
+            Step::FinalCapabilities(credentials) => privileges::set_capabilities(credentials, 0)?,
             Step::Exec => return Err(Fault::Call(self.exec())),
             _ => {}
         }
@@ -211,7 +210,7 @@ impl Life {
         // If dhow has ended before this, the next message that we wait for never comes, and its closed
         // end of the socket ends us.
         sys::process::die_with_parent(Some(sys::process::Signal::KILL))?;
-        sys::process::reset_signals();
+        sys::signal::reset_signals();
         // Modes given to mkdir and mknod are to be exactly those.
         sys::process::set_umask(0);
         self.host_pid = sys::process::id_seen_from(sys::proc::handle()?)?;
@@ -220,7 +219,7 @@ impl Life {
 
     fn take_stdio(&self) -> Result<(), SysError> {
         for (number, fd) in (0..).zip(self.init.stdio.iter().flatten()) {
-            sys::process::set_stdio(fd, number)?;
+            sys::descriptor::set_stdio(fd, number)?;
         }
         Ok(())
     }
@@ -266,7 +265,7 @@ impl Life {
             sys::socket::send(&socket, b"/dev/ptmx", Some(console.master.as_fd()))?;
         }
         for number in 0..=2 {
-            sys::process::set_stdio(&console.slave, number)?;
+            sys::descriptor::set_stdio(&console.slave, number)?;
         }
         Ok(sys::tty::take(&console.slave)?)
     }
@@ -322,10 +321,10 @@ impl Life {
             self.init.listener.as_fd(),
             self.init.waiting.as_fd(),
         ];
-        sys::process::close_all_but(first, &kept)?;
+        sys::descriptor::close_all_but(first, &kept)?;
         // The preserved ones pass the exec, whatever flags they came with.
         for number in 3..first {
-            sys::process::keep_inherited(number)?;
+            sys::descriptor::keep_inherited(number)?;
         }
         Ok(())
     }
@@ -360,7 +359,7 @@ impl Life {
         };
         match CStrings::new(&self.init.env) {
             Ok(env) => {
-                let error = sys::process::exec(program, &self.init.args, &env);
+                let error = sys::exec::exec(program, &self.init.args, &env);
                 program::explain(program, error)
             }
             Err(error) => error,
@@ -370,68 +369,4 @@ impl Life {
 
 fn missing_root() -> SysError {
     SysError::new("", "", Errno::NOENT).with_note("the root is not attached")
-}
-
-/// A kernel without keyrings has none to share.
-fn new_keyring(name: &str) -> Result<(), SysError> {
-    let name = CString::new(name).map_err(|_| SysError::new("keyctl", name, Errno::INVAL))?;
-    match sys::process::new_session_keyring(&name) {
-        Err(e) if e.errno == Errno::NOSYS => Ok(()),
-        result => result,
-    }
-}
-
-/// Through our own procfs: the container's /proc/sys could be anything (CVE-2025-52881). The kernel takes
-/// the namespaces of the writer.
-fn set_sysctl(key: &str, value: &str) -> Result<(), SysError> {
-    let path = if key.contains('/') {
-        key.to_owned()
-    } else {
-        key.replace('.', "/")
-    };
-    sys::proc::write(&format!("sys/{path}"), value)
-}
-
-/// So that the program can open /dev/stdout again as its user. Files that can't be given (a read-only
-/// file system, an id without a map) stay as they are, as with runc.
-fn give_stdio(uid: u32) -> Result<(), SysError> {
-    for number in 0..=2 {
-        sys::file::give_stdio(number, uid)?;
-    }
-    Ok(())
-}
-
-fn drop_privileges(credentials: &Credentials) -> Result<(), SysError> {
-    // The bounding set first: only CAP_SETPCAP may shrink it, and that goes next.
-    sys::privileges::limit_bounding_set(credentials.bounding)?;
-    // The ids change with the capabilities kept, or there would be none left to choose from.
-    sys::privileges::keep_capabilities()?;
-    sys::privileges::become_user(
-        credentials.uid,
-        credentials.gid,
-        credentials.groups.as_deref(),
-    )?;
-    let extra = if credentials.filter_needs_admin {
-        crate::plan::SYS_ADMIN
-    } else {
-        0
-    };
-    set_capabilities(credentials, extra)?;
-    // After the sets: what is ambient must be permitted and inheritable.
-    let held = sys::privileges::capabilities()?;
-    sys::privileges::set_ambient(credentials.ambient & held.permitted & held.inheritable)?;
-    if credentials.no_new_privileges && !sys::fault::broken("no-no-new-privs") {
-        sys::privileges::forbid_new_privileges()?;
-    }
-    Ok(())
-}
-
-/// What dhow itself does not have it can't give: such a capability is left out, as with runc.
-fn set_capabilities(credentials: &Credentials, extra: u64) -> Result<(), SysError> {
-    let held = sys::privileges::capabilities()?.permitted;
-    sys::privileges::set_capabilities(Capabilities {
-        effective: (credentials.effective | extra) & held,
-        permitted: (credentials.permitted | extra) & held,
-        inheritable: credentials.inheritable & held,
-    })
 }

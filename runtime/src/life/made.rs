@@ -1,0 +1,93 @@
+//! What `create` makes on the host beside processes: the cgroup, a writable layer, a pid file.
+//! Not its job: taking it back (create, delete).
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use cgroups::Cgroup;
+use rootfs::Overlay;
+
+use crate::life::options::Layers;
+use crate::life::prepare::CgroupPlan;
+use crate::{Error, Result};
+
+/// Makes the cgroup with its limits and its device filter, before any process is in it.
+pub(crate) fn cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
+    let cgroup = Cgroup::create(&plan.location, &plan.writes)?;
+    let limited = cgroup
+        .apply(&plan.writes)
+        .and_then(|()| match &plan.filter {
+            Some(filter) => unless_nested(filter.attach(&cgroup)),
+            None => Ok(()),
+        });
+    match limited {
+        Ok(()) => Ok(cgroup),
+        Err(e) => {
+            let mut error = Error::from(e);
+            if let Err(e) =
+                cgroups::delete(&plan.location.directory, plan.location.made_from.as_deref())
+            {
+                error = Error::AndThen {
+                    first: Box::new(error),
+                    notes: vec![crate::error::chain(&e)],
+                };
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Root of another user namespace than the first can load no device filter; there mknod(2) makes no device
+/// either, so none is needed. Anywhere else a filter that can't be had stops the start.
+fn unless_nested(attached: cgroups::Result<()>) -> cgroups::Result<()> {
+    match attached {
+        Err(e) if e.is_device_filter_forbidden() && sys::privileges::is_nested() => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the folder for the container's changes, and the layers with it one tree. The changes need not
+/// survive a power cut: the container does not.
+pub(crate) fn stack(layers: &Layers) -> Result<OwnedFd> {
+    let doing = "make the container's writable layer";
+    let (upper, work) = (layers.scratch.join("upper"), layers.scratch.join("work"));
+    let parent = layers.scratch.parent().unwrap_or(Path::new("/"));
+    sys::file::create_dir_all(parent, 0o700)
+        .and_then(|()| sys::file::create_dir(&layers.scratch, 0o700))
+        .and_then(|()| sys::file::create_dir(&upper, 0o755))
+        .and_then(|()| sys::file::create_dir(&work, 0o700))
+        .map_err(Error::host(doing))?;
+    let overlay = Overlay {
+        lower: layers.lower.clone(),
+        upper: Some(upper),
+        work: Some(work),
+        volatile: true,
+    };
+    Ok(overlay.mount_detached()?)
+}
+
+/// As a whole, so that whoever waits for the file never reads half a number, and not through a link that
+/// somebody left in a shared folder.
+pub(crate) fn pid_file(path: &Path, pid: i32) -> Result<()> {
+    let doing = || format!("write the pid file {}", path.display());
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default();
+    sys::file::open_dir(parent)
+        .and_then(|dir| {
+            let text = pid.to_string();
+            sys::file::replace(
+                dir,
+                name,
+                text.as_bytes(),
+                0o644,
+                sys::file::Durability::Memory,
+            )
+        })
+        .map_err(Error::host(doing()))
+}

@@ -1,0 +1,73 @@
+//! What the first process gives up and sets for itself: capabilities, ids, keyring, kernel parameters of
+//! its namespaces. It runs there, inside of the container's namespaces. Not its job: when (plan/build).
+
+use std::ffi::CString;
+
+use sys::privileges::Capabilities;
+use sys::{Errno, SysError};
+
+use crate::plan::Credentials;
+
+/// A kernel without keyrings has none to share.
+pub(crate) fn new_keyring(name: &str) -> Result<(), SysError> {
+    let name = CString::new(name).map_err(|_| SysError::new("keyctl", name, Errno::INVAL))?;
+    match sys::process::new_session_keyring(&name) {
+        Err(e) if e.errno == Errno::NOSYS => Ok(()),
+        result => result,
+    }
+}
+
+/// Through our own procfs: the container's /proc/sys could be anything (CVE-2025-52881). The kernel takes
+/// the namespaces of the writer.
+pub(crate) fn set_sysctl(key: &str, value: &str) -> Result<(), SysError> {
+    let path = if key.contains('/') {
+        key.to_owned()
+    } else {
+        key.replace('.', "/")
+    };
+    sys::proc::write(&format!("sys/{path}"), value)
+}
+
+/// So that the program can open /dev/stdout again as its user. Files that can't be given (a read-only
+/// file system, an id without a map) stay as they are, as with runc.
+pub(crate) fn give_stdio(uid: u32) -> Result<(), SysError> {
+    for number in 0..=2 {
+        sys::descriptor::give_stdio(number, uid)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn drop(credentials: &Credentials) -> Result<(), SysError> {
+    // The bounding set first: only CAP_SETPCAP may shrink it, and that goes next.
+    sys::privileges::limit_bounding_set(credentials.bounding)?;
+    // The ids change with the capabilities kept, or there would be none left to choose from.
+    sys::privileges::keep_capabilities()?;
+    sys::privileges::become_user(
+        credentials.uid,
+        credentials.gid,
+        credentials.groups.as_deref(),
+    )?;
+    let extra = if credentials.filter_needs_admin {
+        crate::plan::SYS_ADMIN
+    } else {
+        0
+    };
+    set_capabilities(credentials, extra)?;
+    // After the sets: what is ambient must be permitted and inheritable.
+    let held = sys::privileges::capabilities()?;
+    sys::privileges::set_ambient(credentials.ambient & held.permitted & held.inheritable)?;
+    if credentials.no_new_privileges && !sys::fault::broken("no-no-new-privs") {
+        sys::privileges::forbid_new_privileges()?;
+    }
+    Ok(())
+}
+
+/// What dhow itself does not have it can't give: such a capability is left out, as with runc.
+pub(crate) fn set_capabilities(credentials: &Credentials, extra: u64) -> Result<(), SysError> {
+    let held = sys::privileges::capabilities()?.permitted;
+    sys::privileges::set_capabilities(Capabilities {
+        effective: (credentials.effective | extra) & held,
+        permitted: (credentials.permitted | extra) & held,
+        inheritable: credentials.inheritable & held,
+    })
+}
