@@ -27,5 +27,5 @@ pub use delete::delete;
 pub use error::{Error, Result};
 pub use freeze::is_frozen;
 pub use limits::{IfMissing, Write};
-pub use location::{Location, controllers};
+pub use location::{Location, controllers, own};
 pub use stats::Stats;

@@ -142,6 +142,21 @@ pub fn controllers() -> Result<Vec<String>> {
     Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
+/// The directory of the cgroup that this process is in.
+///
+/// # Errors
+/// [`Error::NoTree`] without cgroup v2, [`Error::Directory`].
+pub fn own() -> Result<PathBuf> {
+    let root = tree()?;
+    let text = sys::proc::read("self/cgroup").map_err(|source| Error::Directory {
+        what: "find our own",
+        path: root.clone(),
+        source,
+    })?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(root.join(path.unwrap_or_default()))
+}
+
 /// What our mountinfo says of cgroups.
 pub(crate) fn mounts() -> Result<Mounts> {
     let text = sys::proc::read("self/mountinfo").map_err(|source| Error::Directory {

@@ -178,6 +178,7 @@ fn machine(head: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's own files")]
 mod tests {
     use super::*;
 

@@ -75,11 +75,11 @@ struct Args {
 /// Whether the store has an image of this name.
 pub(crate) fn is_image(global: &Global, name: &str) -> Result<bool, Failure> {
     let path = global.image_store()?;
-    if !sys::file::exists(&path).map_err(because)? {
+    // A store that is not there, or not ours to look into, has no image for us.
+    if !sys::file::is_dir(&path).unwrap_or(false) {
         return Ok(false);
     }
-    let store = image::Store::open(&path).map_err(because)?;
-    Ok(store.find(name).is_ok())
+    Ok(image::Store::open(&path).is_ok_and(|store| store.find(name).is_ok()))
 }
 
 pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {

@@ -64,6 +64,10 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
             RootSource::Layers(layers) => RootPlace::Layers(layers.lower.len()),
         },
         cgroup: cgroup.as_ref().map(facts),
+        own_cgroup: match cgroup {
+            Some(_) => std::path::PathBuf::new(),
+            None => cgroups::own()?,
+        },
         rights,
         single_id: set
             .id_maps

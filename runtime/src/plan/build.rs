@@ -23,6 +23,8 @@ pub struct Request<'a> {
     pub root: RootPlace,
     /// Its cgroup: place below the tree's root, directory on the host, writes in words.
     pub cgroup: Option<CgroupFacts>,
+    /// The caller's own cgroup, in which a container without one of its own stays.
+    pub own_cgroup: PathBuf,
     /// What the caller may do on this host.
     pub rights: Rights,
     /// Whether user and group ids of the caller's own map only (no setgroups).
@@ -227,10 +229,9 @@ impl Builder<'_> {
 
     fn cgroup_view(&self) -> CgroupView {
         match &self.request.cgroup {
-            Some(facts) if !self.set.has(Namespace::Cgroup) => {
-                CgroupView::Directory(facts.directory.clone())
-            }
-            _ => CgroupView::Namespace,
+            _ if self.set.has(Namespace::Cgroup) => CgroupView::Namespace,
+            Some(facts) => CgroupView::Directory(facts.directory.clone()),
+            None => CgroupView::Directory(self.request.own_cgroup.clone()),
         }
     }
 
