@@ -50,7 +50,7 @@ impl Compression {
 /// A stream being inflated.
 pub(crate) enum Decoder<R: BufRead> {
     None(R),
-    Gzip(MultiGzDecoder<R>),
+    Gzip(Box<MultiGzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
@@ -62,7 +62,7 @@ impl<R: BufRead> Decoder<R> {
         let compression = Compression::detect(head)?;
         let decoder = match compression {
             Compression::None => Self::None(inner),
-            Compression::Gzip => Self::Gzip(MultiGzDecoder::new(inner)),
+            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(inner))),
             Compression::Zstd => {
                 let mut decoder =
                     zstd::stream::read::Decoder::with_buffer(inner).map_err(|e| failed(&e))?;

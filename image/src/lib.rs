@@ -27,8 +27,8 @@ pub use owner::{IdRange, OwnerPolicy};
 pub use reference::Reference;
 pub use source::Source;
 pub use store::{
-    CommitOptions, Image, Layer, Lease, LoadOptions, Loaded, Names, Removal, Removed, Scratch,
-    Store, lower,
+    CommitOptions, Format, Image, Layer, Lease, LoadOptions, Loaded, Names, Removal, Removed,
+    Scratch, Store, lower,
 };
 
 pub use oci_spec::image::ImageConfiguration;

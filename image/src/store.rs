@@ -22,6 +22,7 @@ mod lease;
 mod load;
 mod read_layer;
 mod remove;
+mod save;
 mod work;
 
 use std::os::fd::OwnedFd;
@@ -37,6 +38,7 @@ pub use self::layer::{Layer, lower};
 pub use self::lease::Lease;
 pub use self::load::{LoadOptions, Loaded, Names};
 pub use self::remove::{Removal, Removed};
+pub use self::save::Format;
 pub use self::work::Scratch;
 
 use self::index::{Index, Record};
@@ -68,6 +70,11 @@ impl Image {
     /// The paths of the unpacked layers, top first, as overlay's `lowerdir` wants them.
     pub fn lower(&self) -> Vec<PathBuf> {
         lower(&self.layers)
+    }
+
+    /// Bytes of all its layers, uncompressed.
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.tar_size).sum()
     }
 }
 

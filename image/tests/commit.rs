@@ -1,5 +1,9 @@
 //! What a builder does to a store: layers from upper directories, images from layers.
-#![allow(clippy::disallowed_methods, reason = "tests look at the world by path")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test looks at the world by path, and fails where it can't"
+)]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -80,7 +84,7 @@ fn an_image_is_found_by_name_and_id_until_another_takes_the_name() {
     }
     let name = "hello".parse().unwrap();
     let other = store
-        .commit_image(&config(&[base.clone()]), &[base], &[name])
+        .commit_image(&config(std::slice::from_ref(&base)), &[base], &[name])
         .unwrap();
     assert_eq!(
         Store::open(dir.path()).unwrap().find("hello").unwrap().id,

@@ -3,11 +3,18 @@
 mod create;
 mod delete;
 mod image_run;
+mod images;
+mod inspect;
 mod kill;
 mod list;
+mod load;
+mod rmi;
 mod run;
+mod save;
 mod start;
 mod state;
+mod tag;
+mod unpack;
 
 use std::ffi::OsString;
 
@@ -63,6 +70,41 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "delete",
         about: "remove all that a container has left",
         run: delete::run,
+    },
+    Verb {
+        name: "load",
+        about: "take images from an archive or an OCI layout",
+        run: load::run,
+    },
+    Verb {
+        name: "save",
+        about: "write images to an archive",
+        run: save::run,
+    },
+    Verb {
+        name: "images",
+        about: "list the images",
+        run: images::run,
+    },
+    Verb {
+        name: "inspect",
+        about: "show all that is known of an image as JSON",
+        run: inspect::run,
+    },
+    Verb {
+        name: "tag",
+        about: "give an image one more name",
+        run: tag::run,
+    },
+    Verb {
+        name: "rmi",
+        about: "remove images or their names",
+        run: rmi::run,
+    },
+    Verb {
+        name: "unpack",
+        about: "make a bundle of an image: rootfs and config.json",
+        run: unpack::run,
     },
 ];
 

@@ -124,11 +124,6 @@ impl<R: Skip> Entries<R> {
         self.offset
     }
 
-    /// How many entries were given.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The next entry, `None` at the end of the tar. Unread data of the one before is passed over.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         let mut ahead = Ahead::default();

@@ -88,11 +88,6 @@ impl LayerPath {
             None => false,
         }
     }
-
-    /// How many names it has.
-    pub(crate) fn depth(&self) -> usize {
-        self.names().count()
-    }
 }
 
 /// Escaped: a name from an archive may hold a terminal's control sequences.

@@ -103,8 +103,10 @@ impl Extensions {
     }
 }
 
-/// One record and what is behind it.
-fn record(data: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Rule> {
+/// Key, value, and what is behind the record.
+type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+fn record(data: &[u8]) -> Result<Record<'_>, Rule> {
     let bad = || {
         let start = &data[..data.len().min(40)];
         format!("malformed PAX record {:?}", String::from_utf8_lossy(start))

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 
 use sys::at::{self, AtFlags, FileType};
 use sys::{Errno, SysError};

@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sys::Errno;
@@ -28,6 +29,14 @@ pub(super) struct Held {
     pub(super) blobs: HashSet<Digest>,
 }
 
+/// What a directory outside our processes holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Used {
+    dir: PathBuf,
+    #[serde(flatten)]
+    held: Held,
+}
+
 impl Store {
     /// Holds `layers`, for as long as an overlay over them is mounted, say.
     ///
@@ -48,6 +57,32 @@ impl Store {
         // Whoever removes now sees the lease; whoever removed before is seen here.
         self.check_presence(layers)?;
         Ok(Lease { _place: place })
+    }
+
+    /// Holds `layers` for as long as something is at `dir`, whoever makes and removes it: a container
+    /// that outlives this process. Until `dir` is there, a [`Store::hold`] must cover them.
+    ///
+    /// # Errors
+    /// If the note can't be written.
+    pub fn hold_while(&self, dir: &Path, layers: &[Layer]) -> Result<()> {
+        let doing = || format!("note what {} uses", dir.display());
+        let mut used = Used {
+            dir: dir.to_owned(),
+            held: Held::default(),
+        };
+        for layer in layers {
+            used.held.layers.insert(layer.unpacked().key);
+            used.held.blobs.insert(layer.blob);
+        }
+        let name = Digest::of(dir.as_os_str().as_encoded_bytes()).hex();
+        let bytes = serde_json::to_vec(&used).map_err(|e| Error::Json {
+            what: doing(),
+            fault: e.to_string(),
+        })?;
+        let room = self.path.join("used");
+        file::create_dir_all(&room, 0o700).doing(doing)?;
+        let room = file::open_dir(room).doing(doing)?;
+        file::replace(&room, &name, &bytes, 0o600, file::Durability::Disk).doing(doing)
     }
 
     /// The layer with this diff id as it stands by itself, if the store has it with a blob: what a
@@ -95,9 +130,43 @@ impl Store {
                 what: path.display().to_string(),
                 fault: e.to_string(),
             })?;
-            all.layers.extend(held.layers);
-            all.blobs.extend(held.blobs);
+            all.add(held);
         }
+        self.add_used(&mut all)?;
         Ok(all)
+    }
+
+    /// Adds what is held by directories that are still there, and forgets the others.
+    fn add_used(&self, all: &mut Held) -> Result<()> {
+        let doing = || format!("read what uses {}", self.path.display());
+        let room = self.path.join("used");
+        if !file::exists(&room).doing(doing)? {
+            return Ok(());
+        }
+        let fd = file::open_dir(&room).doing(doing)?;
+        for (name, _) in file::list(&fd).doing(doing)? {
+            // One that is being written.
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let path = room.join(&name);
+            let bytes = file::read(&path, super::index::MAX_INDEX).doing(doing)?;
+            let used: Used = serde_json::from_slice(&bytes).map_err(|e| Error::Json {
+                what: path.display().to_string(),
+                fault: e.to_string(),
+            })?;
+            match file::exists(&used.dir).doing(doing)? {
+                true => all.add(used.held),
+                false => file::remove_file(&path).doing(doing)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Held {
+    fn add(&mut self, other: Self) {
+        self.layers.extend(other.layers);
+        self.blobs.extend(other.blobs);
     }
 }

@@ -66,6 +66,23 @@ struct Ready {
     blob: Option<String>,
 }
 
+/// The layers of one image on offer.
+enum Layers {
+    /// The store has the whole image.
+    Known,
+    /// Looked for, and read where they were missing.
+    Read(Vec<Ready>),
+}
+
+impl Layers {
+    fn read(&self) -> &[Ready] {
+        match self {
+            Self::Known => &[],
+            Self::Read(layers) => layers,
+        }
+    }
+}
+
 impl Store {
     /// Loads every image of `source` that is for this platform. Layers that the store has are not read
     /// again. Either all images are there afterwards, or nothing has changed.
@@ -93,18 +110,23 @@ impl Store {
             }
         }
         check_names(&self.index()?, &offers, options.names)?;
-        let mut ready: Vec<Vec<Ready>> = Vec::with_capacity(offers.len());
+        let mut ready: Vec<Layers> = Vec::with_capacity(offers.len());
         // A layer removed by another process between our look and our publication is read again.
         loop {
             ready.clear();
             let mut new = HashMap::new();
+            let index = self.index()?;
             for offer in &offers {
-                let layers = self.layers_of(&work, offer, &mut new)?;
-                ready.push(layers);
+                ready.push(match self.is_whole(&index, offer.id)? {
+                    true => Layers::Known,
+                    false => Layers::Read(self.layers_of(&work, offer, &mut new)?),
+                });
             }
-            work.sync()?;
+            if !new.is_empty() {
+                work.sync()?;
+            }
             let lock = self.lock(Lock::Exclusive)?;
-            if self.all_present(&ready)? {
+            if self.all_present(&offers, &ready)? {
                 let loaded = self.show(&work, &offers, &ready, options);
                 drop(lock);
                 return loaded;
@@ -169,10 +191,36 @@ impl Store {
         Ok(layers)
     }
 
+    /// Whether the store has the image with all its layers.
+    fn is_whole(&self, index: &Index, id: Digest) -> Result<bool> {
+        let Some(record) = index.images.get(&id) else {
+            return Ok(false);
+        };
+        match self.image(index, id, record) {
+            Ok(image) => Ok(self.check_presence(&image.layers).is_ok()),
+            // Loading it again is how a damaged store is repaired.
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Whether everything that is not new is still in the store; the exclusive lock is held.
-    fn all_present(&self, images: &[Vec<Ready>]) -> Result<bool> {
+    fn all_present(&self, offers: &[Offer], images: &[Layers]) -> Result<bool> {
+        let index = self.index()?;
+        for (offer, layers) in offers.iter().zip(images) {
+            let present = match layers {
+                Layers::Known => self.is_whole(&index, offer.id)?,
+                Layers::Read(layers) => self.are_present(layers)?,
+            };
+            if !present {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn are_present(&self, layers: &[Ready]) -> Result<bool> {
         let doing = || "look for the layers".to_owned();
-        for ready in images.iter().flatten() {
+        for ready in layers {
             if ready.layer.is_none() && !file::exists(&ready.path).doing(doing)? {
                 return Ok(false);
             }
@@ -187,52 +235,51 @@ impl Store {
         Ok(true)
     }
 
-    /// Publishes everything and names it in the index; the exclusive lock is held, the files are
+    /// Publishes everything and names it in the index; the exclusive lock is held, the layers are
     /// synced.
     fn show(
         &self,
         work: &Work,
         offers: &[Offer],
-        ready: &[Vec<Ready>],
+        ready: &[Layers],
         options: &LoadOptions,
     ) -> Result<Vec<Loaded>> {
         let mut index = self.index()?;
         check_names(&index, offers, options.names)?;
         let mut blobs = Vec::new();
         let mut layers = Vec::new();
-        for ready in ready.iter().flatten() {
-            if let (Some(name), Some(blob)) = (&ready.blob, ready.kept.blobs.first()) {
-                blobs.push((name.clone(), blob.digest));
+        for (n, (offer, ready)) in offers.iter().zip(ready).enumerate() {
+            let Layers::Read(ready) = ready else { continue };
+            for ready in ready {
+                if let (Some(name), Some(blob)) = (&ready.blob, ready.kept.blobs.first()) {
+                    blobs.push((name.clone(), blob.digest));
+                }
+                if let Some(name) = &ready.layer {
+                    layers.push((name.clone(), ready.key.clone()));
+                }
             }
-            if let Some(name) = &ready.layer {
-                layers.push((name.clone(), ready.key.clone()));
-            }
+            let record = self.documents(work, n, offer, ready, &mut blobs)?;
+            index.images.insert(offer.id, record);
         }
-        let mut records = Vec::new();
-        for (n, (offer, layers)) in offers.iter().zip(ready).enumerate() {
-            records.push(self.documents(work, n, offer, layers, &mut blobs)?);
+        if !blobs.is_empty() {
+            work.sync()?;
+            self.publish(work, &blobs, &layers)?;
         }
-        work.sync()?;
-        self.publish(work, &blobs, &layers)?;
-        for ready in ready
-            .iter()
-            .flatten()
-            .filter(|r| r.layer.is_none() && r.blob.is_some())
-        {
+        let read = ready.iter().flat_map(Layers::read);
+        for ready in read.filter(|ready| ready.layer.is_none() && ready.blob.is_some()) {
             self.add_blob(ready)?;
         }
-        for (offer, record) in offers.iter().zip(&records) {
-            index
-                .images
-                .entry(offer.id)
-                .or_insert_with(|| record.clone());
+        for offer in offers {
             for name in &offer.names {
                 index.name(name, offer.id)?;
             }
         }
         self.write_index(&index)?;
         let loaded = offers.iter().zip(ready).map(|(offer, layers)| {
-            let left_out = layers.iter().flat_map(|ready| ready.kept.left_out.clone());
+            let left_out = layers
+                .read()
+                .iter()
+                .flat_map(|ready| ready.kept.left_out.clone());
             Ok(Loaded {
                 image: self.image(&index, offer.id, &index.images[&offer.id])?,
                 left_out: left_out.collect(),

@@ -1,0 +1,221 @@
+//! Images → one archive that docker, podman and skopeo read; the same images always give the same
+//! bytes. Not its job: where the archive goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufReader, Read, Write};
+
+use serde_json::{Value, json};
+use sys::file;
+
+use super::{Image, Layer, Store};
+use crate::compression::Decoder;
+use crate::digest::{Promise, Verified, mismatch};
+use crate::error::Doing;
+use crate::layer::entry::{Entry, Kind, stream_fault};
+use crate::layer::path::LayerPath;
+use crate::layer::pax::Time;
+use crate::layer::write::Writer;
+use crate::{Digest, Error, Result, manifest};
+
+/// The form of a saved archive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// What `docker save` has always written: a manifest.json, layers not compressed.
+    #[default]
+    DockerArchive,
+    /// A tar of an OCI layout: every blob as it came, so that all digests stay.
+    OciArchive,
+}
+
+impl Store {
+    /// Writes `images` to `out`. Every blob is checked against its digest as it passes.
+    ///
+    /// # Errors
+    /// Names the blob that is missing or not what it should be; `out` is cut short then.
+    pub fn save<W: Write>(&self, images: &[Image], format: Format, out: W) -> Result<W> {
+        let _lease = self.hold(
+            &images
+                .iter()
+                .flat_map(|i| i.layers.clone())
+                .collect::<Vec<_>>(),
+        )?;
+        let saver = Saver {
+            store: self,
+            tar: Writer::new(out),
+        };
+        match format {
+            Format::DockerArchive => saver.docker(images),
+            Format::OciArchive => saver.oci(images),
+        }
+    }
+}
+
+struct Saver<'a, W> {
+    store: &'a Store,
+    tar: Writer<W>,
+}
+
+impl<W: Write> Saver<'_, W> {
+    fn docker(mut self, images: &[Image]) -> Result<W> {
+        let mut layers: BTreeMap<Digest, &Layer> = BTreeMap::new();
+        for layer in images.iter().flat_map(|image| &image.layers) {
+            layers.entry(layer.diff_id).or_insert(layer);
+        }
+        for (diff_id, layer) in &layers {
+            self.inflated(&format!("{}.tar", diff_id.hex()), layer)?;
+        }
+        let configs: BTreeMap<Digest, &Image> = images.iter().map(|i| (i.id, i)).collect();
+        let mut documents = Vec::new();
+        for (id, image) in &configs {
+            let config = format!("{}.json", id.hex());
+            self.bytes(&config, &image.config)?;
+            let layers = image
+                .layers
+                .iter()
+                .map(|layer| format!("{}.tar", layer.diff_id.hex()));
+            documents.push(json!({
+                "Config": config,
+                "RepoTags": image.names.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
+                "Layers": layers.collect::<Vec<_>>(),
+            }));
+        }
+        self.bytes("manifest.json", &bytes_of(&Value::Array(documents))?)?;
+        self.finish()
+    }
+
+    fn oci(mut self, images: &[Image]) -> Result<W> {
+        let layout = bytes_of(&json!({"imageLayoutVersion": "1.0.0"}))?;
+        self.bytes("oci-layout", &layout)?;
+        let mut descriptors = Vec::new();
+        let mut blobs = BTreeSet::new();
+        for image in images
+            .iter()
+            .map(|i| (i.id, i))
+            .collect::<BTreeMap<_, _>>()
+            .values()
+        {
+            descriptors.extend(self.descriptors(image)?);
+            blobs.extend([image.id, image.manifest]);
+            blobs.extend(image.layers.iter().map(|layer| layer.blob));
+        }
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": descriptors,
+        });
+        self.bytes("index.json", &bytes_of(&index)?)?;
+        for digest in blobs {
+            self.blob(digest)?;
+        }
+        self.finish()
+    }
+
+    /// How the index speaks of an image: once for each of its names.
+    fn descriptors(&self, image: &Image) -> Result<Vec<Value>> {
+        let bytes = self.store.read_blob(image.manifest, "manifest")?;
+        let descriptor = json!({
+            "mediaType": manifest::media_type(&bytes)?,
+            "digest": image.manifest,
+            "size": bytes.len(),
+            "platform": {
+                "architecture": image.configuration.architecture().to_string(),
+                "os": image.configuration.os().to_string(),
+            },
+        });
+        let named = image.names.iter().map(|name| {
+            let mut named = descriptor.clone();
+            // containerd and docker read the first, podman and skopeo the second.
+            named["annotations"] = json!({
+                "io.containerd.image.name": name.to_string(),
+                "org.opencontainers.image.ref.name": name.to_string(),
+            });
+            named
+        });
+        let named: Vec<Value> = named.collect();
+        Ok(if named.is_empty() {
+            vec![descriptor]
+        } else {
+            named
+        })
+    }
+
+    /// A blob as the store has it.
+    fn blob(&mut self, digest: Digest) -> Result<()> {
+        let what = format!("blob {digest}");
+        let (blob, size) = self.open(digest)?;
+        let promise = Promise {
+            digest: Some(digest),
+            size: Some(size),
+        };
+        let mut verified = Verified::new(blob, promise);
+        let name = format!("blobs/sha256/{}", digest.hex());
+        self.member(&name, size, &mut verified)?;
+        verified.finish(&what).map(drop)
+    }
+
+    /// A layer's tar, inflated.
+    fn inflated(&mut self, name: &str, layer: &Layer) -> Result<()> {
+        let what = format!("layer {}", layer.diff_id);
+        let (blob, _) = self.open(layer.blob)?;
+        let (decoder, _) = Decoder::new(BufReader::with_capacity(128 * 1024, blob))?;
+        let promise = Promise {
+            digest: Some(layer.diff_id),
+            size: Some(layer.tar_size),
+        };
+        let mut verified = Verified::new(decoder, promise);
+        self.member(name, layer.tar_size, &mut verified)?;
+        let (diff_id, _) = verified.finish(&what)?;
+        match diff_id == layer.diff_id {
+            true => Ok(()),
+            false => Err(mismatch(what, "diff id", layer.diff_id, diff_id)),
+        }
+    }
+
+    fn open(&self, digest: Digest) -> Result<(std::fs::File, u64)> {
+        let path = self.store.path.join("blobs/sha256").join(digest.hex());
+        let doing = || format!("read blob {digest}");
+        let file = file::open(&path).doing(doing)?;
+        let length = file
+            .metadata()
+            .map_err(|e| sys::SysError::from_io("fstat", path.display(), &e))
+            .doing(doing)?
+            .len();
+        Ok((file, length))
+    }
+
+    fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.member(name, bytes.len() as u64, bytes)
+    }
+
+    /// One file of the archive: nothing about it but its name and bytes varies.
+    fn member(&mut self, name: &str, size: u64, data: impl Read) -> Result<()> {
+        let path = LayerPath::parse(name.as_bytes()).map_err(|rule| Error::refused(name, rule))?;
+        let entry = Entry {
+            path,
+            kind: Kind::File { size },
+            uid: 0,
+            gid: 0,
+            mode: 0o644,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+        };
+        self.tar.entry(&entry, data).map_err(|e| written(name, &e))
+    }
+
+    fn finish(self) -> Result<W> {
+        let mut out = self.tar.finish().map_err(|e| written("its end", &e))?;
+        out.flush().map_err(|e| written("its end", &e))?;
+        Ok(out)
+    }
+}
+
+fn written(what: &str, error: &io::Error) -> Error {
+    stream_fault(&format!("write {what} to the archive"), error)
+}
+
+fn bytes_of(value: &Value) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::Json {
+        what: "a document of the archive".to_owned(),
+        fault: e.to_string(),
+    })
+}
