@@ -57,6 +57,28 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// The layers can't be seen as one tree.
+    #[error("mount the layers")]
+    Mount {
+        /// Why.
+        #[source]
+        source: rootfs::Error,
+    },
+    /// A RUN's container could not be had.
+    #[error("run the command")]
+    Container {
+        /// Why.
+        #[source]
+        source: Box<runtime::Error>,
+    },
+    /// A RUN's command failed.
+    #[error("{how}{output}")]
+    Command {
+        /// Its exit status or signal.
+        how: String,
+        /// The last lines that it printed, each on a line of its own.
+        output: String,
+    },
     /// What the recipe asks for can't be had with these files.
     #[error("{0}")]
     Refused(String),

@@ -16,7 +16,7 @@ const DEEPEST: usize = 64;
 
 /// What is done with quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quotes {
+pub(crate) enum Quotes {
     /// They group and are taken away: words of instructions.
     Remove,
     /// They are characters like any other: heredoc bodies.
@@ -25,7 +25,7 @@ pub enum Quotes {
 
 /// Expands text with a set of variables.
 #[derive(Debug, Clone, Copy)]
-pub struct Expander<'a> {
+pub(crate) struct Expander<'a> {
     /// The variables.
     pub variables: &'a Variables,
     /// The recipe's escape character.
@@ -36,7 +36,7 @@ pub struct Expander<'a> {
 
 /// What is wrong in a text, and at which byte of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misuse {
+pub(crate) struct Misuse {
     /// The byte.
     pub at: usize,
     /// What is wrong.
@@ -48,7 +48,7 @@ impl Expander<'_> {
     ///
     /// # Errors
     /// A substitution that is no valid one, `${x:?}` on an unset name, a quote that does not close.
-    pub fn text(&self, text: &str) -> Result<String, Misuse> {
+    pub(crate) fn text(&self, text: &str) -> Result<String, Misuse> {
         Ok(self.scan(text)?.text)
     }
 
@@ -57,7 +57,7 @@ impl Expander<'_> {
     ///
     /// # Errors
     /// As [`Expander::text`].
-    pub fn words(&self, text: &str) -> Result<Vec<String>, Misuse> {
+    pub(crate) fn words(&self, text: &str) -> Result<Vec<String>, Misuse> {
         Ok(self.scan(text)?.words())
     }
 

@@ -1,11 +1,19 @@
 //! Builder: follows a recipe and leaves an image. Not its job: flags and printing.
 
+mod bases;
+mod build;
+mod cache;
+mod commit;
 mod config;
+mod context;
 mod diagnostic;
 mod error;
 mod evaluate;
 mod expand;
+mod fingerprint;
+mod glob;
 mod heredoc;
+mod ignore;
 mod instruction;
 mod lines;
 mod mode;
@@ -17,12 +25,17 @@ mod signal;
 mod source;
 mod stages;
 mod steps;
+mod stubs;
+mod tree;
 mod variables;
 mod words;
 
+pub use build::{Event, Options, build, plan_only};
 pub use config::{Config, Health};
 pub use diagnostic::{Diagnostic, Fault};
 pub use error::{Error, Result};
+pub use mode::ModeChange;
 pub use parse::parse;
 pub use plan::{Action, CopyStep, NetworkDefault, Plan, RunStep, Settings, StagePlan, Step, plan};
 pub use source::{Source, Span};
+pub use stages::{Base, Origin};

@@ -13,7 +13,7 @@ const LONGEST_LINE: usize = 65_535;
 
 /// `# key=value` lines at the top of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directives {
+pub(crate) struct Directives {
     /// `# syntax=`: which front end should read the recipe, and where that stands.
     pub syntax: Option<(String, Span)>,
     /// `# escape=`: the character that continues lines and escapes.
@@ -34,7 +34,7 @@ impl Default for Directives {
 
 /// One instruction's text, with continued lines joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// The text, without leading blanks.
     pub text: String,
     /// From which byte of `text` on the text comes from which byte of the source.
@@ -54,7 +54,7 @@ impl Line {
     }
 
     /// Where bytes `range` of the text stand in the source.
-    pub fn span(&self, range: Range<usize>) -> Span {
+    pub(crate) fn span(&self, range: Range<usize>) -> Span {
         let last = range.end.max(range.start + 1) - 1;
         Span {
             start: self.place(range.start),
@@ -63,7 +63,7 @@ impl Line {
     }
 
     /// Where the whole line stands.
-    pub fn whole_span(&self) -> Span {
+    pub(crate) fn whole_span(&self) -> Span {
         self.span(0..self.text.len())
     }
 
@@ -78,7 +78,7 @@ impl Line {
 ///
 /// # Errors
 /// A directive given twice or with a bad value, a heredoc without an end, a line that is too long.
-pub fn read(source: &Source) -> Checked<(Directives, Vec<Line>)> {
+pub(crate) fn read(source: &Source) -> Checked<(Directives, Vec<Line>)> {
     let mut reader = Reader {
         text: &source.text,
         at: 0,

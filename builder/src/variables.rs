@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// An ordered environment: setting a name again keeps its place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Variables {
+pub(crate) struct Variables {
     entries: Vec<(String, String)>,
     // A recipe may set many names; looking each up one by one would take quadratic time.
     places: HashMap<String, usize>,
@@ -14,7 +14,7 @@ pub struct Variables {
 impl Variables {
     /// The variables of `NAME=value` texts, as an image config holds them. A text without `=` is a name
     /// with an empty value.
-    pub fn from_list<S: AsRef<str>>(list: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn from_list<S: AsRef<str>>(list: impl IntoIterator<Item = S>) -> Self {
         let mut variables = Self::default();
         for entry in list {
             let entry = entry.as_ref();
@@ -25,13 +25,13 @@ impl Variables {
     }
 
     /// The value of `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let place = self.places.get(name)?;
         Some(self.entries[*place].1.as_str())
     }
 
     /// Sets `name`; where it was set before, in its old place.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         if let Some(place) = self.places.get(name) {
             let old = &mut self.entries[*place].1;
             self.bytes = self.bytes - old.len() + value.len();
@@ -44,21 +44,21 @@ impl Variables {
     }
 
     /// Names and values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// `NAME=value` texts, in order.
-    pub fn to_list(&self) -> Vec<String> {
+    pub(crate) fn to_list(&self) -> Vec<String> {
         self.iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
     }
 
     /// The length of all names and values together.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }

@@ -1,5 +1,6 @@
 //! The verbs, one file each. Not its job: what they do (the libraries).
 
+mod build;
 mod create;
 mod delete;
 mod image_run;
@@ -36,6 +37,11 @@ pub(crate) struct Verb {
 
 /// All of them, as `--help` lists them.
 pub(crate) const VERBS: &[Verb] = &[
+    Verb {
+        name: "build",
+        about: "make an image from a recipe",
+        run: build::run,
+    },
     Verb {
         name: "create",
         about: "make a container from a bundle; its program waits for start",

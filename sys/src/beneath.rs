@@ -81,7 +81,9 @@ impl Root {
                 .with_note("the path has no last name"));
         };
         let name = name.to_owned();
-        let dir = path.parent().unwrap_or_else(|| Path::new("."));
+        // A single name has the empty path as parent.
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or_else(|| Path::new("."));
         let fd = self.open(dir, OFlags::PATH | OFlags::DIRECTORY)?;
         Ok((fd, name))
     }

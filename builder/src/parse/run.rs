@@ -207,22 +207,19 @@ fn complete(mount: &Mount) -> Checked<()> {
 
 /// The fields of a line of comma-separated values; a field in double quotes may hold commas.
 fn fields(text: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
+    let mut fields = Vec::new();
+    let mut field = String::new();
     let mut quoted = false;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                fields.last_mut().map(|f| f.push('"'));
-            }
+            '"' if quoted && chars.next_if_eq(&'"').is_some() => field.push('"'),
             '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
-            c => {
-                fields.last_mut().map(|f| f.push(c));
-            }
+            ',' if !quoted => fields.push(std::mem::take(&mut field)),
+            c => field.push(c),
         }
     }
+    fields.push(field);
     fields.retain(|field| !field.is_empty());
     fields
 }

@@ -11,7 +11,7 @@ use crate::instruction::{Add, CommandLine, Files, MountKind, Run, Security};
 use crate::mode::ModeChange;
 use crate::plan::{self, CopyStep, NetworkDefault, RunStep};
 use crate::source::Span;
-use crate::stages::{self, Origin};
+use crate::stages;
 use crate::steps::metadata::{arguments, clean};
 use crate::words::Word;
 
@@ -200,13 +200,6 @@ fn target(working_dir: &str, target: &str) -> String {
         return format!("{path}/");
     }
     path
-}
-
-/// Whether the files of a step come from the context.
-impl CopyStep {
-    pub(crate) fn reads_context(&self) -> bool {
-        self.origin == Origin::Context && !self.sources.is_empty()
-    }
 }
 
 #[cfg(test)]

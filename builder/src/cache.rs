@@ -1,0 +1,178 @@
+//! Steps that were done before, found by what they read. An entry keeps the parts of its key, so that it
+//! can be said later why another step is not this one. Not its job: doing steps.
+//!
+//! `STORE/cache/HEX.json`, HEX the SHA-256 of the key's parts. A key never holds a name that somebody may
+//! choose so as to meet another recipe's step (CVE-2024-24557): it holds the parent's diff ids, the whole
+//! operation, and digests of all bytes that are read.
+
+use image::{Digest, Layer, Store};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use sys::Errno;
+use sys::file::{self, Durability};
+
+use crate::error::{Doing, Result};
+use crate::fingerprint::{field, hex};
+
+/// The parts of a step's identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Key {
+    parts: Vec<Part>,
+    /// Files that one of the parts stands for: path and short digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    name: String,
+    value: String,
+}
+
+/// Changed whenever steps are done differently, so that no older result is taken.
+const VERSION: &str = "1";
+
+impl Key {
+    /// The key of a step of this kind upon these layers.
+    pub(crate) fn new(kind: &str, parent: &[Layer]) -> Self {
+        let mut key = Self::default();
+        key.add("version", VERSION);
+        key.add("kind", kind);
+        let mut hasher = Sha256::new();
+        for layer in parent {
+            field(&mut hasher, layer.diff_id.to_string().as_bytes());
+        }
+        key.add("parent", hex(&hasher.finalize()));
+        key
+    }
+
+    /// Adds a part.
+    pub(crate) fn add(&mut self, name: &str, value: impl Into<String>) {
+        self.parts.push(Part {
+            name: name.to_owned(),
+            value: value.into(),
+        });
+    }
+
+    /// Adds a part that stands for files.
+    pub(crate) fn add_files(&mut self, name: &str, sum: String, files: Vec<(String, String)>) {
+        self.add(name, sum);
+        self.files.extend(files.into_iter().take(MOST_FILES));
+    }
+
+    /// The name of its entry.
+    fn name(&self) -> String {
+        let mut hasher = Sha256::new();
+        for part in &self.parts {
+            field(&mut hasher, part.name.as_bytes());
+            field(&mut hasher, part.value.as_bytes());
+        }
+        format!("{}.json", hex(&hasher.finalize()))
+    }
+}
+
+/// More files are not listed in an entry: their digest is in the key all the same.
+const MOST_FILES: usize = 20_000;
+
+/// A larger entry is none of ours.
+const LARGEST: u64 = 64 << 20;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    /// The layer that came of it; none if nothing changed.
+    layer: Option<String>,
+    #[serde(flatten)]
+    key: Key,
+}
+
+/// What a step left.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// A layer.
+    Layer(Layer),
+    /// No change.
+    Nothing,
+}
+
+/// The cache of a store.
+pub(crate) struct Cache<'a> {
+    store: &'a Store,
+    /// Results are written but not looked for.
+    pub(crate) write_only: bool,
+}
+
+impl<'a> Cache<'a> {
+    /// The cache of `store`.
+    pub(crate) fn new(store: &'a Store, write_only: bool) -> Self {
+        Self { store, write_only }
+    }
+
+    /// What a step with this key left before, if its layer is still there.
+    pub(crate) fn find(&self, key: &Key) -> Result<Option<Outcome>> {
+        if self.write_only {
+            return Ok(None);
+        }
+        let name = key.name();
+        let path = self.store.path().join("cache").join(&name);
+        let bytes = match file::read(&path, LARGEST) {
+            Ok(bytes) => bytes,
+            Err(e) if e.errno == Errno::NOENT => return Ok(None),
+            Err(e) => return Err(e).doing(|| format!("read cache entry {name}")),
+        };
+        // An entry that can't be read, or whose key is another, is none: the step is done again.
+        let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else {
+            return Ok(None);
+        };
+        if entry.key.parts != key.parts {
+            return Ok(None);
+        }
+        let Some(diff_id) = entry.layer else {
+            return Ok(Some(Outcome::Nothing));
+        };
+        let Ok(diff_id) = diff_id.parse::<Digest>() else {
+            return Ok(None);
+        };
+        let layer = self
+            .store
+            .layer(diff_id)
+            .doing(|| format!("look for layer {diff_id}"))?;
+        Ok(layer.map(Outcome::Layer))
+    }
+
+    /// Remembers what a step left.
+    pub(crate) fn keep(&self, key: &Key, outcome: &Outcome) -> Result<()> {
+        let entry = Entry {
+            layer: match outcome {
+                Outcome::Layer(layer) => Some(layer.diff_id.to_string()),
+                Outcome::Nothing => None,
+            },
+            key: key.clone(),
+        };
+        let doing = || "write a cache entry".to_owned();
+        let path = self.store.path().join("cache");
+        file::create_dir_all(&path, 0o700).doing(doing)?;
+        let dir = file::open_dir(&path).doing(doing)?;
+        let bytes = serde_json::to_vec(&entry).unwrap_or_default();
+        // After a power cut a missing entry costs time, a torn one is not taken.
+        file::replace(&dir, &key.name(), &bytes, 0o600, Durability::Memory).doing(doing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_can_not_be_shifted_into_each_other() {
+        let mut one = Key::default();
+        one.add("a", "bc");
+        let mut two = Key::default();
+        two.add("ab", "c");
+        let mut three = Key::default();
+        three.add("a", "b");
+        three.add("c", "");
+        assert_ne!(one.name(), two.name());
+        assert_ne!(one.name(), three.name());
+        assert_eq!(one.name(), one.clone().name());
+    }
+}

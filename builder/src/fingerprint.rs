@@ -1,0 +1,218 @@
+//! What a COPY reads, as one digest: names, modes, owners, links, extended attributes and bytes, but no
+//! times. Not its job: what the digest is compared with.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+
+use sha2::{Digest as _, Sha256};
+use sys::at::{self, FileType};
+use sys::{Errno, SysError};
+
+use crate::error::{Doing, Error, Result};
+use crate::tree::{Item, Owners, Visitor};
+
+/// A SHA-256 digest.
+pub(crate) type Sum = [u8; 32];
+
+/// How much is read at once.
+pub(crate) const CHUNK: usize = 128 * 1024;
+
+/// Extended attributes of one file, sorted by name.
+pub(crate) type Xattrs = Vec<(String, Vec<u8>)>;
+
+/// Takes the files of a walk, one after the other.
+pub(crate) struct Fingerprint {
+    hasher: Sha256,
+    owners: Owners,
+    /// The first name of each file that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    /// Each file's path and a short digest of it, to say later what has changed.
+    pub(crate) files: Vec<(String, String)>,
+    buffer: Vec<u8>,
+}
+
+/// What a file holds.
+pub(crate) enum Content {
+    /// Nothing: a folder, a device.
+    None,
+    /// Bytes, by their digest.
+    Bytes(Sum),
+    /// What a link says.
+    Link(Vec<u8>),
+    /// It is another name of this file.
+    Same(Vec<u8>),
+}
+
+impl Fingerprint {
+    /// Begins with nothing.
+    pub(crate) fn new(owners: Owners) -> Self {
+        Self {
+            hasher: Sha256::new(),
+            owners,
+            links: HashMap::new(),
+            files: Vec::new(),
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    /// The digest of all that was taken.
+    pub(crate) fn finish(self) -> (String, Vec<(String, String)>) {
+        (hex(&self.hasher.finalize()), self.files)
+    }
+
+    /// The owner that a file will have.
+    pub(crate) fn owner(&self, item: &Item<'_>) -> (u32, u32) {
+        match self.owners {
+            Owners::Root => (0, 0),
+            Owners::Kept => (item.stat.st_uid, item.stat.st_gid),
+        }
+    }
+
+    /// The earlier name of this very file, if it has one.
+    pub(crate) fn earlier_name(&mut self, item: &Item<'_>) -> Option<Vec<u8>> {
+        if item.kind() != FileType::RegularFile || item.stat.st_nlink < 2 {
+            return None;
+        }
+        let key = (item.stat.st_dev, item.stat.st_ino);
+        match self.links.get(&key) {
+            Some(first) => Some(first.clone()),
+            None => {
+                self.links.insert(key, item.path.to_vec());
+                None
+            }
+        }
+    }
+
+    /// Takes one file whose content is known.
+    pub(crate) fn take(&mut self, item: &Item<'_>, xattrs: &Xattrs, content: &Content) {
+        let (uid, gid) = self.owner(item);
+        let mut hasher = Sha256::new();
+        field(&mut hasher, item.path);
+        for number in [item.stat.st_mode, uid, gid] {
+            hasher.update(number.to_le_bytes());
+        }
+        if matches!(
+            item.kind(),
+            FileType::BlockDevice | FileType::CharacterDevice
+        ) {
+            hasher.update(item.stat.st_rdev.to_le_bytes());
+        }
+        for (name, value) in xattrs {
+            field(&mut hasher, name.as_bytes());
+            field(&mut hasher, value);
+        }
+        match content {
+            Content::None => field(&mut hasher, b"none"),
+            Content::Bytes(sum) => field(&mut hasher, sum),
+            Content::Link(target) => field(&mut hasher, target),
+            Content::Same(name) => field(&mut hasher, name),
+        }
+        let sum = hasher.finalize();
+        self.hasher.update(sum);
+        self.files.push((item.shown(), hex(&sum[..8])));
+    }
+
+    fn read(&mut self, item: &Item<'_>) -> Result<Content> {
+        let doing = || format!("read {}", item.shown());
+        Ok(match item.kind() {
+            FileType::RegularFile => match self.earlier_name(item) {
+                Some(name) => Content::Same(name),
+                None => {
+                    let fd = item.open().doing(doing)?;
+                    Content::Bytes(pour(&fd, &mut self.buffer, |_| Ok(())).doing(doing)?)
+                }
+            },
+            FileType::Symlink => Content::Link(item.target().doing(doing)?),
+            _ => Content::None,
+        })
+    }
+}
+
+impl Visitor for Fingerprint {
+    fn enter(&mut self, item: &Item<'_>) -> Result<()> {
+        if item.kind() == FileType::Socket {
+            return Ok(());
+        }
+        let content = self.read(item)?;
+        let xattrs = xattrs_of(item)?;
+        self.take(item, &xattrs, &content);
+        Ok(())
+    }
+
+    fn leave(&mut self, _: &Item<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a file to its end, hands on each piece, and gives the digest of it all.
+pub(crate) fn pour(
+    fd: impl AsFd,
+    buffer: &mut [u8],
+    mut to: impl FnMut(&[u8]) -> sys::Result<()>,
+) -> sys::Result<Sum> {
+    let mut hasher = Sha256::new();
+    loop {
+        match at::read(&fd, &mut *buffer) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                to(&buffer[..count])?;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(SysError::new("read", "", errno)),
+        }
+    }
+}
+
+/// The attributes that a copy carries: the person's, and file capabilities. Labels and the kernel's
+/// own marks belong to the place, not to the file; overlay's marks would be whiteouts in the image.
+pub(crate) fn xattrs_of(item: &Item<'_>) -> Result<Xattrs> {
+    if !matches!(item.kind(), FileType::RegularFile | FileType::Directory) {
+        return Ok(Vec::new());
+    }
+    let doing = || format!("read the attributes of {}", item.shown());
+    let fd = item.open().doing(doing)?;
+    let mut list = vec![0_u8; 4096];
+    let length = loop {
+        match at::flistxattr(&fd, &mut list[..]) {
+            Ok(length) => break length,
+            Err(Errno::RANGE) if list.len() < 1 << 16 => list.resize(1 << 16, 0),
+            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Err(errno) => return Err(SysError::new("listxattr", "", errno)).doing(doing),
+        }
+    };
+    let mut found = Vec::new();
+    for name in list[..length].split(|b| *b == 0) {
+        let Ok(name) = std::str::from_utf8(name) else {
+            continue;
+        };
+        let ours = name.starts_with("user.") && !name.starts_with("user.overlay.");
+        if !ours && name != "security.capability" {
+            continue;
+        }
+        let mut value = vec![0_u8; 1 << 16];
+        let length = at::fgetxattr(&fd, name, &mut value[..])
+            .map_err(|errno| SysError::new("getxattr", name, errno))
+            .doing(doing)?;
+        value.truncate(length);
+        found.push((name.to_owned(), value));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Writes a field so that no two lists of fields give the same bytes.
+pub(crate) fn field(hasher: &mut Sha256, bytes: &[u8]) {
+    hasher.update((bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
+}
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A fault that the files changed between two looks at them.
+pub(crate) fn changed(name: &str) -> Error {
+    Error::Refused(format!("files of {name} changed while they were copied"))
+}

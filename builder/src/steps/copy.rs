@@ -1,0 +1,398 @@
+//! Carries out COPY: files of one tree into another, owners, modes, links and attributes as BuildKit has
+//! them. Both trees are hostile: every path is resolved below an fd. Not its job: finding the sources, and
+//! layers.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use sys::at::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use sys::beneath::Root;
+use sys::{Errno, SysError};
+
+use crate::error::{Doing, Error, Result};
+use crate::fingerprint::{CHUNK, Content, Fingerprint, Xattrs, pour, xattrs_of};
+use crate::ignore::Ignore;
+use crate::mode::ModeChange;
+use crate::tree::{Item, Match, Tree, Visitor};
+
+/// How files get to their place.
+pub(crate) struct Manner<'a> {
+    /// The tree that is written.
+    pub(crate) root: &'a Root,
+    /// Where to: absolute; a trailing slash says that it is a directory.
+    pub(crate) target: &'a str,
+    /// In place of the files' own owners.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// In place of the files' own modes.
+    pub(crate) mode: Option<&'a ModeChange>,
+    /// What is left out, below each source.
+    pub(crate) exclude: &'a Ignore,
+}
+
+/// Copies what a source names, and takes the fingerprint of what was really copied.
+pub(crate) fn source(
+    manner: &Manner<'_>,
+    tree: &Tree,
+    found: &Match,
+    seen: &mut Fingerprint,
+) -> Result<()> {
+    if tree.stat(&found.path)?.1 == FileType::Directory {
+        let folder = directory(manner, manner.target)?;
+        let mut copier = Copier::new(manner, seen, folder, manner.target.trim_end_matches('/'));
+        return tree.walk(&found.path, manner.exclude, &mut copier);
+    }
+    let (folder, path) = place(manner, found.name())?;
+    let name = path.rsplit('/').next().unwrap_or("").to_owned();
+    let parent = path.strip_suffix(&name).unwrap_or("").trim_end_matches('/');
+    let mut copier = Copier::new(manner, seen, folder, parent);
+    copier.rename = Some(name);
+    tree.visit_file(&found.path, &mut copier)
+}
+
+/// Writes a file from the recipe itself.
+pub(crate) fn text(manner: &Manner<'_>, name: &str, content: &str) -> Result<()> {
+    let (folder, path) = place(manner, name)?;
+    let name = path.rsplit('/').next().unwrap_or("");
+    let doing = || format!("write {path}");
+    clear(folder.as_fd(), name, &path)?;
+    let file = create(folder.as_fd(), name).doing(doing)?;
+    write_all(&file, content.as_bytes()).doing(doing)?;
+    let mode = manner
+        .mode
+        .map_or(0o644, |change| change.apply(0o644, false));
+    let (uid, gid) = manner.owner.unwrap_or((0, 0));
+    own(&file, uid, gid, mode).doing(doing)
+}
+
+/// The folder that a file goes to, and the file's whole path there.
+fn place(manner: &Manner<'_>, name: &str) -> Result<(OwnedFd, String)> {
+    let target = manner.target;
+    let is_directory = target.ends_with('/') || {
+        let found = manner
+            .root
+            .find(target)
+            .doing(|| format!("look at {target}"))?;
+        match found {
+            Some(fd) => {
+                file_type(&fd).doing(|| format!("look at {target}"))? == FileType::Directory
+            }
+            None => false,
+        }
+    };
+    let path = if is_directory {
+        format!("{}/{name}", target.trim_end_matches('/'))
+    } else {
+        target.to_owned()
+    };
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let folder = directory(manner, if parent.is_empty() { "/" } else { parent })?;
+    Ok((folder, path))
+}
+
+fn file_type(fd: impl AsFd) -> sys::Result<FileType> {
+    let stat = at::fstat(fd).map_err(|errno| SysError::new("stat", "", errno))?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
+/// Opens a directory of the written tree, made with its parents if it is missing: these belong to root
+/// (or whom `--chown` names) with mode 0755 (or `--chmod`'s, the last one).
+fn directory(manner: &Manner<'_>, path: &str) -> Result<OwnedFd> {
+    let (uid, gid) = manner.owner.unwrap_or((0, 0));
+    let mode = manner
+        .mode
+        .map_or(0o755, |change| change.apply(0o755, true));
+    make_directories(manner.root, path, uid, gid, mode)
+}
+
+/// Opens a directory below the root, made with its missing parents: all belong to `uid`:`gid`; the
+/// parents have mode 0755, the last one `mode`. What is there already stays as it is.
+pub(crate) fn make_directories(
+    root: &Root,
+    path: &str,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+) -> Result<OwnedFd> {
+    let doing = || format!("make the directory {path}");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let path = path.trim_end_matches('/');
+    let ends: Vec<usize> = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .chain([path.len()])
+        .filter(|at| *at > 0)
+        .collect();
+    for end in ends {
+        let prefix = &path[..end];
+        if root.find(prefix).doing(doing)?.is_some() {
+            continue;
+        }
+        root.create_dir_all(prefix, 0o755).doing(doing)?;
+        let made = root.open(prefix, flags).doing(doing)?;
+        let mode = if end == path.len() { mode } else { 0o755 };
+        own(&made, uid, gid, mode).doing(doing)?;
+    }
+    let path = if path.is_empty() { "/" } else { path };
+    root.open(path, flags).doing(doing)
+}
+
+/// Owner first: changing it takes set-user-id bits away.
+fn own(fd: impl AsFd, uid: u32, gid: u32, mode: u32) -> sys::Result<()> {
+    at::fchown(
+        &fd,
+        Some(at::Uid::from_raw(uid)),
+        Some(at::Gid::from_raw(gid)),
+    )
+    .map_err(|errno| SysError::new("chown", "", errno))?;
+    at::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(|errno| SysError::new("chmod", "", errno))
+}
+
+fn create(folder: BorrowedFd<'_>, name: &str) -> sys::Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    at::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|errno| SysError::new("create", name, errno))
+}
+
+fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> sys::Result<()> {
+    while !bytes.is_empty() {
+        match at::write(&fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(SysError::new("write", "", errno)),
+        }
+    }
+    Ok(())
+}
+
+/// What has a name in a folder.
+fn look(folder: BorrowedFd<'_>, name: &str) -> sys::Result<Option<FileType>> {
+    match at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(SysError::new("stat", name, errno)),
+    }
+}
+
+/// Removes what a new file replaces: a link itself, never what it leads to; no directory.
+fn clear(folder: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
+    match look(folder, name).doing(|| format!("look at {path}"))? {
+        None => Ok(()),
+        Some(FileType::Directory) => Err(Error::Refused(format!(
+            "cannot replace directory {path} with a file"
+        ))),
+        Some(_) => at::unlinkat(folder, name, AtFlags::empty())
+            .map_err(|errno| SysError::new("unlink", name, errno))
+            .doing(|| format!("replace {path}")),
+    }
+}
+
+/// Writes the files of a walk.
+struct Copier<'a> {
+    manner: &'a Manner<'a>,
+    seen: &'a mut Fingerprint,
+    /// The folders from the target down to where we are.
+    folders: Vec<OwnedFd>,
+    /// The target's path, for links between copied files and for messages.
+    base: String,
+    /// The one file's name there, where it is not its own.
+    rename: Option<String>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Copier<'a> {
+    fn new(manner: &'a Manner<'a>, seen: &'a mut Fingerprint, folder: OwnedFd, base: &str) -> Self {
+        Self {
+            manner,
+            seen,
+            folders: vec![folder],
+            base: base.to_owned(),
+            rename: None,
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    fn path(&self, item: &Item<'_>) -> String {
+        match &self.rename {
+            Some(name) => format!("{}/{name}", self.base),
+            None => format!("{}/{}", self.base, item.shown()),
+        }
+    }
+
+    fn name(&self, item: &Item<'_>) -> Result<String> {
+        if let Some(name) = &self.rename {
+            return Ok(name.clone());
+        }
+        item.name
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::Refused(format!("{:?}: a name that is not UTF-8", item.shown())))
+    }
+
+    fn folder(&self) -> BorrowedFd<'_> {
+        // The target's own folder is never popped: `leave` pops only what `enter` pushed.
+        self.folders[self.folders.len() - 1].as_fd()
+    }
+
+    fn mode(&self, item: &Item<'_>, directory: bool) -> u32 {
+        let mode = item.stat.st_mode & 0o7777;
+        self.manner
+            .mode
+            .map_or(mode, |change| change.apply(mode, directory))
+    }
+
+    fn owner(&self, item: &Item<'_>) -> (u32, u32) {
+        self.manner.owner.unwrap_or_else(|| self.seen.owner(item))
+    }
+
+    fn enter_folder(&mut self, item: &Item<'_>, name: &str) -> Result<()> {
+        let path = self.path(item);
+        let doing = || format!("make the directory {path}");
+        match look(self.folder(), name).doing(doing)? {
+            Some(FileType::Directory) => {}
+            Some(_) => {
+                return Err(Error::Refused(format!(
+                    "cannot copy a directory onto {path}, which is none"
+                )));
+            }
+            None => at::mkdirat(self.folder(), name, Mode::RWXU)
+                .map_err(|errno| SysError::new("mkdir", name, errno))
+                .doing(doing)?,
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = at::openat(self.folder(), name, flags, Mode::empty())
+            .map_err(|errno| SysError::new("open", name, errno))
+            .doing(doing)?;
+        self.folders.push(folder);
+        Ok(())
+    }
+
+    fn file(&mut self, item: &Item<'_>, name: &str, xattrs: &Xattrs) -> Result<Content> {
+        let path = self.path(item);
+        let doing = || format!("copy to {path}");
+        if let Some(earlier) = self.seen.earlier_name(item) {
+            let first = format!("{}/{}", self.base, String::from_utf8_lossy(&earlier));
+            // Where the earlier name is not below this target, this is a file of its own.
+            if let Ok((folder, last)) = self.manner.root.parent(Path::new(&first))
+                && at::linkat(&folder, &last, self.folder(), name, AtFlags::empty()).is_ok()
+            {
+                return Ok(Content::Same(earlier));
+            }
+            self.write(item, name, xattrs).doing(doing)?;
+            return Ok(Content::Same(earlier));
+        }
+        let sum = self.write(item, name, xattrs).doing(doing)?;
+        Ok(Content::Bytes(sum))
+    }
+
+    fn write(&mut self, item: &Item<'_>, name: &str, xattrs: &Xattrs) -> sys::Result<[u8; 32]> {
+        let from = item.open()?;
+        let to = create(self.folder(), name)?;
+        let sum = pour(&from, &mut self.buffer, |bytes| write_all(&to, bytes))?;
+        let (uid, gid) = self.owner(item);
+        own(&to, uid, gid, self.mode(item, false))?;
+        finish(&to, xattrs, &item.stat)?;
+        Ok(sum)
+    }
+
+    /// A link or a device.
+    fn other(&mut self, item: &Item<'_>, name: &str) -> Result<Content> {
+        let path = self.path(item);
+        let doing = || format!("make {path}");
+        let fail = |call| move |errno| SysError::new(call, "", errno);
+        let folder = self.folder();
+        let content = if item.kind() == FileType::Symlink {
+            let target = item.target().doing(doing)?;
+            at::symlinkat(&target[..], folder, name)
+                .map_err(fail("symlink"))
+                .doing(doing)?;
+            Content::Link(target)
+        } else {
+            let mode = Mode::from_raw_mode(self.mode(item, false));
+            at::mknodat(folder, name, item.kind(), mode, item.stat.st_rdev)
+                .map_err(fail("mknod"))
+                .doing(doing)?;
+            Content::None
+        };
+        let (uid, gid) = self.owner(item);
+        let (uid, gid) = (at::Uid::from_raw(uid), at::Gid::from_raw(gid));
+        at::chownat(
+            folder,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(fail("chown"))
+        .doing(doing)?;
+        if item.kind() != FileType::Symlink {
+            let mode = Mode::from_raw_mode(self.mode(item, false));
+            at::chmodat(folder, name, mode, AtFlags::empty())
+                .map_err(fail("chmod"))
+                .doing(doing)?;
+        }
+        at::utimensat(folder, name, &times(&item.stat), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(fail("utimens"))
+            .doing(doing)?;
+        Ok(content)
+    }
+}
+
+impl Visitor for Copier<'_> {
+    fn enter(&mut self, item: &Item<'_>) -> Result<()> {
+        // No layer can carry a socket, and nobody listens behind a copy of one.
+        if item.kind() == FileType::Socket {
+            return Ok(());
+        }
+        let name = self.name(item)?;
+        let xattrs = xattrs_of(item)?;
+        let content = match item.kind() {
+            FileType::Directory => {
+                self.enter_folder(item, &name)?;
+                Content::None
+            }
+            kind => {
+                clear(self.folder(), &name, &self.path(item))?;
+                match kind {
+                    FileType::RegularFile => self.file(item, &name, &xattrs)?,
+                    _ => self.other(item, &name)?,
+                }
+            }
+        };
+        self.seen.take(item, &xattrs, &content);
+        Ok(())
+    }
+
+    fn leave(&mut self, item: &Item<'_>) -> Result<()> {
+        let path = self.path(item);
+        let doing = || format!("finish the directory {path}");
+        let Some(folder) = self.folders.pop() else {
+            return Ok(());
+        };
+        let (uid, gid) = self.owner(item);
+        own(&folder, uid, gid, self.mode(item, true)).doing(doing)?;
+        finish(&folder, &xattrs_of(item)?, &item.stat).doing(doing)
+    }
+}
+
+/// Attributes after the owner (a change of owner drops capabilities), times last.
+fn finish(fd: impl AsFd, xattrs: &Xattrs, stat: &Stat) -> sys::Result<()> {
+    for (name, value) in xattrs {
+        match at::fsetxattr(&fd, name.as_str(), value, at::XattrFlags::empty()) {
+            // A file system without them: a copy carries what it can.
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(SysError::new("setxattr", name, errno)),
+        }
+    }
+    at::futimens(&fd, &times(stat)).map_err(|errno| SysError::new("utimens", "", errno))
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: stat.st_mtime_nsec as _,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
