@@ -18,19 +18,19 @@ pub(crate) struct Bases<'a> {
 /// What a name in a recipe says.
 #[derive(Debug, PartialEq, Eq)]
 enum Named {
-    /// An archive or layout, and which image of it by tag.
+    /// An archive or layout, and which image of it, by its tag or name.
     Path(PathBuf, Option<String>),
     /// An image of the store.
     Store,
 }
 
-/// `oci:PATH[:tag]`, `oci-archive:PATH[:tag]`, `docker-archive:PATH[:tag]`, a plain path, or a name.
+/// `oci:PATH[:name]`, `oci-archive:PATH[:name]`, `docker-archive:PATH[:name]`, a plain path, or a name.
 fn named(name: &str) -> Named {
     let schemes = ["oci:", "oci-archive:", "docker-archive:"];
     if let Some(rest) = schemes.iter().find_map(|scheme| name.strip_prefix(scheme)) {
         return match rest.split_once(':') {
-            Some((path, tag)) if !tag.is_empty() && !tag.contains('/') => {
-                Named::Path(path.into(), Some(tag.to_owned()))
+            Some((path, name)) if !name.is_empty() => {
+                Named::Path(path.into(), Some(name.to_owned()))
             }
             _ => Named::Path(rest.into(), None),
         };
@@ -84,23 +84,15 @@ impl<'a> Bases<'a> {
             Named::Store => self.store.find(name).doing(doing),
             Named::Path(path, tag) => {
                 let options = LoadOptions {
-                    names: Names::Keep,
-                    name: None,
+                    names: Names::Leave,
+                    only: tag,
+                    ..LoadOptions::default()
                 };
-                let loaded = self.store.load(Source::Path(path), &options).doing(doing)?;
-                let mut images: Vec<Image> = loaded.into_iter().map(|l| l.image).collect();
-                if let Some(tag) = &tag {
-                    images
-                        .retain(|image| image.names.iter().any(|n| n.tag() == Some(tag.as_str())));
-                }
-                match (images.pop(), images.is_empty()) {
-                    (Some(image), true) => Ok(image),
-                    (Some(_), false) => Err(Error::Refused(format!(
-                        "base image {name}: it holds several images; name one by its tag"
-                    ))),
-                    (None, _) => Err(Error::Refused(format!(
-                        "base image {name}: it holds no image with the tag {}",
-                        tag.unwrap_or_default()
+                let mut loaded = self.store.load(Source::Path(path), &options).doing(doing)?;
+                match (loaded.pop(), loaded.is_empty()) {
+                    (Some(one), true) => Ok(one.image),
+                    _ => Err(Error::Refused(format!(
+                        "base image {name}: it holds several images; say which: {name}:TAG"
                     ))),
                 }
             }
@@ -117,6 +109,7 @@ mod tests {
         let path = |path: &str, tag: Option<&str>| Named::Path(path.into(), tag.map(str::to_owned));
         assert_eq!(named("oci:dir"), path("dir", None));
         assert_eq!(named("oci:/a/b:v1"), path("/a/b", Some("v1")));
+        assert_eq!(named("oci:a:debian:12"), path("a", Some("debian:12")));
         assert_eq!(named("oci-archive:./a.tar"), path("./a.tar", None));
         assert_eq!(
             named("docker-archive:a.tar:latest"),

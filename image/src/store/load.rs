@@ -33,6 +33,8 @@ pub enum Names {
     Keep,
     /// The loaded image takes it.
     Move,
+    /// No name is taken at all: the image is for whoever loads it.
+    Leave,
 }
 
 /// How an archive is loaded.
@@ -42,6 +44,8 @@ pub struct LoadOptions {
     pub names: Names,
     /// A name beside those that the archive gives; only for an archive of one image.
     pub name: Option<Reference>,
+    /// Of several images the one that the archive calls so: by its tag, or by its whole name.
+    pub only: Option<String>,
 }
 
 /// An image that was loaded.
@@ -98,6 +102,7 @@ impl Store {
         let work = self.work()?;
         let files = source.open(&work.path)?;
         let mut offers = offers(&files)?;
+        choose(&mut offers, options)?;
         if let Some(name) = &options.name {
             match &mut offers[..] {
                 [offer] => offer.names.push(name.clone()),
@@ -508,6 +513,29 @@ fn chains(layers: &[OfferedLayer]) -> Vec<Digest> {
         });
     }
     chains
+}
+
+/// Keeps the image that is asked for, and takes the names away if nobody wants them.
+fn choose(offers: &mut Vec<Offer>, options: &LoadOptions) -> Result<()> {
+    if let Some(wanted) = &options.only {
+        let whole: Option<Reference> = wanted.parse().ok();
+        offers.retain(|offer| {
+            offer
+                .names
+                .iter()
+                .any(|name| name.tag() == Some(wanted) || whole.as_ref() == Some(name))
+        });
+        if offers.is_empty() {
+            let rule = format!("it holds no image called {wanted:?}");
+            return Err(Error::refused("the source", rule));
+        }
+    }
+    if options.names == Names::Leave {
+        for offer in offers {
+            offer.names.clear();
+        }
+    }
+    Ok(())
 }
 
 fn check_names(index: &Index, offers: &[Offer], names: Names) -> Result<()> {
