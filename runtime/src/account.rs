@@ -1,4 +1,4 @@
-//! The container's /etc/passwd, read from inside of its root. Hostile input: a huge file, a FIFO or a
+//! /etc/passwd: of the container, read from inside of its root, and of the host. Hostile input: a huge file, a FIFO or a
 //! device costs nothing and says nothing (CVE-2026-47262). Not its job: names given by people (image).
 
 use std::io::Read;
@@ -35,18 +35,27 @@ pub(crate) fn home(uid: u32) -> sys::Result<String> {
         .to_owned())
 }
 
-/// The sixth field of the first line whose third is `uid`.
+/// The name of the host's user `uid`, as `state` and `list` show an owner; `#uid` where none is recorded.
+pub(crate) fn name(uid: u32) -> String {
+    let bytes = sys::file::read("/etc/passwd", MAX_PASSWD).unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&bytes);
+    let found = line(&passwd, uid).and_then(|fields| fields.first().copied());
+    found.map_or_else(|| format!("#{uid}"), str::to_owned)
+}
+
+/// The home in the first line of the user `uid`.
 fn find(passwd: &str, uid: u32) -> Option<&str> {
+    let home = line(passwd, uid)?.get(5).copied()?;
+    home.starts_with('/').then_some(home)
+}
+
+/// The fields of the first line whose third is `uid`, in plain digits.
+fn line(passwd: &str, uid: u32) -> Option<Vec<&str>> {
     passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-        let number = fields
-            .get(2)
-            .filter(|text| plain(text))?
-            .parse::<u32>()
-            .ok()?;
-        let home = fields.get(5).filter(|home| home.starts_with('/'))?;
-        (number == uid).then_some(*home)
+        let number = fields.get(2)?;
+        let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        (plain && number.parse() == Ok(uid)).then_some(fields)
     })
 }
 

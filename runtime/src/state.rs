@@ -170,7 +170,7 @@ impl Record {
             bundle: &self.bundle,
             rootfs: &self.rootfs,
             created: &self.created,
-            owner: self.owner.to_string(),
+            owner: crate::account::name(self.owner),
             annotations: &self.annotations,
         }
     }
@@ -189,7 +189,8 @@ pub struct StateReport<'a> {
     bundle: &'a PathBuf,
     rootfs: &'a PathBuf,
     created: &'a str,
-    owner: String,
+    /// Who made it, by name.
+    pub owner: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: &'a BTreeMap<String, String>,
 }

@@ -73,7 +73,7 @@ fn shown(args: &Args, known: &[(ContainerId, Snapshot)]) -> Result<String, crate
                 report.status.to_owned(),
                 snapshot.record.bundle.display().to_string(),
                 snapshot.record.created.clone(),
-                format!("#{}", snapshot.record.owner),
+                report.owner.clone(),
             ]
         })
         .collect();
