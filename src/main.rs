@@ -8,18 +8,27 @@ mod tables;
 use std::process::ExitCode;
 
 use cli::Invocation;
-use report::Report;
+use report::{Failure, Report};
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().collect();
     match Invocation::parse(arguments) {
         Ok(invocation) => {
             let report = Report::new(&invocation);
-            match (invocation.verb.run)(&invocation.global, &invocation.arguments) {
+            let outcome = guard(invocation.verb.name)
+                .and_then(|()| (invocation.verb.run)(&invocation.global, &invocation.arguments));
+            match outcome {
                 Ok(code) => ExitCode::from(code),
                 Err(failure) => report.failure(&failure),
             }
         }
         Err(early) => early.leave(),
+    }
+}
+
+fn guard(verb: &str) -> Result<(), Failure> {
+    match commands::STARTING.contains(&verb) {
+        true => Ok(runtime::guard()?),
+        false => Ok(()),
     }
 }

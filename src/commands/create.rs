@@ -77,7 +77,6 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         print!("{}", runtime::plan(&options)?);
         return Ok(0);
     }
-    runtime::guard()?;
     runtime::create(args.bundle.options(global, &args.id)?)?;
     Ok(0)
 }

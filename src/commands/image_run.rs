@@ -85,7 +85,6 @@ pub(crate) fn is_image(global: &Global, name: &str) -> Result<bool, Failure> {
 pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let parsed = parse::<Args>(arguments).map_err(|failure| failure.with_code(OURS))?;
     let Some(args) = parsed else { return Ok(0) };
-    runtime::guard().map_err(failed)?;
     let manner = args.manner().map_err(|failure| failure.with_code(OURS))?;
     let options = options(global, &args).map_err(|failure| failure.with_code(OURS))?;
     let id = options.id.to_string();

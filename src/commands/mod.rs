@@ -114,6 +114,10 @@ pub(crate) const VERBS: &[Verb] = &[
     },
 ];
 
+/// The verbs that start a process in a container: our own binary is guarded from it, before anything
+/// else is done, for what was done until then is done again.
+pub(crate) const STARTING: [&str; 3] = ["create", "run", "build"];
+
 /// A verb's own flags; `None` when its help was asked for and printed.
 pub(crate) fn parse<T: Parser>(arguments: &[OsString]) -> Result<Option<T>, Failure> {
     match T::try_parse_from(arguments) {

@@ -96,7 +96,6 @@ fn run_bundle(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    runtime::guard()?;
     let manner = match (args.detach, args.keep) {
         (true, _) => Manner::Detached,
         (false, true) => Manner::Keep,

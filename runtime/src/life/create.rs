@@ -221,12 +221,14 @@ impl Creation {
     /// # Errors
     /// Whatever failed; the caller then gives it to [`Creation::undo`].
     pub fn advance(&mut self) -> Result<Progress> {
+        if self.running.is_none() {
+            return self.listen();
+        }
         let (fds, deadline) = self.waits_for();
         let readable = sys::poll::readable(&fds, deadline)
             .map_err(Error::host("wait for the first process"))?;
-        if self.running.is_some() {
-            self.advance_hook()?;
-        }
+        self.advance_hook()?;
+        // A first process that dies while a hook runs is noticed at once.
         if readable.first().copied().unwrap_or(false) {
             self.listen()
         } else {
