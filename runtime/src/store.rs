@@ -67,6 +67,15 @@ impl Store {
         Ok(ids)
     }
 
+    /// Says early that a name is taken: what else is wrong with a second container of that name (its
+    /// cgroup is in use) follows from this. [`Store::claim`] makes sure.
+    pub(crate) fn refuse_taken(&self, id: &ContainerId) -> Result<()> {
+        match self.open(id) {
+            Ok(_) => Err(Error::Exists { id: id.to_string() }),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Makes the directory of a new container and locks it.
     ///
     /// # Errors

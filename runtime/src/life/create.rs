@@ -82,6 +82,7 @@ impl Creation {
     /// # Errors
     /// Whatever failed; nothing is left behind then.
     pub fn begin(mut options: CreateOptions) -> Result<Self> {
+        options.store.refuse_taken(&options.id)?;
         let prepared = prepare::think(&options)?;
         let opening = prepare::open(&prepared, &mut options)?;
         let place = options.store.claim(&options.id)?;
