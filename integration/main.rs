@@ -22,6 +22,7 @@ mod namespaces;
 mod process;
 mod rootfs;
 mod support;
+mod unpack;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn claims() -> Vec<Claim> {
         namespaces::claims(),
         process::claims(),
         rootfs::claims(),
+        unpack::claims(),
     ]
     .into_iter()
     .flatten()

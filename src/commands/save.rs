@@ -47,7 +47,8 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         }
         None => {
             let out = std::io::stdout().lock();
-            store.save(&images, format, out).map_err(because)?;
+            let mut out = store.save(&images, format, out).map_err(because)?;
+            out.flush().map_err(because)?;
         }
     }
     Ok(0)

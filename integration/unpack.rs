@@ -1,0 +1,290 @@
+//! Images made by other people's tools, and what they make of ours. The reference for an unpacked tree is
+//! umoci's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::support::sandbox::dhow;
+use crate::support::{Output, claims, run};
+
+claims![
+    a_debian_image_unpacks_to_the_same_tree_as_umocis: [Root, Dhow, Tool("buildah"), Tool("umoci"), Tool("skopeo"), Tool("mmdebstrap")],
+    a_debian_image_runs_and_shows_that_tree: [Root, Dhow, Overlay, Cgroup2, Tool("buildah"), Tool("umoci"), Tool("skopeo"), Tool("mmdebstrap")],
+    what_dhow_saves_other_tools_read: [Root, Dhow, Tool("buildah"), Tool("umoci"), Tool("skopeo"), Tool("mmdebstrap")],
+    a_store_is_closed_to_others: [Root, Dhow],
+    a_broken_archive_is_told_in_one_line_and_leaves_nothing: [Dhow],
+];
+
+/// The image in its three forms, and umoci's tree of it: made once, kept in target.
+fn images() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let base = project.join("target/demo/debian.tar");
+        let images = project.join("target/integration/images");
+        let make = |program: &str, arguments: &[&Path]| {
+            let done = Command::new(project.join(program))
+                .args(arguments)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success(), "{program}: {said}");
+        };
+        make("bundles/demo/base", &[&base]);
+        make("integration/images/make", &[&base, &images]);
+        images
+    })
+}
+
+/// A store in a folder of its own.
+struct Store {
+    folder: tempfile::TempDir,
+}
+
+impl Store {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::Builder::new()
+                .prefix("dhow-test-")
+                .tempdir()
+                .unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    #[track_caller]
+    fn dhow<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        let mut command = Command::new(dhow());
+        command.arg("--root").arg(self.path("state"));
+        run(command
+            .arg("--store")
+            .arg(self.path("store"))
+            .args(arguments))
+    }
+
+    #[track_caller]
+    fn load(&self, archive: &Path) {
+        self.dhow([Path::new("load"), archive]).success();
+    }
+}
+
+/// All that a file is; the names of one inode stand together.
+fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut seen = BTreeMap::new();
+    let mut links: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let m = fs::symlink_metadata(&path).unwrap();
+            let name = path.strip_prefix(root).unwrap().to_owned();
+            let mut text = format!(
+                "{:o} {}:{} {}.{:09}",
+                m.mode(),
+                m.uid(),
+                m.gid(),
+                m.mtime(),
+                m.mtime_nsec()
+            );
+            let kind = m.file_type();
+            if kind.is_symlink() {
+                text += &format!(" -> {}", fs::read_link(&path).unwrap().display());
+            } else if kind.is_dir() {
+                text += &xattrs(&path);
+                pending.push(path);
+            } else if kind.is_file() {
+                text += &format!(" {} bytes {}{}", m.len(), sum(&path), xattrs(&path));
+            } else if kind.is_char_device() || kind.is_block_device() {
+                text += &format!(" {:x}", m.rdev());
+            }
+            if !kind.is_dir() && m.nlink() > 1 {
+                links.entry(m.ino()).or_default().push(name.clone());
+            }
+            seen.insert(name, text);
+        }
+    }
+    for mut names in links.into_values() {
+        names.sort();
+        for name in &names {
+            seen.get_mut(name)
+                .unwrap()
+                .push_str(&format!(" = {names:?}"));
+        }
+    }
+    seen
+}
+
+/// FNV-1a: enough to tell honest files apart.
+fn sum(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap();
+    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{sum:x}")
+}
+
+fn xattrs(path: &Path) -> String {
+    let file = sys::file::open(path).unwrap();
+    let mut names = vec![0; 65536];
+    let length = sys::at::flistxattr(&file, &mut names[..]).unwrap();
+    let mut found: Vec<String> = Vec::new();
+    for name in names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()) {
+        let mut value = vec![0; 65536];
+        let length = sys::at::fgetxattr(&file, name, &mut value[..]).unwrap();
+        found.push(format!(
+            " {}={:?}",
+            String::from_utf8_lossy(name),
+            &value[..length]
+        ));
+    }
+    found.sort();
+    found.concat()
+}
+
+#[track_caller]
+fn same(what: &str, ours: &BTreeMap<PathBuf, String>, theirs: &BTreeMap<PathBuf, String>) {
+    let names: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    let differ = names
+        .into_iter()
+        .filter(|name| ours.get(*name) != theirs.get(*name));
+    let lines: Vec<String> = differ
+        .map(|name| {
+            format!(
+                "{}\n  ours   {:?}\n  theirs {:?}",
+                name.display(),
+                ours.get(name),
+                theirs.get(name)
+            )
+        })
+        .collect();
+    let shown = &lines[..lines.len().min(20)];
+    assert!(
+        lines.is_empty(),
+        "{what}: {} differ\n{}",
+        lines.len(),
+        shown.join("\n")
+    );
+}
+
+fn a_debian_image_unpacks_to_the_same_tree_as_umocis() {
+    let theirs = tree(&images().join("bundle/rootfs"));
+    assert!(theirs.len() > 1000, "{} files are no Debian", theirs.len());
+    let has = |word: &str| theirs.values().any(|text| text.contains(word));
+    assert!(has("security.capability=") && has("user.note=") && has(" = ["));
+    for form in ["docker-archive.tar", "oci-archive.tar", "layout"] {
+        let store = Store::new();
+        store.load(&images().join(form));
+        let bundle = store.path("bundle");
+        store
+            .dhow(["unpack", "dhow.test/debian:three", bundle.to_str().unwrap()])
+            .success();
+        same(form, &tree(&bundle.join("rootfs")), &theirs);
+    }
+}
+
+/// What `find` inside the container says of the tree is what it says of umoci's.
+fn a_debian_image_runs_and_shows_that_tree() {
+    let store = Store::new();
+    store.load(&images().join("layout"));
+    let format = "%P|%y|%m|%U:%G|%T@|%l\n";
+    let skipped = "( -path ./proc -o -path ./sys -o -path ./dev ) -prune -o -mindepth 1";
+    let words = |folder: &str| -> Vec<String> {
+        let find = format!(
+            "cd {folder} && find . {} -printf '{format}'",
+            skipped.replace('(', "\\(").replace(')', "\\)")
+        );
+        vec!["sh".to_owned(), "-c".to_owned(), find]
+    };
+    let arguments = ["run", "--rm", "dhow.test/debian:three"].map(str::to_owned);
+    let ours = store
+        .dhow(arguments.into_iter().chain(words("/")))
+        .success()
+        .stdout;
+    let theirs = words(images().join("bundle/rootfs").to_str().unwrap());
+    let theirs = run(Command::new(&theirs[0]).args(&theirs[1..]))
+        .success()
+        .stdout;
+    let lines = |text: &str| -> BTreeMap<PathBuf, String> {
+        let split = |line: &str| {
+            let (name, rest) = line.split_once('|').unwrap();
+            (PathBuf::from(name), rest.to_owned())
+        };
+        text.lines().map(split).collect()
+    };
+    assert!(ours.lines().count() > 1000, "{ours}");
+    same("inside", &lines(&ours), &lines(&theirs));
+}
+
+fn what_dhow_saves_other_tools_read() {
+    let theirs = tree(&images().join("bundle/rootfs"));
+    let store = Store::new();
+    store.load(&images().join("oci-archive.tar"));
+    for form in ["docker-archive", "oci-archive"] {
+        let archive = store.path(form);
+        let archive = archive.to_str().unwrap();
+        store
+            .dhow([
+                "save",
+                "--format",
+                form,
+                "-o",
+                archive,
+                "dhow.test/debian:three",
+            ])
+            .success();
+        let layout = store.path(&format!("{form}.layout"));
+        let layout = layout.to_str().unwrap();
+        let copy = [&format!("{form}:{archive}"), &format!("oci:{layout}:x")];
+        run(Command::new("skopeo").args(["copy", "--quiet"]).args(copy)).success();
+        let bundle = store.path(&format!("{form}.bundle"));
+        let unpack = ["unpack", "--image", &format!("{layout}:x")];
+        run(Command::new("umoci").args(unpack).arg(&bundle)).success();
+        same(form, &tree(&bundle.join("rootfs")), &theirs);
+    }
+}
+
+/// CVE-2024-25621, CVE-2021-41091: layers hold set-user-id programs.
+fn a_store_is_closed_to_others() {
+    let store = Store::new();
+    store.dhow(["images"]).success();
+    let path = store.path("store");
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    store.dhow(["images"]).success();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+}
+
+fn a_broken_archive_is_told_in_one_line_and_leaves_nothing() {
+    let store = Store::new();
+    let path = store.path("archive.tar");
+    for (bytes, because) in [
+        (&b""[..], "neither oci-layout nor manifest.json"),
+        (b"no tar at all", "cut short"),
+        (&[7; 2048], "checksum"),
+        (b"BZh91AY&SY", "bzip2 compression: not supported"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let told = store.dhow([Path::new("load"), &path]).ends_with(1).stderr;
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(
+            told.contains(because) && told.contains("archive.tar"),
+            "{told}"
+        );
+    }
+    for room in ["blobs/sha256", "layers", "work"] {
+        assert_eq!(
+            fs::read_dir(store.path("store").join(room))
+                .unwrap()
+                .count(),
+            0,
+            "{room}"
+        );
+    }
+}
