@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod build;
 mod bundles;
 mod cgroups;
 mod docs;
@@ -32,6 +33,7 @@ use support::claim::{self, Claim};
 fn claims() -> Vec<Claim> {
     [
         architecture::claims(),
+        build::claims(),
         bundles::claims(),
         cgroups::claims(),
         docs::claims(),

@@ -29,7 +29,10 @@ impl Fault {
             file: source.name.clone(),
             line: source.line_number(self.span.start),
             excerpt: excerpt(source, self.span),
-            message: self.message,
+            message: match self.message.char_indices().nth(LONGEST) {
+                Some((end, _)) => format!("{}…", &self.message[..end]),
+                None => self.message,
+            },
         }
     }
 }
@@ -62,6 +65,9 @@ impl fmt::Display for Diagnostic {
 }
 
 impl std::error::Error for Diagnostic {}
+
+/// Longer messages are cut: they quote what a hostile recipe says.
+const LONGEST: usize = 500;
 
 /// Longer lines are cut: an excerpt is for the eye.
 const WIDEST: usize = 160;

@@ -74,9 +74,21 @@ impl Expander<'_> {
             depth: 0,
         };
         scan.until(None, false).map_err(|misuse| Misuse {
-            message: format!("failed to process {text:?}: {}", misuse.message),
+            message: format!(
+                "failed to process {:?}: {}",
+                shortened(text),
+                misuse.message
+            ),
             ..misuse
         })
+    }
+}
+
+/// As much of a text as a message can bear.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(100) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

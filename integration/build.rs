@@ -1,0 +1,323 @@
+//! `dhow build`: recipes to images, the cache, the plan, what is refused. Files and hostile input have rooms of
+//! their own. Each claim builds on a base of static busybox, in a store of its own.
+
+mod files;
+mod hostile;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::claim::Claim;
+use crate::support::sandbox::dhow;
+use crate::support::{Output, Sandbox, claims, run};
+
+mod here {
+    use super::*;
+
+    claims![
+        a_recipe_becomes_an_image_that_runs: [Root, Cgroup2, Overlay, Dhow],
+        a_second_build_does_nothing_and_gives_the_same_image: [Root, Cgroup2, Overlay, Dhow],
+        a_changed_file_redoes_what_reads_it_and_no_more: [Root, Cgroup2, Overlay, Dhow],
+        two_stores_give_the_same_image: [Root, Cgroup2, Overlay, Dhow],
+        stages_that_nobody_needs_do_not_run: [Root, Cgroup2, Overlay, Dhow],
+        a_fault_anywhere_stops_the_build_before_any_step: [Root, Overlay, Dhow],
+        what_is_not_supported_is_refused_with_its_line: [Root, Overlay, Dhow],
+        a_failing_command_shows_its_status_and_last_output: [Root, Cgroup2, Overlay, Dhow],
+        an_archive_serves_as_base_by_its_path: [Root, Cgroup2, Overlay, Dhow],
+        each_recipe_has_its_plan: [Root, Cgroup2, Overlay, Dhow],
+        each_recipe_builds_and_runs: [Root, Cgroup2, Overlay, Dhow],
+        a_plan_needs_no_store_and_no_sources: [Dhow],
+    ];
+}
+
+/// The claims of this room and its inner ones.
+pub(crate) fn claims() -> Vec<Claim> {
+    [here::claims(), files::claims(), hostile::claims()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A sandbox with a store, and the image `base`: busybox and all its names.
+struct Site {
+    sandbox: Sandbox,
+}
+
+const BASE: &str = "FROM scratch
+COPY busybox /bin/busybox
+RUN [\"/bin/busybox\", \"sh\", \"-c\", \"/bin/busybox mkdir -p /usr/bin /sbin /usr/sbin /tmp /root && /bin/busybox chmod 1777 /tmp && /bin/busybox --install -s\"]
+COPY <<passwd <<group /etc/
+root:x:0:0:root:/root:/bin/sh
+user:x:1000:1001:a user:/home/user:/bin/sh
+passwd
+root:x:0:
+user:x:1001:
+staff:x:50:user
+group
+CMD [\"sh\"]
+";
+
+impl Site {
+    fn new() -> Self {
+        let site = Self {
+            sandbox: Sandbox::new(),
+        };
+        std::fs::create_dir(site.folder().join("base")).unwrap();
+        let busybox = crate::support::needs::program("busybox").expect("busybox-static is set up");
+        std::fs::copy(busybox, site.folder().join("base/busybox")).unwrap();
+        std::fs::write(site.folder().join("base/Dockerfile"), BASE).unwrap();
+        site.build(&["-t", "base", "base"]).success();
+        site
+    }
+
+    /// A site without a base image.
+    fn bare() -> Self {
+        Self {
+            sandbox: Sandbox::new(),
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        self.sandbox.path()
+    }
+
+    /// A context `name` with this recipe.
+    fn context(&self, name: &str, recipe: &str) -> PathBuf {
+        let folder = self.folder().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("Dockerfile"), recipe).unwrap();
+        folder
+    }
+
+    /// dhow on this site's store, in its folder.
+    fn dhow(&self) -> Command {
+        let mut command = Command::new(dhow());
+        command
+            .current_dir(self.folder())
+            .env_remove("SOURCE_DATE_EPOCH")
+            .arg("--root")
+            .arg(self.sandbox.state_root())
+            .arg("--store")
+            .arg(self.folder().join("store"));
+        command
+    }
+
+    #[track_caller]
+    fn build(&self, arguments: &[&str]) -> Output {
+        run(self.dhow().arg("build").args(arguments))
+    }
+
+    /// Builds a recipe on its own and gives the image's id.
+    #[track_caller]
+    fn image(&self, name: &str, recipe: &str) -> String {
+        self.context(name, recipe);
+        self.build(&["-q", "-t", name, name]).success().stdout
+    }
+
+    /// What a shell script prints in a container of the image.
+    #[track_caller]
+    fn inside(&self, image: &str, script: &str) -> String {
+        run(self.dhow().args(["run", "--rm", image, "sh", "-c", script]))
+            .success()
+            .stdout
+    }
+}
+
+/// How many steps were cached.
+fn cached(output: &Output) -> usize {
+    output.stderr.matches("\n  cached").count()
+}
+
+fn a_recipe_becomes_an_image_that_runs() {
+    let site = Site::new();
+    site.image(
+        "two",
+        "FROM base AS work\nWORKDIR /work\nRUN echo made > file\n\
+         FROM base\nCOPY --from=work /work/file /file\nENV A=b\nCMD [\"sh\", \"-c\", \"cat /file; echo $A\"]\n",
+    );
+    let output = run(site.dhow().args(["run", "--rm", "two"])).success();
+    assert_eq!(output.stdout, "made\nb\n");
+}
+
+const CACHED: &str = "FROM base\nRUN date +%N > /time\nCOPY data /data\nRUN cat /data > /copy\n";
+
+fn a_second_build_does_nothing_and_gives_the_same_image() {
+    let site = Site::new();
+    let context = site.context("c", CACHED);
+    std::fs::write(context.join("data"), "1").unwrap();
+    let first = site.build(&["c"]).success();
+    assert_eq!(cached(&first), 0, "{}", first.stderr);
+    // Neither times nor the folder's place are part of what a step reads.
+    std::fs::rename(&context, site.folder().join("d")).unwrap();
+    std::fs::write(site.folder().join("d/data"), "1").unwrap();
+    let second = site.build(&["d"]).success();
+    assert_eq!(cached(&second), 3, "{}", second.stderr);
+    assert_eq!(first.stdout, second.stdout);
+    assert_eq!(cached(&site.build(&["--no-cache", "d"]).success()), 0);
+}
+
+fn a_changed_file_redoes_what_reads_it_and_no_more() {
+    let site = Site::new();
+    let context = site.context("c", CACHED);
+    std::fs::write(context.join("data"), "1").unwrap();
+    std::fs::write(context.join("other"), "1").unwrap();
+    site.build(&["c"]).success();
+    std::fs::write(context.join("other"), "2").unwrap();
+    assert_eq!(cached(&site.build(&["c"]).success()), 3);
+    std::fs::write(context.join("data"), "2").unwrap();
+    assert_eq!(cached(&site.build(&["-t", "c", "c"]).success()), 1);
+    assert_eq!(site.inside("c", "cat /copy"), "2");
+    // A mode is read too.
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(context.join("data"), mode).unwrap();
+    assert_eq!(cached(&site.build(&["c"]).success()), 1);
+}
+
+fn two_stores_give_the_same_image() {
+    let recipe =
+        "FROM base\nWORKDIR /a/b\nRUN mkdir c; echo x > c/d\nCOPY . /e/\nCOPY <<f /\nx\nf\n";
+    let build = || {
+        let site = Site::new();
+        let context = site.context("c", recipe);
+        std::fs::write(context.join("data"), "1").unwrap();
+        site.build(&["-q", "c"]).success().stdout
+    };
+    let first = build();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(first, build());
+}
+
+fn stages_that_nobody_needs_do_not_run() {
+    let site = Site::new();
+    site.context(
+        "c",
+        "FROM base AS no\nRUN exit 1\nFROM base AS yes\nRUN echo x\nFROM base\n",
+    );
+    site.build(&["c"]).success();
+    site.build(&["--target", "yes", "c"]).success();
+    let failed = site.build(&["--target", "no", "c"]);
+    failed.ends_with(1);
+    let mistyped = site.build(&["--target", "yess", "c"]).ends_with(1);
+    assert_eq!(
+        mistyped.stderr,
+        "dhow: target stage \"yess\" could not be found (did you mean yes?)\n"
+    );
+}
+
+fn a_fault_anywhere_stops_the_build_before_any_step() {
+    let site = Site::bare();
+    site.context("c", "FROM scratch\nCOPY Dockerfile /\nRNU x\n");
+    let output = site.build(&["c"]).ends_with(1);
+    assert_eq!(
+        output.stderr,
+        "dhow: Dockerfile:3: unknown instruction: RNU (did you mean RUN?)\n  |\n3 | RNU x\n  | ^^^\n"
+    );
+    assert_eq!(output.stdout, "");
+}
+
+fn what_is_not_supported_is_refused_with_its_line() {
+    let site = Site::bare();
+    for (line, words) in [
+        (
+            "RUN --mount=type=ssh x",
+            "RUN --mount=type=ssh: not supported yet",
+        ),
+        (
+            "RUN --security=insecure x",
+            "RUN --security=insecure: not supported",
+        ),
+        ("COPY --link a b", "COPY --link: not supported yet"),
+        (
+            "ADD https://example.org/a /b",
+            "ADD: not supported yet (COPY copies files)",
+        ),
+    ] {
+        site.context("c", &format!("FROM scratch\nCOPY Dockerfile /\n{line}\n"));
+        let output = site.build(&["c"]).ends_with(1);
+        let first = output.stderr.lines().next().unwrap();
+        assert_eq!(first, format!("dhow: Dockerfile:3: {words}"));
+    }
+}
+
+fn a_failing_command_shows_its_status_and_last_output() {
+    let site = Site::new();
+    site.context("c", "FROM base\nRUN echo one; echo two >&2; exit 3\n");
+    let output = site.build(&["-q", "c"]).ends_with(1);
+    assert_eq!(
+        output.stderr,
+        "dhow: Dockerfile:2: RUN echo one; echo two >&2; exit 3: exit status 3\n  | one\n  | two\n"
+    );
+    assert_eq!(site.sandbox.left_behind(), Vec::<String>::new());
+}
+
+fn an_archive_serves_as_base_by_its_path() {
+    let site = Site::new();
+    for (format, scheme) in [("oci-archive", "oci-archive:"), ("docker-archive", "")] {
+        let archive = site.folder().join(format);
+        let path = archive.to_str().unwrap();
+        run(site
+            .dhow()
+            .args(["save", "--format", format, "-o", path, "base"]))
+        .success();
+        // A store that does not know the image.
+        let other = Site::bare();
+        other.image("c", &format!("FROM {scheme}{path}\nRUN echo y > /x\n"));
+        assert_eq!(other.inside("c", "cat /x"), "y\n");
+    }
+}
+
+fn recipes() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/recipes")
+}
+
+/// `expected.json` beside each recipe holds the image's config and what RUN runs, on a base made FROM scratch.
+/// `DHOW_TEST_WRITE=1` writes them anew, for the eye to judge.
+fn each_recipe_has_its_plan() {
+    let site = Site::new();
+    run(site.dhow().args(["tag", "base", "debian:demo"])).success();
+    for name in ["hello", "multi-stage", "heredoc", "cache"] {
+        let folder = recipes().join(name);
+        let plan = site
+            .build(&["--plan", "--format", "json", folder.to_str().unwrap()])
+            .success();
+        let path = folder.join("expected.json");
+        if std::env::var_os("DHOW_TEST_WRITE").is_some() {
+            std::fs::write(&path, &plan.stdout).unwrap();
+        }
+        assert_eq!(
+            plan.stdout,
+            std::fs::read_to_string(path).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+fn each_recipe_builds_and_runs() {
+    let site = Site::new();
+    run(site.dhow().args(["tag", "base", "debian:demo"])).success();
+    for (name, prints) in [
+        ("hello", "hello from a recipe\n"),
+        ("heredoc", "hello, world\nmade by awk\nworld\n$WHO\n"),
+        ("cache", "this takes long\n10\n1\n"),
+    ] {
+        let folder = recipes().join(name);
+        site.build(&["-q", "-t", name, folder.to_str().unwrap()])
+            .success();
+        assert_eq!(
+            run(site.dhow().args(["run", "--rm", name]))
+                .success()
+                .stdout,
+            prints
+        );
+    }
+}
+
+fn a_plan_needs_no_store_and_no_sources() {
+    let site = Site::bare();
+    site.context("c", "FROM scratch\nCOPY nothing /\nRUN x\n");
+    let plan = site.build(&["--plan", "--format", "json", "c"]).success();
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["run"][0]["args"][2], "x");
+    assert!(!site.folder().join("store").exists());
+}
