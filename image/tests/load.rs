@@ -400,6 +400,7 @@ fn a_name_is_not_taken_from_another_image_by_itself() {
     let options = LoadOptions {
         names: Names::Move,
         name: None,
+        only: None,
     };
     let path = place.path("archive.tar");
     let second = place.store().load(Source::Path(path), &options).unwrap()[0]
@@ -429,6 +430,7 @@ fn a_removed_image_takes_what_is_its_own_and_nothing_else() {
     let options = LoadOptions {
         names: Names::Move,
         name: None,
+        only: None,
     };
     let second = place
         .store()
