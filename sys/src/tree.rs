@@ -9,6 +9,10 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 
 use crate::{Errno, Result, SysError};
 
+/// Directories open at a time. What lies deeper is moved up first, so that neither a deep tree nor a
+/// wide one needs more.
+const MAX_DEPTH: usize = 32;
+
 /// Removes `name` in `dir` with all that is below it: by fd, so that no link leads out, and never
 /// across a mount. What is not there is no error.
 ///
@@ -16,36 +20,90 @@ use crate::{Errno, Result, SysError};
 /// As unlink(2) and openat2(2); EXDEV or EBUSY where something is mounted.
 pub fn remove_tree(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
     let name = name.as_ref();
+    let bytes = name.as_os_str().as_bytes();
     let fail = |errno| SysError::new("remove", name.display(), errno);
-    let mut stack: Vec<(OwnedFd, OsString)> = Vec::new();
-    let top = rustix::io::fcntl_dupfd_cloexec(dir, 0).map_err(fail)?;
-    remove_into(&top, name.as_os_str().as_bytes(), &mut stack).map_err(fail)?;
-    // A tree deeper than the fd limit is removed too: only a path of fds is open at a time.
-    while let Some((parent, child)) = stack.pop() {
-        remove_into(&parent, child.as_bytes(), &mut stack).map_err(fail)?;
+    match remove_one(&dir, bytes).map_err(fail)? {
+        Removed::Yes => Ok(()),
+        Removed::HoldsSomething => remove_full(&dir, bytes).map_err(fail),
+    }
+}
+
+enum Removed {
+    Yes,
+    /// It is a directory with something in it.
+    HoldsSomething,
+}
+
+fn remove_one(dir: impl AsFd, name: &[u8]) -> Result<Removed, Errno> {
+    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(Removed::Yes),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    match rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(Removed::Yes),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Removed::HoldsSomething),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A directory being emptied: its fd, its name in the one before, its directories still to be removed.
+struct Level {
+    dir: OwnedFd,
+    name: OsString,
+    inside: Vec<OsString>,
+}
+
+fn remove_full(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
+    let mut stack = vec![empty(&dir, name)?];
+    let mut moved = 0_u64;
+    while let Some(level) = stack.last_mut() {
+        let Some(child) = level.inside.pop() else {
+            let Some(done) = stack.pop() else { break };
+            let parent = stack.last().map_or(dir.as_fd(), |level| level.dir.as_fd());
+            match rustix::fs::unlinkat(parent, done.name.as_os_str(), AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno),
+            }
+        };
+        if let Removed::Yes = remove_one(&level.dir, child.as_bytes())? {
+            continue;
+        }
+        if stack.len() < MAX_DEPTH {
+            let parent = stack.last().map_or(dir.as_fd(), |level| level.dir.as_fd());
+            let next = empty(parent, child.as_bytes())?;
+            stack.push(next);
+        } else {
+            move_up(&mut stack, &child, &mut moved)?;
+        }
     }
     Ok(())
 }
 
-/// Removes one name; a directory that is not empty goes on the stack behind its sub-directories.
-fn remove_into(
-    parent: &OwnedFd,
-    name: &[u8],
-    stack: &mut Vec<(OwnedFd, OsString)>,
-) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(errno) => return Err(errno),
+/// Moves the deepest level's `child` to the topmost level, under a name that nothing there has.
+fn move_up(stack: &mut [Level], child: &OsString, moved: &mut u64) -> Result<(), Errno> {
+    let [top, .., deepest] = stack else {
+        return Err(Errno::INVAL);
+    };
+    loop {
+        let name = OsString::from(format!(".removed-{moved}"));
+        *moved += 1;
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&deepest.dir, child, &top.dir, &name, flags) {
+            Ok(()) => {
+                top.inside.push(name);
+                return Ok(());
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
     }
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    let dir = open_below(parent, name)?;
-    let copy = rustix::io::fcntl_dupfd_cloexec(parent, 0)?;
-    stack.push((copy, OsString::from_vec(name.to_vec())));
+}
+
+/// Opens the directory `name` and removes what is no directory in it.
+fn empty(parent: impl AsFd, name: &[u8]) -> Result<Level, Errno> {
+    let dir = open_below(&parent, name)?;
+    let mut inside = Vec::new();
     for entry in Dir::read_from(&dir)? {
         let entry = entry?;
         let child = entry.file_name().to_bytes();
@@ -53,28 +111,78 @@ fn remove_into(
             continue;
         }
         if entry.file_type() == FileType::Directory {
-            let copy = rustix::io::fcntl_dupfd_cloexec(&dir, 0)?;
-            stack.push((copy, OsString::from_vec(child.to_vec())));
-        } else {
-            match rustix::fs::unlinkat(&dir, child, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno),
-            }
+            inside.push(OsString::from_vec(child.to_vec()));
+            continue;
+        }
+        match rustix::fs::unlinkat(&dir, child, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // Not every file system says the type of a name.
+            Err(Errno::ISDIR | Errno::PERM) => inside.push(OsString::from_vec(child.to_vec())),
+            Err(errno) => return Err(errno),
         }
     }
-    Ok(())
+    Ok(Level {
+        dir,
+        name: OsString::from_vec(name.to_vec()),
+        inside,
+    })
 }
 
-fn open_below(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+fn open_below(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if crate::probe::Feature::Openat2.present() {
         let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        return rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve);
+        return rustix::fs::openat2(&parent, name, flags, Mode::empty(), resolve);
     }
-    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    if rustix::fs::fstat(&dir)?.st_dev == rustix::fs::fstat(parent)?.st_dev {
+    let dir = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+    if rustix::fs::fstat(&dir)?.st_dev == rustix::fs::fstat(&parent)?.st_dev {
         Ok(dir)
     } else {
         Err(Errno::XDEV)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(path: &Path) -> OwnedFd {
+        crate::file::open_dir(path).unwrap()
+    }
+
+    fn open_descriptors() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    #[test]
+    fn a_tree_of_many_directories_and_one_of_many_levels_are_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let wide = place.path().join("t/wide");
+        for n in 0..3000 {
+            std::fs::create_dir_all(wide.join(format!("{n}/x"))).unwrap();
+        }
+        let mut fd = directory(&place.path().join("t"));
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&fd, "d", Mode::RWXU).unwrap();
+            let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+            fd = rustix::fs::openat(&fd, "d", flags, Mode::empty()).unwrap();
+        }
+        drop(fd);
+        let before = open_descriptors();
+        remove_tree(directory(place.path()), "t").unwrap();
+        assert!(!place.path().join("t").exists());
+        assert!(open_descriptors() <= before + 10);
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_error_and_a_link_is_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = directory(place.path());
+        remove_tree(&dir, "nothing").unwrap();
+        std::fs::create_dir_all(place.path().join("kept/x")).unwrap();
+        std::os::unix::fs::symlink("kept", place.path().join("link")).unwrap();
+        remove_tree(&dir, "link").unwrap();
+        assert!(place.path().join("kept/x").exists());
+        assert!(!place.path().join("link").exists());
     }
 }
