@@ -1,6 +1,6 @@
 //! The driver: runs a program, numbers the system call stops of all its tasks in one row, kills the program at one.
 //! A process of its own, since what it traces goes on by itself only when its tracer has ended.
-//! `integration killpoint STOP PROGRAM ARG...` prints `stops N` or `killed at STOP: call C of task T`.
+//! `integration --kill-at STOP PROGRAM ARG...` prints `stops N` or `killed at STOP: call C of task T`.
 
 use std::collections::HashSet;
 use std::process::{Command, ExitCode, Stdio};
@@ -9,7 +9,7 @@ use sys::process::Pid;
 use sys::trace::{self, Stop};
 
 /// The first argument that makes the test binary the driver.
-pub(crate) const NAME: &str = "killpoint";
+pub(crate) const NAME: &str = "--kill-at";
 
 /// Acts as the driver if the arguments say so.
 pub(crate) fn act() -> Option<ExitCode> {

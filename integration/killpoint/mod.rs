@@ -74,8 +74,15 @@ fn sweep(verb: &Verb) {
     let mut faults = Vec::new();
     let stops = chosen(total, verb.killed);
     for stop in &stops {
-        if let Err(fault) = at(&sandbox, bundle.path(), verb, *stop) {
-            faults.push(fault);
+        // A command that hangs is a fault of this stop, and no end of the sweep.
+        let tried = std::panic::catch_unwind(|| at(&sandbox, bundle.path(), verb, *stop));
+        match tried {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => faults.push(fault),
+            Err(_) => {
+                faults.push(format!("killed at {stop}: what came next panicked, see above"));
+                clear(&sandbox);
+            }
         }
     }
     println!("{}: {} of {total} stops", verb.killed, stops.len());
