@@ -16,6 +16,7 @@ mod build;
 mod bundles;
 mod cgroups;
 mod docs;
+mod faults;
 mod killpoint;
 mod lifecycle;
 mod messages;
@@ -37,6 +38,7 @@ fn claims() -> Vec<Claim> {
         bundles::claims(),
         cgroups::claims(),
         docs::claims(),
+        faults::claims(),
         killpoint::claims(),
         lifecycle::claims(),
         messages::claims(),

@@ -80,7 +80,9 @@ fn sweep(verb: &Verb) {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => faults.push(fault),
             Err(_) => {
-                faults.push(format!("killed at {stop}: what came next panicked, see above"));
+                faults.push(format!(
+                    "killed at {stop}: what came next panicked, see above"
+                ));
                 clear(&sandbox);
             }
         }

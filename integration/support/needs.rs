@@ -35,6 +35,8 @@ pub(crate) enum Need {
     Dhow,
     /// The build in which guards can be broken by name.
     FaultBuild,
+    /// The release build, named by DHOW_TEST_RELEASE.
+    Release,
     /// To be run by `make sweep`.
     Sweep,
 }
@@ -55,6 +57,7 @@ impl fmt::Display for Need {
             Self::TwoCpus => out.write_str("two CPUs"),
             Self::Dhow => out.write_str("dhow as the runtime"),
             Self::FaultBuild => out.write_str("the fault build"),
+            Self::Release => out.write_str("the release build (make test)"),
             Self::Sweep => out.write_str("make sweep"),
         }
     }
@@ -80,6 +83,7 @@ impl Need {
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
             Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
             Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),
+            Self::Release => std::env::var_os("DHOW_TEST_RELEASE").is_some(),
             Self::Sweep => std::env::var_os("DHOW_TEST_SWEEP").is_some(),
         }
     }
