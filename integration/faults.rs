@@ -2,9 +2,8 @@
 //! And the release: nothing of that is in it.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use crate::support::sandbox::{dhow, runtime};
+use crate::support::sandbox::dhow;
 use crate::support::{Output, Sandbox, claims, run};
 
 claims![
@@ -12,7 +11,6 @@ claims![
     containers_live_and_die_without_clone_into_cgroup: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_close_range: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_cgroup_kill: [Root, Cgroup2, FaultBuild],
-    without_the_guard_files_of_the_caller_stay_open: [Root, Cgroup2, FaultBuild, Tool("bash")],
     without_the_guard_new_privileges_can_be_had: [Root, Cgroup2, FaultBuild],
     a_release_cannot_be_broken_by_name: [Release],
     a_release_stands_alone: [Release],
@@ -56,21 +54,6 @@ fn containers_live_and_die_without_close_range() {
 
 fn containers_live_and_die_without_cgroup_kill() {
     lives_and_dies("no-cgroup-kill");
-}
-
-/// process::no_file_of_the_caller_is_left_open would fail on such a build.
-fn without_the_guard_files_of_the_caller_stay_open() {
-    let sandbox = Sandbox::new();
-    let bundle = sandbox.bundle("c").args(&["readlink", "/proc/self/fd/20"]);
-    let mut command = Command::new("bash");
-    command
-        .args(["-c", "exec 20</etc; exec \"$@\"", "bash"])
-        .arg(runtime())
-        .arg("--root")
-        .arg(sandbox.state_root())
-        .args(["run", "--bundle", bundle.argument(), "c"])
-        .env("DHOW_FAULT", "no-close-descriptors");
-    assert_eq!(run(&mut command).success().stdout, "/etc\n");
 }
 
 /// process::no_new_privs_is_set would fail on such a build.

@@ -19,6 +19,9 @@ pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
         .iter()
         .filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok())
         .collect();
+    if !Feature::CloseRange.present() {
+        return close_listed(first, &kept);
+    }
     kept.sort_unstable();
     let mut from = first;
     for fd in kept.into_iter().filter(|fd| *fd >= first) {
@@ -31,14 +34,17 @@ pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
 }
 
 fn close_range(first: u32, last: u32) -> Result<()> {
-    if Feature::CloseRange.present() {
-        // SAFETY: the caller of close_all_but promises that nothing uses these descriptors any more.
-        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        return match result {
-            0 => Ok(()),
-            _ => Err(SysError::new("close_range", first, last_errno())),
-        };
+    // SAFETY: the caller of close_all_but promises that nothing uses these descriptors any more.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    match result {
+        0 => Ok(()),
+        _ => Err(SysError::new("close_range", first, last_errno())),
     }
+}
+
+/// The way before Linux 5.9: one listing, then one close each. A single listing, since our handle on
+/// procfs is among what is closed.
+fn close_listed(first: u32, kept: &[u32]) -> Result<()> {
     let dir = crate::proc::open(
         "self/fd",
         rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY,
@@ -46,10 +52,11 @@ fn close_range(first: u32, last: u32) -> Result<()> {
     let names = crate::file::list(&dir)?;
     let numbers = names
         .iter()
-        .filter_map(|(name, _)| name.to_str()?.parse::<i32>().ok());
-    for fd in numbers.filter(|fd| u32::try_from(*fd).is_ok_and(|n| (first..=last).contains(&n))) {
+        .filter_map(|(name, _)| name.to_str()?.parse::<u32>().ok())
+        .filter(|number| *number >= first && !kept.contains(number));
+    for fd in numbers.filter_map(|number| i32::try_from(number).ok()) {
         if fd != dir.as_raw_fd() {
-            // SAFETY: as above.
+            // SAFETY: the caller of close_all_but promises that nothing uses this descriptor any more.
             unsafe { libc::close(fd) };
         }
     }

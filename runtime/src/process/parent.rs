@@ -43,8 +43,16 @@ pub(crate) fn spawn(
         sibling: false,
     };
     match sys::process::clone(&request) {
-        Ok(Cloned::Child) if direct => init::run(plan, init, 0),
-        Ok(Cloned::Child) => stage::run(plan, init, clocks),
+        // dhow's end of the socket goes first: a child that kept a copy would wait for ever for a dhow that
+        // was killed before the child could ask to die with it, and keep the lock on the state meanwhile.
+        Ok(Cloned::Child) if direct => {
+            drop(socket);
+            init::run(plan, init, 0)
+        }
+        Ok(Cloned::Child) => {
+            drop(socket);
+            stage::run(plan, init, clocks)
+        }
         Ok(Cloned::Parent(process)) => {
             let born = Born { process, socket };
             // Hooks are children of ours too, and they belong into our own namespaces.
