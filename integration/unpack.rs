@@ -15,6 +15,7 @@ claims![
     a_debian_image_unpacks_to_the_same_tree_as_umocis: [Root, Dhow, Tool("buildah"), Tool("umoci"), Tool("skopeo"), Tool("mmdebstrap")],
     a_debian_image_runs_and_shows_that_tree: [Root, Dhow, Overlay, Cgroup2, Tool("buildah"), Tool("umoci"), Tool("skopeo"), Tool("mmdebstrap")],
     what_dhow_saves_other_tools_read: [Root, Dhow, Tool("buildah"), Tool("umoci"), Tool("skopeo"), Tool("mmdebstrap")],
+    a_container_keeps_the_layers_of_a_removed_image: [Root, Dhow, Overlay, Cgroup2, Tool("buildah"), Tool("umoci"), Tool("skopeo"), Tool("mmdebstrap")],
     a_store_is_closed_to_others: [Root, Dhow],
     a_broken_archive_is_told_in_one_line_and_leaves_nothing: [Dhow],
 ];
@@ -287,4 +288,25 @@ fn a_broken_archive_is_told_in_one_line_and_leaves_nothing() {
             "{room}"
         );
     }
+}
+
+/// `rmi` while a container of the image is there takes the name, not the layers under its root; they go
+/// with the first removal after the container.
+fn a_container_keeps_the_layers_of_a_removed_image() {
+    let store = Store::new();
+    store.load(&images().join("layout"));
+    let name = "dhow.test/debian:three";
+    let run = ["run", "--detach", "--name", "kept", name, "sleep", "1000"];
+    let layers = || fs::read_dir(store.path("store/layers")).unwrap().count();
+    let before = layers();
+    store.dhow(run).success();
+    store.dhow(["rmi", name]).success();
+    let held = layers();
+    let state = store.dhow(["state", "kept"]).success().stdout;
+    store.dhow(["delete", "--force", "kept"]).success();
+    assert_eq!(held, before, "{state}");
+    assert!(state.contains("running"), "{state}");
+    store.load(&images().join("oci-archive.tar"));
+    store.dhow(["rmi", name]).success();
+    assert_eq!(layers(), 0);
 }

@@ -86,7 +86,9 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let parsed = parse::<Args>(arguments).map_err(|failure| failure.with_code(OURS))?;
     let Some(args) = parsed else { return Ok(0) };
     let manner = args.manner().map_err(|failure| failure.with_code(OURS))?;
-    let options = options(global, &args).map_err(|failure| failure.with_code(OURS))?;
+    let asked = options(global, &args).map_err(|failure| failure.with_code(OURS))?;
+    // The lease is held until the container is there, or has ended: nobody removes its layers.
+    let (options, _lease) = asked;
     let id = options.id.to_string();
     Ok(match runtime::run(options, manner).map_err(failed)? {
         Some(outcome) => told(&global.name, &id, outcome),
@@ -127,7 +129,7 @@ impl Args {
 }
 
 /// All that the container is made of.
-fn options(global: &Global, args: &Args) -> Result<CreateOptions, Failure> {
+fn options(global: &Global, args: &Args) -> Result<(CreateOptions, image::Lease), Failure> {
     let (name, command) = args.image_and_command()?;
     let path = global.image_store()?;
     let store = image::Store::open(&path).map_err(because)?;
@@ -144,12 +146,16 @@ fn options(global: &Global, args: &Args) -> Result<CreateOptions, Failure> {
         .or_else(|| config.and_then(|c| c.user().as_ref()));
     let user = lookup(image.lower(), user.map_or("", String::as_str))?;
     let spec = image::to_spec::spec(&image.configuration, &user, &asked).map_err(because)?;
+    let scratch = path.join("containers").join(&id);
+    let lease = store.hold(&image.layers).map_err(because)?;
+    store.hold_while(&scratch, &image.layers).map_err(because)?;
     let root = RootSource::Layers(Layers {
         lower: image.lower(),
-        scratch: path.join("containers").join(&id),
+        scratch,
     });
     let state = runtime::Store::new(global.state_root()?);
-    Ok(CreateOptions::new(id.parse()?, state, path, spec, root))
+    let options = CreateOptions::new(id.parse()?, state, path, spec, root);
+    Ok((options, lease))
 }
 
 fn run_options(args: &Args, command: &[String], id: &str) -> Result<RunOptions, Failure> {

@@ -82,7 +82,8 @@ impl Store {
         let room = self.path.join("used");
         file::create_dir_all(&room, 0o700).doing(doing)?;
         let room = file::open_dir(room).doing(doing)?;
-        file::replace(&room, &name, &bytes, 0o600, file::Durability::Disk).doing(doing)
+        // A power cut ends the container too.
+        file::replace(&room, &name, &bytes, 0o600, file::Durability::Memory).doing(doing)
     }
 
     /// The layer with this diff id as it stands by itself, if the store has it with a blob: what a
@@ -113,9 +114,9 @@ impl Store {
         Ok(None)
     }
 
-    /// Everything that is held; the exclusive lock is held. A dead process' lease counts until the
-    /// next clean-up.
-    pub(super) fn held(&self) -> Result<Held> {
+    /// Everything that is held, and what was held by directories that are gone; the exclusive lock is
+    /// held. A dead process' lease counts until the next clean-up.
+    pub(super) fn held(&self) -> Result<(Held, Held)> {
         let doing = || format!("read the leases of {}", self.path.display());
         let work = self.path.join("work");
         let mut all = Held::default();
@@ -132,17 +133,19 @@ impl Store {
             })?;
             all.add(held);
         }
-        self.add_used(&mut all)?;
-        Ok(all)
+        let released = self.add_used(&mut all)?;
+        Ok((all, released))
     }
 
-    /// Adds what is held by directories that are still there, and forgets the others.
-    fn add_used(&self, all: &mut Held) -> Result<()> {
+    /// Adds what is held by directories that are still there; forgets the others, and gives what they
+    /// held.
+    fn add_used(&self, all: &mut Held) -> Result<Held> {
         let doing = || format!("read what uses {}", self.path.display());
         let room = self.path.join("used");
         if !file::exists(&room).doing(doing)? {
-            return Ok(());
+            return Ok(Held::default());
         }
+        let mut released = Held::default();
         let fd = file::open_dir(&room).doing(doing)?;
         for (name, _) in file::list(&fd).doing(doing)? {
             // One that is being written.
@@ -157,10 +160,13 @@ impl Store {
             })?;
             match file::exists(&used.dir).doing(doing)? {
                 true => all.add(used.held),
-                false => file::remove_file(&path).doing(doing)?,
+                false => {
+                    file::remove_file(&path).doing(doing)?;
+                    released.add(used.held);
+                }
             }
         }
-        Ok(())
+        Ok(released)
     }
 }
 

@@ -78,7 +78,8 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes what the image had for itself alone; the exclusive lock is held.
+    /// Removes what the image, or a container that is gone, had for itself alone; the exclusive lock is
+    /// held.
     fn sweep(&self, work: &Work, index: &Index, image: &Image, record: &Record) -> Result<u64> {
         let doing = || format!("remove {}", image.id);
         let mut blobs = HashSet::new();
@@ -93,9 +94,9 @@ impl Store {
             );
             layers.extend(other.layers.iter().map(|layer| layer.key.clone()));
         }
-        let held = self.held()?;
+        let (held, released) = self.held()?;
         let own = image.layers.iter().map(|layer| layer.blob);
-        let own = own.chain([image.id, image.manifest]);
+        let own = own.chain([image.id, image.manifest]).chain(released.blobs);
         let room = file::open_dir(self.path.join("blobs/sha256")).doing(doing)?;
         let mut bytes = 0;
         for blob in own.collect::<HashSet<_>>() {
@@ -110,14 +111,15 @@ impl Store {
             file::remove_tree(&room, blob.hex()).doing(doing)?;
         }
         let room = file::open_dir(self.path.join("layers")).doing(doing)?;
-        for layer in &record.layers {
-            if layers.contains(&layer.key) || held.layers.contains(&layer.key) {
+        let own = record.layers.iter().map(|layer| layer.key.clone());
+        for key in own.chain(released.layers).collect::<HashSet<_>>() {
+            if layers.contains(&key) || held.layers.contains(&key) {
                 continue;
             }
             // Out of sight in one step: half a layer must never be taken for a known one. What is in
             // the work directory goes with it.
-            let from = self.path.join("layers").join(&layer.key);
-            match file::rename(from, work.path.join(&layer.key)) {
+            let from = self.path.join("layers").join(&key);
+            match file::rename(from, work.path.join(&key)) {
                 Err(e) if e.errno == sys::Errno::NOENT => {}
                 result => result.doing(doing)?,
             }
