@@ -255,6 +255,7 @@ impl Creation {
                 let stage = std::mem::replace(&mut born.process, Process { pid, pidfd });
                 sys::process::wait(stage.pidfd)
                     .map_err(Error::host("wait for the middle process"))?;
+                self.go()?;
             }
             Some(FromInit::NeedHooks) => {
                 self.queue = self.outside_hooks.drain(..).collect();

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use namespaces::{Namespace, NamespaceSet, Rights, Shape, Start};
+use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
 use oci_spec::runtime::{Linux, Process, Spec};
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
@@ -81,7 +81,14 @@ impl Plan {
                     plan.clone = Namespace::User.flag();
                     ask_id_maps(&set, &mut plan.stage);
                 }
-                plan.stage.push(Step::Join(stage.join));
+                if !stage.join.is_empty() {
+                    // As in `enter`; but without rights, a process that can't be traced can't set its
+                    // own clocks either: its /proc files are the host's root's.
+                    if request.rights == Rights::Full || set.time_offsets.is_empty() {
+                        plan.stage.push(Step::ForbidTracing);
+                    }
+                    join(stage.join, &mut plan.stage);
+                }
                 plan.stage.push(Step::CloneInit(stage.then.clone));
                 plan.stage_clone = stage.then.clone;
                 if set.creates(Namespace::User) && !stage.new_user {
@@ -120,11 +127,20 @@ fn enter(start: &Start, steps: &mut Vec<Step>) {
     // has the host's files open (CVE-2016-9962). After the id maps: their writer needs our /proc files.
     steps.push(Step::ForbidTracing);
     if !start.join.is_empty() {
-        steps.push(Step::Join(start.join.clone()));
+        join(start.join.clone(), steps);
     }
     if start.unshare != 0 {
         // The cgroup namespace takes the cgroup in which we are now as its root: the container's own.
         steps.push(Step::Unshare(start.unshare));
+    }
+}
+
+fn join(list: Vec<Join>, steps: &mut Vec<Step>) {
+    let enters_user = list.iter().any(|join| join.namespace == Namespace::User);
+    steps.push(Step::Join(list));
+    if enters_user {
+        // The host's root is nobody there, and nobody can own a file in what is mounted next.
+        steps.push(Step::BecomeRoot);
     }
 }
 

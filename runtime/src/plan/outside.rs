@@ -26,6 +26,10 @@ pub(super) fn steps(
     }
     let clone = match shape {
         Shape::Direct(start) => {
+            if start.step_in.iter().any(|j| j.namespace == Namespace::Pid) {
+                // The child is in sight of those inside from its birth on, before its own first step.
+                steps.push(ParentStep::ForbidTracing);
+            }
             for join in &start.step_in {
                 steps.push(ParentStep::StepInto(format!(
                     "the {} namespace {}",

@@ -86,6 +86,8 @@ pub enum ParentStep {
     },
     /// Puts the device filter on the cgroup.
     DeviceFilter,
+    /// Closes its memory, and so its child's, to tracers.
+    ForbidTracing,
     /// Steps into a PID or time namespace for its next child.
     StepInto(String),
     /// Makes the process.
@@ -314,6 +316,7 @@ impl fmt::Display for ParentStep {
                 write!(f, "make the cgroup {path} with {}", writes.join(", "))
             }
             Self::DeviceFilter => f.write_str("put the device filter on the cgroup"),
+            Self::ForbidTracing => f.write_str("forbid tracing of dhow and of what it makes"),
             Self::StepInto(what) => write!(f, "step into {what} for the next child, and back"),
             Self::Clone {
                 namespaces,

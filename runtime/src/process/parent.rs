@@ -36,6 +36,9 @@ pub(crate) fn spawn(
     let direct = plan.stage.is_empty();
     let clocks = Some(&set.time_offsets).filter(|offsets: &&TimeOffsets| !offsets.is_empty());
     sys::proc::prepare().map_err(Error::host("open a private procfs"))?;
+    if plan.parent.contains(&ParentStep::ForbidTracing) {
+        sys::process::forbid_tracing().map_err(Error::host("forbid tracing of dhow"))?;
+    }
     let stepped = SteppedIn::enter(step_in, clocks.filter(|_| direct))?;
     let request = CloneRequest {
         namespaces: plan.clone,

@@ -24,6 +24,7 @@ pub(crate) fn run(plan: &Plan, init: Init, clocks: Option<&TimeOffsets>) -> ! {
             Step::AskIdMaps => sync::tell(&init.socket, &FromInit::NeedIdMaps)
                 .and_then(|()| sync::await_go(&init.socket)),
             Step::BecomeRoot => sys::privileges::become_user(0, 0, None),
+            Step::ForbidTracing => sys::process::forbid_tracing(),
             Step::Join(_) => namespaces::join::enter(&init.joins).map_err(|e| cause(&e)),
             Step::CloneInit(_) => clone_init(plan, clocks).map(|cloned| made = Some(cloned)),
             _ => Ok(()),
@@ -38,7 +39,13 @@ pub(crate) fn run(plan: &Plan, init: Init, clocks: Option<&TimeOffsets>) -> ! {
     }
     let first = u32::try_from(plan.stage.len()).unwrap_or(u32::MAX);
     match made {
-        Some(Cloned::Child) => init::run(plan, init, first),
+        Some(Cloned::Child) => {
+            // Until dhow has our handle it would take what we say for the middle process' words.
+            match sync::await_go(&init.socket) {
+                Ok(()) => init::run(plan, init, first),
+                Err(_) => sys::process::exit(1),
+            }
+        }
         Some(Cloned::Parent(process)) => {
             let message = FromInit::Made(process.pid.as_raw_nonzero().get());
             let told = sync::tell_with(&init.socket, &message, process.pidfd.as_fd());

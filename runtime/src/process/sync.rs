@@ -5,6 +5,8 @@
 //!   | ---- clone3 --------------------> |
 //!   | <--- NeedIdMaps ------------------|   only with a new user namespace
 //!   | ---- Go ------------------------> |
+//!   | <--- Made ------------------------|   only from a middle process, which ends
+//!   | ---- Go ------------------------> |   to the first process, which it made
 //!   | <--- NeedHooks -------------------|   only with prestart or createRuntime hooks
 //!   | ---- Go ------------------------> |
 //!   | <--- Ready -----------------------|
