@@ -25,6 +25,7 @@ mod process;
 mod rootfs;
 mod support;
 mod unpack;
+mod users;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ fn claims() -> Vec<Claim> {
         namespaces::claims(),
         process::claims(),
         rootfs::claims(),
+        users::claims(),
         unpack::claims(),
     ]
     .into_iter()

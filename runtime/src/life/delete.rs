@@ -87,7 +87,8 @@ pub(crate) fn remove_scratch(record: &crate::Record) -> Result<()> {
 fn end_creation(store: &Store, id: &ContainerId) -> Result<()> {
     let place = store.open(id)?;
     match place.record()? {
-        Some(record) if place.status(&record)? == Status::Creating => kill::everything(&record),
+        // Of a dhow that was killed, the first process has a copy of the lock until it hears of that.
+        Some(record) if record.init.is_none() => kill::everything(&record),
         _ => Ok(()),
     }
 }
