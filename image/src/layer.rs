@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod entry;
 pub(crate) mod flatten;
 pub(crate) mod header;
+pub(crate) mod kind;
 pub(crate) mod metadata;
 pub(crate) mod path;
 pub(crate) mod pax;

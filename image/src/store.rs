@@ -16,6 +16,7 @@
 
 mod bundle;
 mod commit;
+mod gather;
 mod index;
 mod layer;
 mod lease;
