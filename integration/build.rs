@@ -230,7 +230,7 @@ fn what_is_not_supported_is_refused_with_its_line() {
         ("COPY --link a b", "COPY --link: not supported yet"),
         (
             "ADD https://example.org/a /b",
-            "ADD: not supported yet (COPY copies files)",
+            "ADD https://example.org/a: remote sources are not supported yet",
         ),
     ] {
         site.context("c", &format!("FROM scratch\nCOPY Dockerfile /\n{line}\n"));

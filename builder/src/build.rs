@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
-use image::{CommitOptions, Image, Layer, Reference, Scratch, Store};
-use rootfs::Overlay;
+use image::{CommitOptions, Image, Layer, Scratch, Store};
 use sys::beneath::Root;
 
 use crate::bases::Bases;
@@ -15,54 +13,16 @@ use crate::commit::{Document, Past};
 use crate::error::{Doing, Error, Result};
 use crate::fingerprint::{self, Fingerprint};
 use crate::ignore::Ignore;
-use crate::plan::{self, Action, CopyStep, Plan, RunStep, Settings, StagePlan, Step};
+use crate::layers::{empty, overlay, root};
+use crate::plan::{self, Action, CopyStep, Plan, RunStep, StagePlan, Step};
+use crate::request::{Event, Options};
+use crate::select::look;
 use crate::source::Source;
 use crate::stages::{Base, Origin};
 use crate::steps::{copy, owner, run};
 use crate::stubs::Stubs;
 use crate::tree::{Owners, Tree};
 use crate::{context, parse};
-
-/// What is to be built, and how.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The folder that COPY takes files from.
-    pub context: PathBuf,
-    /// The recipe; without it, `Dockerfile` in the context.
-    pub file: Option<PathBuf>,
-    /// The image's names.
-    pub names: Vec<Reference>,
-    /// Build args, target, labels, network.
-    pub settings: Settings,
-    /// Whether every step is done anew.
-    pub no_cache: bool,
-    /// No time in the image is later than this (SOURCE_DATE_EPOCH), in seconds since 1970.
-    pub epoch: i64,
-    /// Where the runtime keeps the records of RUN's containers.
-    pub state: PathBuf,
-}
-
-/// What happens in a build, for whoever shows it.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Something to know.
-    Warning(&'a str),
-    /// A step begins.
-    Step {
-        /// Its number, from 1.
-        number: usize,
-        /// How many there are.
-        total: usize,
-        /// Its stage's name.
-        stage: Option<&'a str>,
-        /// The instruction.
-        text: &'a str,
-    },
-    /// The step was done in an earlier build.
-    Cached,
-    /// The step's command prints something.
-    Output(&'a [u8]),
-}
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
 /// on an image.
@@ -307,6 +267,11 @@ impl Builder<'_> {
         let mut found = Vec::new();
         for source in &step.sources {
             for found_now in tree.find(source)? {
+                if step.refuse_archives && tree.is_archive(&found_now)? {
+                    return Err(Error::Refused(format!(
+                        "ADD {source}: unpacking archives is not supported yet (COPY copies the archive)"
+                    )));
+                }
                 let mut seen = Fingerprint::new(tree.owners);
                 let shape = look(&tree, &found_now, &exclude, &mut seen)?;
                 let (sum, files) = seen.finish();
@@ -409,52 +374,6 @@ impl Builder<'_> {
             .commit_image(&config, &built.layers, &self.options.names)
             .doing(doing)
     }
-}
-
-/// Takes the fingerprint of what a source names; says whether it is a folder or which name it has.
-fn look(
-    tree: &Tree,
-    found: &crate::tree::Match,
-    exclude: &Ignore,
-    seen: &mut Fingerprint,
-) -> Result<String> {
-    if tree.stat(&found.path)?.1 == sys::at::FileType::Directory {
-        tree.walk(&found.path, exclude, seen)?;
-        return Ok("folder".to_owned());
-    }
-    tree.visit_file(&found.path, seen)?;
-    Ok(format!("file {}", found.name()))
-}
-
-/// The layers as one tree, with somewhere for changes to go.
-fn overlay(layers: &[Layer], scratch: Option<&Scratch>) -> Result<OwnedFd> {
-    Overlay {
-        lower: image::lower(layers),
-        upper: scratch.map(|scratch| scratch.upper.clone()),
-        work: scratch.map(|scratch| scratch.work.clone()),
-        // A power cut takes the whole scratch directory with it; a finished layer is synced.
-        volatile: scratch.is_some(),
-    }
-    .mount_detached()
-    .map_err(|source| Error::Mount { source })
-}
-
-/// A tree without files.
-fn empty() -> Result<OwnedFd> {
-    let doing = || "make an empty tree".to_owned();
-    let tmpfs = sys::mount::FsContext::new("tmpfs").doing(doing)?;
-    tmpfs.flag("ro").doing(doing)?;
-    tmpfs
-        .mount(sys::mount::Attr::MOUNT_ATTR_RDONLY)
-        .doing(doing)
-}
-
-fn root(mount: &OwnedFd) -> Result<Root> {
-    let fd = mount
-        .try_clone()
-        .map_err(|e| sys::SysError::from_io("dup", "", &e))
-        .doing(|| "open the tree that is built".to_owned())?;
-    Ok(Root::new(fd))
 }
 
 /// Strings as JSON: no two lists give the same text.

@@ -7,7 +7,8 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::diagnostic::{Checked, Fault};
 use crate::expand::{Expander, Quotes};
 use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
-use crate::plan::{self, Action, Settings, StagePlan, Step};
+use crate::plan::{self, Action, StagePlan, Step};
+use crate::request::Settings;
 use crate::source::Span;
 use crate::stages::Base;
 use crate::steps::{metadata, planned};
@@ -256,7 +257,7 @@ impl State<'_> {
             }
             Kind::Add(add) => {
                 let (step, why) = planned::add(self, add)?;
-                refusal = Some(why);
+                refusal = why;
                 Action::Copy(step)
             }
             Kind::Workdir(path) => metadata::workdir(self, path)?,

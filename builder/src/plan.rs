@@ -10,35 +10,13 @@ use crate::config::Config;
 use crate::diagnostic::{Checked, Fault};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Inherited, Scope};
-use crate::instruction::{Instruction, Kind, Network, Recipe};
+use crate::instruction::{Instruction, Kind, Recipe};
 use crate::mode::ModeChange;
+use crate::request::{NetworkDefault, Settings};
 use crate::source::{Source, Span};
 use crate::stages::{self, Base, Origin};
 use crate::variables::Variables;
 use crate::{expand, parse};
-
-/// What the person asks for beside the recipe.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// `--build-arg NAME=value`
-    pub build_args: BTreeMap<String, String>,
-    /// `--target`
-    pub target: Option<String>,
-    /// `--label name=value`
-    pub labels: BTreeMap<String, String>,
-    /// `--network`: what RUN sees unless it says otherwise.
-    pub network: NetworkDefault,
-}
-
-/// The network of RUN steps that do not name one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NetworkDefault {
-    /// Their own, with nothing but loopback.
-    #[default]
-    None,
-    /// The host's.
-    Host,
-}
 
 /// The needed stages, each after those that it needs.
 #[derive(Debug, Clone)]
@@ -143,6 +121,8 @@ pub struct CopyStep {
     pub chmod: Option<ModeChange>,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
+    /// Whether an archive among the sources is refused: ADD would unpack it, which dhow does not do yet.
+    pub refuse_archives: bool,
 }
 
 /// Says what a build of `recipe` would do. `base_config` is asked for the config of each base image that
@@ -377,23 +357,6 @@ impl Plan {
                 let refusal = step.refusal.as_ref()?;
                 Some(Fault::new(step.span, refusal.clone()))
             })
-    }
-}
-
-/// What `--network` of a RUN comes to, or why not.
-pub(crate) fn network(
-    wanted: Network,
-    default: NetworkDefault,
-) -> std::result::Result<NetworkDefault, String> {
-    match (wanted, default) {
-        (Network::Default, default) => Ok(default),
-        (Network::None, _) => Ok(NetworkDefault::None),
-        (Network::Host, NetworkDefault::Host) => Ok(NetworkDefault::Host),
-        // A recipe must not open the host's network by itself.
-        (Network::Host, NetworkDefault::None) => Err(
-            "RUN --network=host is not allowed: the build must be started with --network=host"
-                .to_owned(),
-        ),
     }
 }
 

@@ -10,8 +10,8 @@ use sys::beneath::Root;
 use sys::{Errno, SysError};
 
 use crate::error::{Doing, Error, Result};
-use crate::glob::{self, Dialect, Glob};
 use crate::ignore::Ignore;
+use crate::select::Match;
 
 /// Deeper folders than this hold no sane context; each takes an fd while it is walked.
 const DEEPEST: usize = 200;
@@ -82,20 +82,6 @@ pub(crate) trait Visitor {
     fn leave(&mut self, item: &Item<'_>) -> Result<()>;
 }
 
-/// Something that a source names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Match {
-    /// Its path below the root, cleaned; empty for the root itself.
-    pub(crate) path: String,
-}
-
-impl Match {
-    /// Its last name.
-    pub(crate) fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or("")
-    }
-}
-
 fn open(folder: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> sys::Result<OwnedFd> {
     // O_NONBLOCK: a FIFO that took the file's place must not hold us up.
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -104,7 +90,7 @@ fn open(folder: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> sys::Result<Owne
 }
 
 /// The names in a folder, sorted.
-fn names(folder: impl AsFd) -> sys::Result<Vec<Vec<u8>>> {
+pub(crate) fn names(folder: impl AsFd) -> sys::Result<Vec<Vec<u8>>> {
     let mut names: Vec<Vec<u8>> = sys::file::list(folder)?
         .into_iter()
         .map(|(name, _)| name.as_bytes().to_vec())
@@ -114,105 +100,6 @@ fn names(folder: impl AsFd) -> sys::Result<Vec<Vec<u8>>> {
 }
 
 impl Tree {
-    /// What a COPY source names: one path, or all that fit a pattern. A pattern may fit nothing.
-    ///
-    /// # Errors
-    /// A path that is not there, or left out.
-    pub(crate) fn find(&self, source: &str) -> Result<Vec<Match>> {
-        let clean = crate::steps::metadata::clean(source)[1..].to_owned();
-        if glob::is_pattern(&clean) {
-            return self.find_pattern(&clean);
-        }
-        let found = self
-            .root
-            .find(path_or_root(&clean))
-            .doing(|| format!("find {source:?} in {}", self.name))?;
-        let out = !clean.is_empty() && self.ignore.leaves_out(&clean);
-        match found {
-            Some(_)
-                if !out || (self.ignore.has_exceptions() && self.holds_something(&clean)?) =>
-            {
-                Ok(vec![Match { path: clean }])
-            }
-            Some(_) => Err(Error::Refused(format!(
-                "{source:?} is left out of {} by .dockerignore",
-                self.name
-            ))),
-            None => Err(Error::Refused(format!(
-                "{source:?} is not in {}{}",
-                self.name,
-                self.nearest(&clean)
-            ))),
-        }
-    }
-
-    /// A name in the same folder that may have been meant.
-    fn nearest(&self, path: &str) -> String {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let Ok(folder) = self.root.open(path_or_root(folder), flags) else {
-            return String::new();
-        };
-        let names: Vec<String> = names(&folder)
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|name| String::from_utf8(name).ok())
-            .take(1000)
-            .collect();
-        crate::diagnostic::did_you_mean(name, names.iter().map(String::as_str))
-    }
-
-    /// Whether a folder that is left out holds something that is in after all.
-    fn holds_something(&self, path: &str) -> Result<bool> {
-        struct Any(bool);
-        impl Visitor for Any {
-            fn enter(&mut self, _: &Item<'_>) -> Result<()> {
-                self.0 = true;
-                Ok(())
-            }
-            fn leave(&mut self, _: &Item<'_>) -> Result<()> {
-                Ok(())
-            }
-        }
-        let mut any = Any(false);
-        if self.stat(path)?.1 == FileType::Directory {
-            self.walk(path, &Ignore::default(), &mut any)?;
-        }
-        Ok(any.0)
-    }
-
-    /// The paths that fit a pattern, name by name: `*` does not cross folders.
-    fn find_pattern(&self, pattern: &str) -> Result<Vec<Match>> {
-        let doing = || format!("find {pattern:?} in {}", self.name);
-        let mut paths = vec![String::new()];
-        let parts: Vec<&str> = pattern.split('/').collect();
-        for (depth, part) in parts.iter().enumerate() {
-            let glob = Glob::parse(part, Dialect::Name).map_err(Error::Refused)?;
-            let mut next = Vec::new();
-            for path in &paths {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-                let folder = match self.root.open(path_or_root(path), flags) {
-                    Ok(folder) => folder,
-                    Err(e) if matches!(e.errno, Errno::NOTDIR | Errno::NOENT) => continue,
-                    Err(e) => return Err(e).doing(doing),
-                };
-                for name in names(&folder).doing(doing)? {
-                    let Ok(name) = String::from_utf8(name) else {
-                        continue;
-                    };
-                    if glob.matches(&name) {
-                        next.push(join(path, &name));
-                    }
-                }
-            }
-            if depth + 1 == parts.len() {
-                next.retain(|path| !self.ignore.leaves_out(path));
-            }
-            paths = next;
-        }
-        Ok(paths.into_iter().map(|path| Match { path }).collect())
-    }
-
     /// What is at a path, links followed inside the tree.
     pub(crate) fn stat(&self, path: &str) -> Result<(Stat, FileType)> {
         let doing = || format!("look at {path:?} in {}", self.name);
@@ -221,6 +108,27 @@ impl Tree {
             .map_err(|errno| SysError::new("stat", path, errno))
             .doing(doing)?;
         Ok((stat, FileType::from_raw_mode(stat.st_mode)))
+    }
+
+    /// Whether a file is an archive that ADD would unpack: by its first bytes, as docker tells them.
+    pub(crate) fn is_archive(&self, found: &Match) -> Result<bool> {
+        let doing = || format!("look into {:?}", found.path);
+        if self.stat(&found.path)?.1 != FileType::RegularFile {
+            return Ok(false);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let fd = self
+            .root
+            .open(path_or_root(&found.path), flags)
+            .doing(doing)?;
+        let mut first = [0_u8; 512];
+        let length = at::read(&fd, &mut first[..])
+            .map_err(|errno| SysError::new("read", "", errno))
+            .doing(doing)?;
+        let packed: [&[u8]; 4] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+        let first = &first[..length];
+        Ok(packed.iter().any(|magic| first.starts_with(magic))
+            || first.get(257..262) == Some(b"ustar"))
     }
 
     /// Visits one file that is no folder, links to it followed inside the tree. Its path is its name.
@@ -288,16 +196,8 @@ impl Tree {
     }
 }
 
-fn path_or_root(path: &str) -> &str {
+pub(crate) fn path_or_root(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
-}
-
-fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{folder}/{name}")
-    }
 }
 
 struct Walk<'a> {

@@ -144,7 +144,11 @@ fn show(event: &builder::Event<'_>) {
         }
         builder::Event::Cached => eprintln!("  cached"),
         builder::Event::Output(bytes) => {
-            let text = visible(&String::from_utf8_lossy(bytes));
+            // Programs that redraw a line of a terminal write many lines of a log.
+            let text = String::from_utf8_lossy(bytes)
+                .replace("\r\n", "\n")
+                .replace('\r', "\n");
+            let text = visible(&text);
             // Who closed our stderr does not want to see it.
             let _closed = std::io::stderr().write_all(text.as_bytes());
         }

@@ -141,7 +141,10 @@ fn the_hosts_network_needs_the_persons_word() {
 #[test]
 fn what_is_not_done_yet_is_named_with_its_line() {
     for (line, words) in [
-        ("ADD a b", "ADD: not supported yet"),
+        (
+            "ADD https://x/a b",
+            "ADD https://x/a: remote sources are not supported yet",
+        ),
         ("RUN --mount=type=ssh x", "RUN --mount=type=ssh"),
         ("COPY --link a b", "COPY --link"),
         ("RUN --security=insecure x", "--security=insecure"),

@@ -13,7 +13,8 @@ use crate::error::{Doing, Error, Result};
 use crate::fingerprint::{CHUNK, Content, Fingerprint, Xattrs, pour, xattrs_of};
 use crate::ignore::Ignore;
 use crate::mode::ModeChange;
-use crate::tree::{Item, Match, Tree, Visitor};
+use crate::select::Match;
+use crate::tree::{Item, Tree, Visitor};
 
 /// How files get to their place.
 pub(crate) struct Manner<'a> {

@@ -9,7 +9,9 @@ use crate::expand::{Expander, Quotes};
 use crate::heredoc::Heredoc;
 use crate::instruction::{Add, CommandLine, Files, MountKind, Run, Security};
 use crate::mode::ModeChange;
-use crate::plan::{self, CopyStep, NetworkDefault, RunStep};
+use crate::parse::is_remote;
+use crate::plan::{CopyStep, RunStep};
+use crate::request::{self, NetworkDefault};
 use crate::source::Span;
 use crate::stages;
 use crate::steps::metadata::{arguments, clean};
@@ -34,7 +36,7 @@ pub(crate) fn run(
         (command, _) => command.clone(),
     };
     check_mounts(state, run)?;
-    let network = plan::network(run.network, state.scope.settings.network);
+    let network = request::network(run.network, state.scope.settings.network);
     let refusal = refused_in_run(run).or_else(|| network.clone().err());
     let mut env = state.env(span)?;
     if let Some(socket) = ssh_socket(run) {
@@ -132,13 +134,23 @@ pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<(CopyStep, Optio
     Ok((files_step(state, files)?, refusal))
 }
 
-/// ADD: COPY and more, so it is refused as a whole until it can unpack and fetch.
-pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<(CopyStep, String)> {
-    let step = files_step(state, &add.files)?;
-    Ok((
-        step,
-        "ADD: not supported yet (COPY copies files)".to_owned(),
-    ))
+/// ADD: COPY of local files, and why it can't be done where it is more than that.
+pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<(CopyStep, Option<String>)> {
+    let mut step = files_step(state, &add.files)?;
+    let refusal = if let Some(remote) = step.sources.iter().find(|s| is_remote(s)) {
+        Some(format!(
+            "ADD {remote}: remote sources are not supported yet"
+        ))
+    } else if add.files.link.is_some() {
+        Some("ADD --link: not supported yet".to_owned())
+    } else if add.unpack == Some(true) {
+        Some("ADD --unpack: not supported yet".to_owned())
+    } else {
+        None
+    };
+    // Unless it is told not to, ADD unpacks what turns out to be an archive.
+    step.refuse_archives = add.unpack.is_none();
+    Ok((step, refusal))
 }
 
 fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
@@ -182,6 +194,7 @@ fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
         chmod,
         exclude: all(&files.exclude)?,
         origin,
+        refuse_archives: false,
     })
 }
 

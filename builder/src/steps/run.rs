@@ -15,11 +15,11 @@ use image::user;
 use oci_spec::runtime::Spec;
 use runtime::{CreateOptions, Created, Force, RootSource, Stdio};
 use serde_json::{Value, json};
-use sys::beneath::Root;
 use sys::process::{Exit, Signal};
 
 use crate::error::{Doing, Error, Result};
-use crate::plan::{NetworkDefault, RunStep};
+use crate::plan::RunStep;
+use crate::request::NetworkDefault;
 use crate::steps::planned::SCRIPTS;
 
 /// What a RUN needs beside itself.
@@ -161,7 +161,7 @@ pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
 }
 
 fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {
-    let root = root_of(mount)?;
+    let root = crate::layers::root(mount)?;
     let who = user::lookup(&root, &step.user).doing(|| format!("USER {}", step.user))?;
     let hostname = "dhow-build";
     let mut env = step.env.as_ref().clone();
@@ -190,15 +190,6 @@ fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {
     }
     serde_json::from_value(value)
         .map_err(|e| Error::Refused(format!("make the container's spec: {e}")))
-}
-
-fn root_of(mount: &OwnedFd) -> Result<Root> {
-    let doing = || "open the tree that is built".to_owned();
-    let fd = mount
-        .try_clone()
-        .map_err(|e| sys::SysError::from_io("dup", "", &e))
-        .doing(doing)?;
-    Ok(Root::new(fd))
 }
 
 /// Files that are there only while the command runs, as mounts.

@@ -1,0 +1,41 @@
+//! Layers mounted as one tree, attached nowhere. Not its job: making layers.
+
+use std::os::fd::OwnedFd;
+
+use image::{Layer, Scratch};
+use rootfs::Overlay;
+use sys::beneath::Root;
+
+use crate::error::{Doing, Error, Result};
+
+/// The layers as one tree, with somewhere for changes to go.
+pub(crate) fn overlay(layers: &[Layer], scratch: Option<&Scratch>) -> Result<OwnedFd> {
+    Overlay {
+        lower: image::lower(layers),
+        upper: scratch.map(|scratch| scratch.upper.clone()),
+        work: scratch.map(|scratch| scratch.work.clone()),
+        // A power cut takes the whole scratch directory with it; a finished layer is synced.
+        volatile: scratch.is_some(),
+    }
+    .mount_detached()
+    .map_err(|source| Error::Mount { source })
+}
+
+/// A tree without files.
+pub(crate) fn empty() -> Result<OwnedFd> {
+    let doing = || "make an empty tree".to_owned();
+    let tmpfs = sys::mount::FsContext::new("tmpfs").doing(doing)?;
+    tmpfs.flag("ro").doing(doing)?;
+    tmpfs
+        .mount(sys::mount::Attr::MOUNT_ATTR_RDONLY)
+        .doing(doing)
+}
+
+/// The root of a mounted tree.
+pub(crate) fn root(mount: &OwnedFd) -> Result<Root> {
+    let fd = mount
+        .try_clone()
+        .map_err(|e| sys::SysError::from_io("dup", "", &e))
+        .doing(|| "open the tree that is built".to_owned())?;
+    Ok(Root::new(fd))
+}

@@ -1,0 +1,89 @@
+//! What a caller of the builder says, and what it is told meanwhile. Not its job: flags and printing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use image::Reference;
+
+use crate::instruction::Network;
+
+/// What is to be built, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder that COPY takes files from.
+    pub context: PathBuf,
+    /// The recipe; without it, `Dockerfile` in the context.
+    pub file: Option<PathBuf>,
+    /// The image's names.
+    pub names: Vec<Reference>,
+    /// Build args, target, labels, network.
+    pub settings: Settings,
+    /// Whether every step is done anew.
+    pub no_cache: bool,
+    /// No time in the image is later than this (SOURCE_DATE_EPOCH), in seconds since 1970.
+    pub epoch: i64,
+    /// Where the runtime keeps the records of RUN's containers.
+    pub state: PathBuf,
+}
+
+/// What happens in a build, for whoever shows it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Something to know.
+    Warning(&'a str),
+    /// A step begins.
+    Step {
+        /// Its number, from 1.
+        number: usize,
+        /// How many there are.
+        total: usize,
+        /// Its stage's name.
+        stage: Option<&'a str>,
+        /// The instruction.
+        text: &'a str,
+    },
+    /// The step was done in an earlier build.
+    Cached,
+    /// The step's command prints something.
+    Output(&'a [u8]),
+}
+
+/// What the person asks for beside the recipe.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `--build-arg NAME=value`
+    pub build_args: BTreeMap<String, String>,
+    /// `--target`
+    pub target: Option<String>,
+    /// `--label name=value`
+    pub labels: BTreeMap<String, String>,
+    /// `--network`: what RUN sees unless it says otherwise.
+    pub network: NetworkDefault,
+}
+
+/// The network of RUN steps that do not name one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkDefault {
+    /// Their own, with nothing but loopback.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+}
+
+/// What `--network` of a RUN comes to, or why not.
+pub(crate) fn network(
+    wanted: Network,
+    default: NetworkDefault,
+) -> std::result::Result<NetworkDefault, String> {
+    match (wanted, default) {
+        (Network::Default, default) => Ok(default),
+        (Network::None, _) => Ok(NetworkDefault::None),
+        (Network::Host, NetworkDefault::Host) => Ok(NetworkDefault::Host),
+        // A recipe must not open the host's network by itself.
+        (Network::Host, NetworkDefault::None) => Err(
+            "RUN --network=host is not allowed: the build must be started with --network=host"
+                .to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,148 @@
+//! What a COPY source names in a tree: one path, or all that fit a pattern. Not its job: reading them.
+
+use sys::Errno;
+use sys::at::{FileType, OFlags};
+
+use crate::error::{Doing, Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::glob::{self, Dialect, Glob};
+use crate::ignore::Ignore;
+use crate::tree::{Item, Tree, Visitor, names, path_or_root};
+
+/// Something that a source names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Match {
+    /// Its path below the root, cleaned; empty for the root itself.
+    pub(crate) path: String,
+}
+
+impl Match {
+    /// Its last name.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or("")
+    }
+}
+
+impl Tree {
+    /// What a COPY source names: one path, or all that fit a pattern. A pattern may fit nothing.
+    ///
+    /// # Errors
+    /// A path that is not there, or left out.
+    pub(crate) fn find(&self, source: &str) -> Result<Vec<Match>> {
+        let clean = crate::steps::metadata::clean(source)[1..].to_owned();
+        if glob::is_pattern(&clean) {
+            return self.find_pattern(&clean);
+        }
+        let found = self
+            .root
+            .find(path_or_root(&clean))
+            .doing(|| format!("find {source:?} in {}", self.name))?;
+        let out = !clean.is_empty() && self.ignore.leaves_out(&clean);
+        match found {
+            Some(_)
+                if !out || (self.ignore.has_exceptions() && self.holds_something(&clean)?) =>
+            {
+                Ok(vec![Match { path: clean }])
+            }
+            Some(_) => Err(Error::Refused(format!(
+                "{source:?} is left out of {} by .dockerignore",
+                self.name
+            ))),
+            None => Err(Error::Refused(format!(
+                "{source:?} is not in {}{}",
+                self.name,
+                self.nearest(&clean)
+            ))),
+        }
+    }
+
+    /// A name in the same folder that may have been meant.
+    fn nearest(&self, path: &str) -> String {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let Ok(folder) = self.root.open(path_or_root(folder), flags) else {
+            return String::new();
+        };
+        let names: Vec<String> = names(&folder)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|name| String::from_utf8(name).ok())
+            .take(1000)
+            .collect();
+        crate::diagnostic::did_you_mean(name, names.iter().map(String::as_str))
+    }
+
+    /// Whether a folder that is left out holds something that is in after all.
+    fn holds_something(&self, path: &str) -> Result<bool> {
+        struct Any(bool);
+        impl Visitor for Any {
+            fn enter(&mut self, _: &Item<'_>) -> Result<()> {
+                self.0 = true;
+                Ok(())
+            }
+            fn leave(&mut self, _: &Item<'_>) -> Result<()> {
+                Ok(())
+            }
+        }
+        let mut any = Any(false);
+        if self.stat(path)?.1 == FileType::Directory {
+            self.walk(path, &Ignore::default(), &mut any)?;
+        }
+        Ok(any.0)
+    }
+
+    /// The paths that fit a pattern, name by name: `*` does not cross folders.
+    fn find_pattern(&self, pattern: &str) -> Result<Vec<Match>> {
+        let doing = || format!("find {pattern:?} in {}", self.name);
+        let mut paths = vec![String::new()];
+        let parts: Vec<&str> = pattern.split('/').collect();
+        for (depth, part) in parts.iter().enumerate() {
+            let glob = Glob::parse(part, Dialect::Name).map_err(Error::Refused)?;
+            let mut next = Vec::new();
+            for path in &paths {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+                let folder = match self.root.open(path_or_root(path), flags) {
+                    Ok(folder) => folder,
+                    Err(e) if matches!(e.errno, Errno::NOTDIR | Errno::NOENT) => continue,
+                    Err(e) => return Err(e).doing(doing),
+                };
+                for name in names(&folder).doing(doing)? {
+                    let Ok(name) = String::from_utf8(name) else {
+                        continue;
+                    };
+                    if glob.matches(&name) {
+                        next.push(join(path, &name));
+                    }
+                }
+            }
+            if depth + 1 == parts.len() {
+                next.retain(|path| !self.ignore.leaves_out(path));
+            }
+            paths = next;
+        }
+        Ok(paths.into_iter().map(|path| Match { path }).collect())
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
+}
+
+/// Takes the fingerprint of what a source names; says whether it is a folder or which name it has.
+pub(crate) fn look(
+    tree: &Tree,
+    found: &Match,
+    exclude: &Ignore,
+    seen: &mut Fingerprint,
+) -> Result<String> {
+    if tree.stat(&found.path)?.1 == FileType::Directory {
+        tree.walk(&found.path, exclude, seen)?;
+        return Ok("folder".to_owned());
+    }
+    tree.visit_file(&found.path, seen)?;
+    Ok(format!("file {}", found.name()))
+}
