@@ -32,6 +32,7 @@ fn drive(command: &mut Command, stop: u64) -> ExitCode {
     let child = trace::spawn(command).unwrap();
     let first = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let mut known = HashSet::new();
+    let mut children = Vec::new();
     let mut count = 0;
     loop {
         let (task, what) = trace::next().unwrap();
@@ -44,19 +45,25 @@ fn drive(command: &mut Command, stop: u64) -> ExitCode {
                 drop_unless_sent(signal)
             }
             Stop::Signal(signal) => signal,
-            Stop::Event => 0,
+            Stop::Made(child) => {
+                children.push(child);
+                0
+            }
+            Stop::Loaded => 0,
             Stop::Call(number) => {
                 count += 1;
                 if count == stop {
                     trace::kill(first).unwrap();
                     println!("killed at {stop}: call {number} of {}", role(task, first));
                     wait_for_the_end(first);
+                    children.into_iter().for_each(trace::let_live);
                     return ExitCode::SUCCESS;
                 }
                 0
             }
             Stop::Ended(status) if task == first => {
                 println!("stops {count}");
+                children.into_iter().for_each(trace::let_live);
                 return if status == 0 {
                     ExitCode::SUCCESS
                 } else {
@@ -97,7 +104,7 @@ fn wait_for_the_end(first: Pid) {
             Stop::Signal(signal) => {
                 let _ = trace::go_on(task, drop_unless_sent(signal));
             }
-            Stop::Event | Stop::Call(_) => {
+            Stop::Made(_) | Stop::Loaded | Stop::Call(_) => {
                 let _ = trace::go_on(task, 0);
             }
         }

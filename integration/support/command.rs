@@ -68,7 +68,8 @@ pub(crate) fn run(command: &mut Command) -> Output {
         .stderr(stderr.try_clone().unwrap())
         .spawn()
         .unwrap_or_else(|error| panic!("run {shown}: {error}"));
-    let end = Instant::now() + patience(Duration::from_secs(20));
+    // Generous: this is to end what hangs, not to measure; the machine may be busy.
+    let end = Instant::now() + Duration::from_secs(60) + patience(Duration::from_secs(20));
     let mut pause = Duration::from_micros(200);
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -16,8 +16,10 @@ pub enum Stop {
     Call(i64),
     /// It is about to get this signal.
     Signal(i32),
-    /// It made a task, or became another program: nothing that its own code would notice.
-    Event,
+    /// It made this task, which is traced too.
+    Made(Pid),
+    /// It became another program.
+    Loaded,
     /// It ended, with this wait status.
     Ended(i32),
 }
@@ -97,11 +99,27 @@ pub fn next() -> Result<(Pid, Stop)> {
         // TRACESYSGOOD marks stops at calls with bit 7; events carry their number above the signal.
         let stop = match (libc::WSTOPSIG(status), status >> 16) {
             (signal, 0) if signal == libc::SIGTRAP | 0x80 => Stop::Call(call_number(task)),
-            (_, event) if event != 0 => Stop::Event,
+            (_, libc::PTRACE_EVENT_EXEC) => Stop::Loaded,
+            (_, event) if event != 0 => made(task).map_or(Stop::Loaded, Stop::Made),
             (signal, _) => Stop::Signal(signal),
         };
         return Ok((task, stop));
     }
+}
+
+/// The task that `task`'s event is about.
+fn made(task: Pid) -> Option<Pid> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: PTRACE_GETEVENTMSG stores one unsigned long at the address, which is a variable of ours.
+    unsafe {
+        libc::ptrace(
+            libc::PTRACE_GETEVENTMSG,
+            task.as_raw_pid(),
+            0,
+            &raw mut message,
+        )
+    };
+    i32::try_from(message).ok().and_then(Pid::from_raw)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -115,6 +133,13 @@ fn call_number(task: Pid) -> i64 {
 #[cfg(not(target_arch = "x86_64"))]
 fn call_number(_task: Pid) -> i64 {
     -1
+}
+
+/// Takes back the stop with which a traced task is born. One that was still to come when the tracer ends would
+/// halt the task for good.
+pub fn let_live(task: Pid) {
+    // ESRCH: it has ended, and needs nothing.
+    let _ended = rustix::process::kill_process(task, rustix::process::Signal::CONT);
 }
 
 /// Ends `task`'s process as `kill -9` does.

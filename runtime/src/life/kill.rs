@@ -58,7 +58,11 @@ fn signal_first(record: &Record, signal: Signal) -> Result<()> {
     if !init.lives().map_err(Error::host("signal the container"))? {
         return Err(gone());
     }
-    sys::process::send_signal(pidfd, signal).map_err(Error::host("signal the container"))
+    match sys::process::send_signal(pidfd, signal) {
+        // It ended since we looked (its cgroup was killed just before).
+        Err(e) if e.errno == sys::Errno::SRCH => Err(gone()),
+        sent => sent.map_err(Error::host("signal the container")),
+    }
 }
 
 fn signal_all(record: &Record, signal: Signal) -> Result<()> {
