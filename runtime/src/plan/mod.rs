@@ -5,6 +5,8 @@ mod build;
 mod cred;
 mod outside;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
