@@ -19,7 +19,7 @@ use crate::request::{Event, Options};
 use crate::select::look;
 use crate::source::Source;
 use crate::stages::{Base, Origin};
-use crate::steps::{copy, owner, run};
+use crate::steps::{copy, directories, owner, run};
 use crate::stubs::Stubs;
 use crate::tree::{Owners, Tree};
 use crate::{context, parse};
@@ -223,7 +223,7 @@ impl Builder<'_> {
         self.once(&key, layers, |_, mount, _| {
             let root = root(mount)?;
             let (uid, gid) = owner::of_user(&root, user)?;
-            copy::make_directories(&root, &path, uid, gid, 0o755)?;
+            directories::make_directories(&root, &path, uid, gid, 0o755)?;
             Ok(None)
         })
     }
@@ -370,6 +370,17 @@ impl Builder<'_> {
             &built.layers,
             self.options.epoch,
         );
+        // The same image with its names again: nothing to write, nothing to wait for.
+        let id = image::Digest::of(&config);
+        if let Ok(image) = self.store.find(&id.to_string())
+            && self
+                .options
+                .names
+                .iter()
+                .all(|name| image.names.contains(name))
+        {
+            return Ok(image);
+        }
         self.store
             .commit_image(&config, &built.layers, &self.options.names)
             .doing(doing)

@@ -2,7 +2,7 @@
 //! times. Not its job: what the digest is compared with.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use sha2::{Digest as _, Sha256};
 use sys::at::{self, FileType};
@@ -112,17 +112,14 @@ impl Fingerprint {
         self.files.push((item.shown(), hex(&sum[..8])));
     }
 
-    fn read(&mut self, item: &Item<'_>) -> Result<Content> {
+    fn read(&mut self, item: &Item<'_>, fd: Option<&OwnedFd>) -> Result<Content> {
         let doing = || format!("read {}", item.shown());
-        Ok(match item.kind() {
-            FileType::RegularFile => match self.earlier_name(item) {
+        Ok(match (item.kind(), fd) {
+            (FileType::RegularFile, Some(fd)) => match self.earlier_name(item) {
                 Some(name) => Content::Same(name),
-                None => {
-                    let fd = item.open().doing(doing)?;
-                    Content::Bytes(pour(&fd, &mut self.buffer, |_| Ok(())).doing(doing)?)
-                }
+                None => Content::Bytes(pour(fd, &mut self.buffer, |_| Ok(())).doing(doing)?),
             },
-            FileType::Symlink => Content::Link(item.target().doing(doing)?),
+            (FileType::Symlink, _) => Content::Link(item.target().doing(doing)?),
             _ => Content::None,
         })
     }
@@ -133,8 +130,9 @@ impl Visitor for Fingerprint {
         if item.kind() == FileType::Socket {
             return Ok(());
         }
-        let content = self.read(item)?;
-        let xattrs = xattrs_of(item)?;
+        let fd = opened(item)?;
+        let content = self.read(item, fd.as_ref())?;
+        let xattrs = xattrs_of(item, fd.as_ref())?;
         self.take(item, &xattrs, &content);
         Ok(())
     }
@@ -164,17 +162,25 @@ pub(crate) fn pour(
     }
 }
 
+/// Opens a file or folder; links and devices are never opened.
+pub(crate) fn opened(item: &Item<'_>) -> Result<Option<OwnedFd>> {
+    if !matches!(item.kind(), FileType::RegularFile | FileType::Directory) {
+        return Ok(None);
+    }
+    let fd = item.open().doing(|| format!("open {}", item.shown()))?;
+    Ok(Some(fd))
+}
+
 /// The attributes that a copy carries: the person's, and file capabilities. Labels and the kernel's
 /// own marks belong to the place, not to the file; overlay's marks would be whiteouts in the image.
-pub(crate) fn xattrs_of(item: &Item<'_>) -> Result<Xattrs> {
-    if !matches!(item.kind(), FileType::RegularFile | FileType::Directory) {
+pub(crate) fn xattrs_of(item: &Item<'_>, fd: Option<&OwnedFd>) -> Result<Xattrs> {
+    let Some(fd) = fd else {
         return Ok(Vec::new());
-    }
+    };
     let doing = || format!("read the attributes of {}", item.shown());
-    let fd = item.open().doing(doing)?;
-    let mut list = vec![0_u8; 4096];
+    let mut list = vec![0_u8; 1024];
     let length = loop {
-        match at::flistxattr(&fd, &mut list[..]) {
+        match at::flistxattr(fd, &mut list[..]) {
             Ok(length) => break length,
             Err(Errno::RANGE) if list.len() < 1 << 16 => list.resize(1 << 16, 0),
             Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
@@ -191,7 +197,7 @@ pub(crate) fn xattrs_of(item: &Item<'_>) -> Result<Xattrs> {
             continue;
         }
         let mut value = vec![0_u8; 1 << 16];
-        let length = at::fgetxattr(&fd, name, &mut value[..])
+        let length = at::fgetxattr(fd, name, &mut value[..])
             .map_err(|errno| SysError::new("getxattr", name, errno))
             .doing(doing)?;
         value.truncate(length);

@@ -10,10 +10,11 @@ use sys::beneath::Root;
 use sys::{Errno, SysError};
 
 use crate::error::{Doing, Error, Result};
-use crate::fingerprint::{CHUNK, Content, Fingerprint, Xattrs, pour, xattrs_of};
+use crate::fingerprint::{CHUNK, Content, Fingerprint, Xattrs, opened, pour, xattrs_of};
 use crate::ignore::Ignore;
 use crate::mode::ModeChange;
 use crate::select::Match;
+use crate::steps::directories::{make_directories, own};
 use crate::tree::{Item, Tree, Visitor};
 
 /// How files get to their place.
@@ -103,49 +104,6 @@ fn directory(manner: &Manner<'_>, path: &str) -> Result<OwnedFd> {
         .mode
         .map_or(0o755, |change| change.apply(0o755, true));
     make_directories(manner.root, path, uid, gid, mode)
-}
-
-/// Opens a directory below the root, made with its missing parents: all belong to `uid`:`gid`; the
-/// parents have mode 0755, the last one `mode`. What is there already stays as it is.
-pub(crate) fn make_directories(
-    root: &Root,
-    path: &str,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-) -> Result<OwnedFd> {
-    let doing = || format!("make the directory {path}");
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let path = path.trim_end_matches('/');
-    let ends: Vec<usize> = path
-        .match_indices('/')
-        .map(|(at, _)| at)
-        .chain([path.len()])
-        .filter(|at| *at > 0)
-        .collect();
-    for end in ends {
-        let prefix = &path[..end];
-        if root.find(prefix).doing(doing)?.is_some() {
-            continue;
-        }
-        root.create_dir_all(prefix, 0o755).doing(doing)?;
-        let made = root.open(prefix, flags).doing(doing)?;
-        let mode = if end == path.len() { mode } else { 0o755 };
-        own(&made, uid, gid, mode).doing(doing)?;
-    }
-    let path = if path.is_empty() { "/" } else { path };
-    root.open(path, flags).doing(doing)
-}
-
-/// Owner first: changing it takes set-user-id bits away.
-fn own(fd: impl AsFd, uid: u32, gid: u32, mode: u32) -> sys::Result<()> {
-    at::fchown(
-        &fd,
-        Some(at::Uid::from_raw(uid)),
-        Some(at::Gid::from_raw(gid)),
-    )
-    .map_err(|errno| SysError::new("chown", "", errno))?;
-    at::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(|errno| SysError::new("chmod", "", errno))
 }
 
 fn create(folder: BorrowedFd<'_>, name: &str) -> sys::Result<OwnedFd> {
@@ -267,7 +225,13 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    fn file(&mut self, item: &Item<'_>, name: &str, xattrs: &Xattrs) -> Result<Content> {
+    fn file(
+        &mut self,
+        item: &Item<'_>,
+        name: &str,
+        from: &OwnedFd,
+        xattrs: &Xattrs,
+    ) -> Result<Content> {
         let path = self.path(item);
         let doing = || format!("copy to {path}");
         if let Some(earlier) = self.seen.earlier_name(item) {
@@ -278,17 +242,22 @@ impl<'a> Copier<'a> {
             {
                 return Ok(Content::Same(earlier));
             }
-            self.write(item, name, xattrs).doing(doing)?;
+            self.write(item, name, from, xattrs).doing(doing)?;
             return Ok(Content::Same(earlier));
         }
-        let sum = self.write(item, name, xattrs).doing(doing)?;
+        let sum = self.write(item, name, from, xattrs).doing(doing)?;
         Ok(Content::Bytes(sum))
     }
 
-    fn write(&mut self, item: &Item<'_>, name: &str, xattrs: &Xattrs) -> sys::Result<[u8; 32]> {
-        let from = item.open()?;
+    fn write(
+        &mut self,
+        item: &Item<'_>,
+        name: &str,
+        from: &OwnedFd,
+        xattrs: &Xattrs,
+    ) -> sys::Result<[u8; 32]> {
         let to = create(self.folder(), name)?;
-        let sum = pour(&from, &mut self.buffer, |bytes| write_all(&to, bytes))?;
+        let sum = pour(from, &mut self.buffer, |bytes| write_all(&to, bytes))?;
         let (uid, gid) = self.owner(item);
         own(&to, uid, gid, self.mode(item, false))?;
         finish(&to, xattrs, &item.stat)?;
@@ -345,7 +314,8 @@ impl Visitor for Copier<'_> {
             return Ok(());
         }
         let name = self.name(item)?;
-        let xattrs = xattrs_of(item)?;
+        let fd = opened(item)?;
+        let xattrs = xattrs_of(item, fd.as_ref())?;
         let content = match item.kind() {
             FileType::Directory => {
                 self.enter_folder(item, &name)?;
@@ -353,8 +323,8 @@ impl Visitor for Copier<'_> {
             }
             kind => {
                 clear(self.folder(), &name, &self.path(item))?;
-                match kind {
-                    FileType::RegularFile => self.file(item, &name, &xattrs)?,
+                match (kind, &fd) {
+                    (FileType::RegularFile, Some(fd)) => self.file(item, &name, fd, &xattrs)?,
                     _ => self.other(item, &name)?,
                 }
             }
@@ -371,7 +341,12 @@ impl Visitor for Copier<'_> {
         };
         let (uid, gid) = self.owner(item);
         own(&folder, uid, gid, self.mode(item, true)).doing(doing)?;
-        finish(&folder, &xattrs_of(item)?, &item.stat).doing(doing)
+        finish(
+            &folder,
+            &xattrs_of(item, opened(item)?.as_ref())?,
+            &item.stat,
+        )
+        .doing(doing)
     }
 }
 

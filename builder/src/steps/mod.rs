@@ -1,6 +1,7 @@
 //! One kind of instruction each: what it means, and how it is carried out. Not its job: their order.
 
 pub(crate) mod copy;
+pub(crate) mod directories;
 pub(crate) mod metadata;
 pub(crate) mod owner;
 pub(crate) mod planned;

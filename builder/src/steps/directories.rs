@@ -1,0 +1,52 @@
+//! Directories of the tree that is built, made with owner and mode. Not its job: what goes into them.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use sys::SysError;
+use sys::at::{self, Mode, OFlags};
+use sys::beneath::Root;
+
+use crate::error::{Doing, Result};
+
+/// Opens a directory below the root, made with its missing parents: all belong to `uid`:`gid`; the
+/// parents have mode 0755, the last one `mode`. What is there already stays as it is.
+pub(crate) fn make_directories(
+    root: &Root,
+    path: &str,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+) -> Result<OwnedFd> {
+    let doing = || format!("make the directory {path}");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let path = path.trim_end_matches('/');
+    let ends: Vec<usize> = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .chain([path.len()])
+        .filter(|at| *at > 0)
+        .collect();
+    for end in ends {
+        let prefix = &path[..end];
+        if root.find(prefix).doing(doing)?.is_some() {
+            continue;
+        }
+        root.create_dir_all(prefix, 0o755).doing(doing)?;
+        let made = root.open(prefix, flags).doing(doing)?;
+        let mode = if end == path.len() { mode } else { 0o755 };
+        own(&made, uid, gid, mode).doing(doing)?;
+    }
+    let path = if path.is_empty() { "/" } else { path };
+    root.open(path, flags).doing(doing)
+}
+
+/// Owner first: changing it takes set-user-id bits away.
+pub(crate) fn own(fd: impl AsFd, uid: u32, gid: u32, mode: u32) -> sys::Result<()> {
+    at::fchown(
+        &fd,
+        Some(at::Uid::from_raw(uid)),
+        Some(at::Gid::from_raw(gid)),
+    )
+    .map_err(|errno| SysError::new("chown", "", errno))?;
+    at::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(|errno| SysError::new("chmod", "", errno))
+}
