@@ -1,3 +1,5 @@
+//! Expansion by the table `tests/expansions.txt`, in words, and within limits.
+
 use super::*;
 
 /// `input | what comes of it`, one a line, with V=foobarbaz, E empty and U unset.

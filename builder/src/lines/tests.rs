@@ -1,3 +1,5 @@
+//! Lines as the language sees them.
+
 use super::*;
 
 fn lines(text: &str) -> Vec<String> {

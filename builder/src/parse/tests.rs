@@ -1,3 +1,5 @@
+//! What the parser makes of lines, and what it says of wrong ones.
+
 use super::*;
 use crate::instruction::{CommandLine, MountKind};
 

@@ -1,3 +1,5 @@
+//! The plan of whole recipes: the cases of `tests/cases`, and what needs settings or a base image.
+
 #![expect(
     clippy::disallowed_methods,
     reason = "the test reads its own data files"
