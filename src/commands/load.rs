@@ -49,11 +49,8 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
     for loaded in store.load(source, &options).map_err(because)? {
-        for path in &loaded.left_out {
-            eprintln!(
-                "{}: left out device {path}: only root can make it",
-                global.name
-            );
+        for what in &loaded.left_out {
+            eprintln!("{}: left out {what}: only root can make it", global.name);
         }
         let image = loaded.image;
         match (args.quiet, &image.names[..]) {

@@ -32,14 +32,14 @@ pub(crate) struct Unpacked {
     pub(crate) shape: Shape,
     /// The recorded owners, where the policy could not give the files to them: by path.
     pub(crate) owners: BTreeMap<LayerPath, (u32, u32)>,
-    /// Devices left out, since we may not make them.
-    pub(crate) left_out: Vec<LayerPath>,
+    /// Devices and file capabilities left out, since we may not make them: each in words.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// Bytes moved at a time.
 const CHUNK: usize = 128 * 1024;
 
-/// How many left-out devices are named.
+/// How many of the things left out are named.
 const MAX_LEFT_OUT: usize = 1000;
 
 /// Unpacks a layer into the empty directory `root`. `ask` gives the layers below if an entry needs
@@ -78,7 +78,7 @@ struct Unpacker<'a> {
     tree: Tree<'a>,
     manner: &'a Manner,
     owners: BTreeMap<LayerPath, (u32, u32)>,
-    left_out: Vec<LayerPath>,
+    left_out: Vec<String>,
     buffer: Vec<u8>,
 }
 
@@ -127,12 +127,27 @@ impl Unpacker<'_> {
                 owner => drop(self.owners.insert(path.clone(), owner)),
             }
         }
+        let mut xattrs = entry.xattrs.clone();
+        let count = xattrs.len();
+        if owner.is_none() {
+            // Only who may give files away may give them capabilities.
+            xattrs.retain(|(name, _)| name != b"security.capability");
+        }
+        if xattrs.len() < count {
+            self.leave_out(format!("file capability of {path}"));
+        }
         Ok(Metadata {
             owner,
             mode: entry.mode,
             mtime: entry.mtime,
-            xattrs: entry.xattrs.clone(),
+            xattrs,
         })
+    }
+
+    fn leave_out(&mut self, what: String) {
+        if self.left_out.len() < MAX_LEFT_OUT {
+            self.left_out.push(what);
+        }
     }
 
     fn directory(&mut self, place: Place<'_>, path: LayerPath, metadata: Metadata) -> Result<()> {
@@ -193,9 +208,7 @@ impl Unpacker<'_> {
                     && source.errno == Errno::PERM
                     && self.manner.overlay == OverlayXattrs::User =>
             {
-                if self.left_out.len() < MAX_LEFT_OUT {
-                    self.left_out.push(path.clone());
-                }
+                self.leave_out(format!("device {path}"));
                 Ok(())
             }
             result => result,

@@ -96,7 +96,7 @@ pub(super) struct Kept {
     pub(super) tar_size: u64,
     pub(super) covers: bool,
     pub(super) states_root: bool,
-    /// Devices that we were not allowed to make.
+    /// Devices and file capabilities that we were not allowed to make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) left_out: Vec<String>,
     /// The blobs known to hold this very layer.

@@ -43,7 +43,7 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The image.
     pub image: Image,
-    /// Device nodes of its layers that could not be made without privileges, as quoted paths.
+    /// What its layers have and we may not make without privileges: devices, file capabilities.
     pub left_out: Vec<String>,
 }
 
