@@ -23,6 +23,7 @@ mod messages;
 mod namespaces;
 mod process;
 mod rootfs;
+mod rootless;
 mod support;
 mod unpack;
 mod users;
@@ -46,6 +47,7 @@ fn claims() -> Vec<Claim> {
         namespaces::claims(),
         process::claims(),
         rootfs::claims(),
+        rootless::claims(),
         users::claims(),
         unpack::claims(),
     ]

@@ -14,6 +14,7 @@ claims![
     no_new_privs_is_set: [Root, Cgroup2],
     no_new_privs_is_left_out_where_the_spec_does: [Root, Cgroup2],
     limits_of_resources_are_set: [Root, Cgroup2],
+    a_limit_above_the_callers_can_be_set: [Root, Cgroup2, SysResource],
     a_seccomp_filter_refuses_a_call: [Root, Cgroup2],
     a_seccomp_filter_answers_with_the_specs_errno: [Root, Cgroup2],
     no_file_of_the_runtime_is_left_open: [Root, Cgroup2],
@@ -138,6 +139,29 @@ fn limits_of_resources_are_set() {
     };
     assert_eq!(words("Max open files"), ["100", "200"]);
     assert_eq!(words("Max core file size"), ["0", "0"]);
+}
+
+fn a_limit_above_the_callers_can_be_set() {
+    let ours = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = ours
+        .lines()
+        .find(|line| line.starts_with("Max pending signals"));
+    let hard: u64 = line
+        .unwrap()
+        .split_whitespace()
+        .nth(4)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let wanted = hard + 1;
+    let seen = said("cat /proc/self/limits", |spec| {
+        spec["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_SIGPENDING", "soft": wanted, "hard": wanted}]);
+    });
+    let line = seen
+        .lines()
+        .find(|line| line.starts_with("Max pending signals"));
+    assert!(line.unwrap().contains(&wanted.to_string()), "{seen}");
 }
 
 fn seccomp(errno: Option<u32>) -> serde_json::Value {

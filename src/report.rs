@@ -1,5 +1,5 @@
-//! Failures in words: the chain of causes on one line, a hint where its condition was checked, a line of
-//! JSON for a caller's log. Not its job: deciding what is a failure.
+//! Failures in words: the chain of causes on one line, a line of JSON for a caller's log.
+//! Not its job: deciding what is a failure.
 
 use std::fmt;
 use std::io::Write;
@@ -13,7 +13,6 @@ use crate::cli::Invocation;
 pub(crate) struct Failure {
     text: String,
     notes: Vec<String>,
-    hint: Option<String>,
     code: u8,
 }
 
@@ -23,7 +22,6 @@ impl Failure {
         Self {
             text: text.into(),
             notes: Vec::new(),
-            hint: None,
             code: 1,
         }
     }
@@ -32,13 +30,6 @@ impl Failure {
     #[must_use]
     pub(crate) fn with_code(mut self, code: u8) -> Self {
         self.code = code;
-        self
-    }
-
-    /// The same with a remedy; only where its condition was checked.
-    #[must_use]
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
         self
     }
 
@@ -128,9 +119,6 @@ impl Report {
             eprintln!("{}: {failure}", self.name);
             for note in &failure.notes {
                 eprintln!("note: {}", visible(note));
-            }
-            if let Some(hint) = &failure.hint {
-                eprintln!("hint: {}", visible(hint));
             }
         }
         ExitCode::from(failure.code)

@@ -28,6 +28,10 @@ pub(crate) fn act() -> Option<ExitCode> {
 
 /// Runs to the end (`stop` 0 or beyond it) or to stop number `stop`, where the program, not the task that stands
 /// there, is killed: it may be the program's child that is at work.
+#[expect(
+    clippy::zombie_processes,
+    reason = "trace::next waits for it, with all that it makes"
+)]
 fn drive(command: &mut Command, stop: u64) -> ExitCode {
     let child = trace::spawn(command).unwrap();
     let first = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();

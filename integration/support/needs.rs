@@ -25,8 +25,6 @@ pub(crate) enum Need {
     SysResource,
     /// A program in PATH.
     Tool(&'static str),
-    /// systemd as process 1.
-    Systemd,
     /// User id 1000 with subordinate ids.
     RootlessUser,
     /// More than one CPU.
@@ -37,8 +35,6 @@ pub(crate) enum Need {
     FaultBuild,
     /// The release build, named by DHOW_TEST_RELEASE.
     Release,
-    /// To be run by `make sweep`.
-    Sweep,
 }
 
 impl fmt::Display for Need {
@@ -52,13 +48,11 @@ impl fmt::Display for Need {
             Self::UserNamespaces => out.write_str("user namespaces"),
             Self::SysResource => out.write_str("CAP_SYS_RESOURCE"),
             Self::Tool(name) => write!(out, "program {name}"),
-            Self::Systemd => out.write_str("systemd"),
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
             Self::TwoCpus => out.write_str("two CPUs"),
             Self::Dhow => out.write_str("dhow as the runtime"),
             Self::FaultBuild => out.write_str("the fault build"),
             Self::Release => out.write_str("the release build (make test)"),
-            Self::Sweep => out.write_str("make sweep"),
         }
     }
 }
@@ -78,13 +72,11 @@ impl Need {
             }
             Self::SysResource => effective_capabilities() & (1 << 24) != 0,
             Self::Tool(name) => program(name).is_some(),
-            Self::Systemd => Path::new("/run/systemd/system").is_dir(),
             Self::RootlessUser => user_1000_has_subordinate_ids(),
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
             Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
             Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),
             Self::Release => std::env::var_os("DHOW_TEST_RELEASE").is_some(),
-            Self::Sweep => std::env::var_os("DHOW_TEST_SWEEP").is_some(),
         }
     }
 }
