@@ -244,3 +244,49 @@ fn the_tar_crates_own_archives_are_read() {
     );
     assert_eq!(entries.next().unwrap(), None);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    /// Whatever bytes change in an honest tar, the reader neither panics nor gives a path that leads
+    /// out, and it never reads past what is there.
+    #[test]
+    fn a_mutated_tar_is_read_cleanly_or_refused(
+        places in proptest::collection::vec((0..6144_usize, proptest::prelude::any::<u8>()), 1..6),
+        whole_checksum in proptest::prelude::any::<bool>(),
+    ) {
+        let mut bytes = [
+            plain("a/b", b'0', &[7; 600]),
+            plain("x", b'x', &[record("path", "c/d"), record("size", "3")].concat()),
+            plain("c", b'0', b"abc"),
+            plain("././@LongLink", b'L', b"some/long/name\0"),
+            plain("cut", b'5', b""),
+        ]
+        .concat();
+        for (place, value) in places {
+            let place = place % bytes.len();
+            bytes[place] = value;
+            let start = place - place % BLOCK;
+            if whole_checksum {
+                let block = &mut bytes[start..start + BLOCK];
+                block[148..156].copy_from_slice(b"        ");
+                let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+                block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+        }
+        let mut entries = Entries::new(&bytes[..], Limits::default());
+        let mut data = Vec::new();
+        while let Ok(Some(entry)) = entries.next() {
+            let names: Vec<_> = entry.path.names().collect();
+            proptest::prop_assert!(names.iter().all(|name| !matches!(*name, b"" | b"." | b"..")));
+            if entries.read_to_end(&mut data).is_err() {
+                break;
+            }
+        }
+        proptest::prop_assert!(data.len() <= bytes.len());
+    }
+}
