@@ -23,6 +23,7 @@ mod here {
         a_fault_anywhere_stops_the_build_before_any_step: [Root, Overlay, Dhow],
         what_is_not_supported_is_refused_with_its_line: [Root, Overlay, Dhow],
         a_failing_command_shows_its_status_and_last_output: [Root, Cgroup2, Overlay, Dhow],
+        what_a_killed_build_left_is_cleared_by_the_next: [Root, Cgroup2, Overlay, Dhow],
         an_archive_serves_as_base_by_its_path: [Root, Cgroup2, Overlay, Dhow],
         each_recipe_has_its_plan: [Root, Cgroup2, Overlay, Dhow],
         each_recipe_builds_and_runs: [Root, Cgroup2, Overlay, Dhow],
@@ -249,6 +250,25 @@ fn a_failing_command_shows_its_status_and_last_output() {
         "dhow: Dockerfile:2: RUN echo one; echo two >&2; exit 3: exit status 3\n  | one\n  | two\n"
     );
     assert_eq!(site.sandbox.left_behind(), Vec::<String>::new());
+}
+
+fn what_a_killed_build_left_is_cleared_by_the_next() {
+    let site = Site::new();
+    site.context("c", "FROM base\nRUN echo x; sleep 1000\n");
+    let mut build = site.dhow().args(["build", "-q", "c"]).spawn().unwrap();
+    let list = || run(site.dhow().args(["list"])).success().stdout;
+    crate::support::command::wait_for("the command", std::time::Duration::from_secs(10), || {
+        list().contains("running").then_some(())
+    });
+    // A living build is left alone by another one.
+    site.image("d", "FROM base\nRUN true\n");
+    assert!(list().contains("running"));
+    build.kill().unwrap();
+    build.wait().unwrap();
+    site.image("e", "FROM base\nRUN true\n");
+    assert_eq!(site.sandbox.left_behind(), Vec::<String>::new());
+    let work = std::fs::read_dir(site.folder().join("store/work")).unwrap();
+    assert_eq!(work.count(), 0);
 }
 
 fn an_archive_serves_as_base_by_its_path() {

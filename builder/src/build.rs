@@ -64,6 +64,7 @@ pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) 
     if let Some(fault) = plan.refusal() {
         return Err(Error::Recipe(fault.of(&source)));
     }
+    run::end_orphans(&options.state)?;
     for warning in &plan.warnings {
         tell(Event::Warning(warning));
     }

@@ -32,6 +32,9 @@ pub(crate) struct Place<'a> {
     pub(crate) signals: &'a OwnedFd,
 }
 
+/// Marks our containers, so that those of a build that was killed are known.
+const MARK: &str = "dhow.build";
+
 /// How much of the last output a failure shows.
 const LAST_LINES: usize = 10;
 const LAST_BYTES: usize = 4096;
@@ -85,6 +88,33 @@ pub(crate) fn run(
             },
             output: tail.lines(),
         }),
+    }
+}
+
+/// Ends the containers of builds that were killed: nobody waits for them any more.
+pub(crate) fn end_orphans(state: &Path) -> Result<()> {
+    let store = runtime::Store::new(state.to_owned());
+    for (id, snapshot) in runtime::list(&store).map_err(container)? {
+        // One that can't be read is not known to be ours.
+        let Ok(snapshot) = snapshot else { continue };
+        let ours = snapshot.record.annotations.contains_key(MARK);
+        if ours && is_left_behind(&snapshot.record.bundle)? {
+            runtime::delete(&store, &id, Force::Yes).map_err(container)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the build that made this folder is gone: a living one holds the lock beside it.
+fn is_left_behind(folder: &Path) -> Result<bool> {
+    let doing = || format!("look for the build of {}", folder.display());
+    let lock = folder.with_file_name("lock");
+    match sys::file::open(&lock) {
+        Ok(fd) => {
+            sys::file::lock(&fd, sys::file::Lock::Exclusive, sys::file::Wait::Try).doing(doing)
+        }
+        Err(e) if e.errno == sys::Errno::NOENT => Ok(true),
+        Err(e) => Err(e).doing(doing),
     }
 }
 
@@ -184,6 +214,7 @@ fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {
     {
         namespaces.retain(|namespace| namespace["type"] != "network");
     }
+    value["annotations"] = json!({ MARK: "run" });
     let mounts = made_files(step, place, hostname)?;
     if let Some(Value::Array(all)) = value.get_mut("mounts") {
         all.extend(mounts);
