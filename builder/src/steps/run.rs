@@ -93,6 +93,9 @@ pub(crate) fn run(
 
 /// Ends the containers of builds that were killed: nobody waits for them any more.
 pub(crate) fn end_orphans(state: &Path) -> Result<()> {
+    if !sys::file::exists(state).doing(|| "look for killed builds".to_owned())? {
+        return Ok(());
+    }
     let store = runtime::Store::new(state.to_owned());
     for (id, snapshot) in runtime::list(&store).map_err(container)? {
         // One that can't be read is not known to be ours.
