@@ -1,5 +1,3 @@
-//! Claims on single instructions: what is accepted, and the words for what is not.
-
 //! What the parser makes of lines, and what it says of wrong ones.
 
 use super::*;
