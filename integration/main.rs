@@ -24,6 +24,7 @@ mod namespaces;
 mod process;
 mod rootfs;
 mod rootless;
+mod seccomp;
 mod support;
 mod unpack;
 mod users;
@@ -48,6 +49,7 @@ fn claims() -> Vec<Claim> {
         process::claims(),
         rootfs::claims(),
         rootless::claims(),
+        seccomp::claims(),
         users::claims(),
         unpack::claims(),
     ]

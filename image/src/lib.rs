@@ -16,6 +16,7 @@ mod manifest;
 mod offer;
 mod owner;
 mod reference;
+pub mod seccomp;
 mod source;
 mod store;
 pub mod to_spec;

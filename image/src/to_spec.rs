@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Config, ImageConfiguration};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde_json::{Value, json};
 
 use crate::user::User;
@@ -104,6 +104,8 @@ pub struct RunOptions {
     pub capabilities: Vec<String>,
     /// Set-user-id programs give no privileges.
     pub no_new_privileges: bool,
+    /// What the program may call.
+    pub seccomp: Seccomp,
     /// How many CPUs the host may have: each has files of its own that are hidden.
     pub host_cpus: u32,
 }
@@ -125,9 +127,21 @@ impl Default for RunOptions {
             cgroups_path: None,
             capabilities: RUN_CAPABILITIES.map(str::to_owned).to_vec(),
             no_new_privileges: true,
+            seccomp: Seccomp::Default,
             host_cpus: 0,
         }
     }
+}
+
+/// A container's seccomp profile.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seccomp {
+    /// Ours ([`crate::seccomp::profile`]).
+    Default,
+    /// A person's own.
+    Own(LinuxSeccomp),
+    /// None: the program may call all that the kernel has.
+    Unconfined,
 }
 
 /// The spec of a container of an image. `user` is what the image's (or the person's) `USER` means in
@@ -158,10 +172,18 @@ pub fn spec(image: &ImageConfiguration, user: &User, options: &RunOptions) -> Re
     if let Some(cgroups_path) = &options.cgroups_path {
         spec["linux"]["cgroupsPath"] = path(cgroups_path)?;
     }
-    serde_json::from_value(spec).map_err(|e| Error::Json {
+    let mut spec: Spec = serde_json::from_value(spec).map_err(|e| Error::Json {
         what: "the spec made of the image".to_owned(),
         fault: e.to_string(),
-    })
+    })?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(match &options.seccomp {
+            Seccomp::Default => Some(crate::seccomp::profile()?),
+            Seccomp::Own(profile) => Some(profile.clone()),
+            Seccomp::Unconfined => None,
+        });
+    }
+    Ok(spec)
 }
 
 fn process(config: &Config, user: &User, options: &RunOptions) -> Result<Value> {

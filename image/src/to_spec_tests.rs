@@ -104,6 +104,7 @@ fn the_defaults_protect() {
     assert_eq!(process["capabilities"]["effective"], json!([]));
     assert_eq!(process["user"]["additionalGids"], json!([100, 10]));
     let linux = &spec["linux"];
+    assert_eq!(linux["seccomp"]["defaultAction"], "SCMP_ACT_ERRNO");
     assert_eq!(linux["namespaces"].as_array().unwrap().len(), 6);
     assert_eq!(linux["resources"]["devices"][0]["allow"], false);
     let sys = spec["mounts"]

@@ -21,7 +21,7 @@ use sys::seccomp::Filter;
 use crate::{Error, Result};
 
 /// Goes into the cache's key: raised when the way of compiling changes.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// The largest blob: 4096 instructions.
 const MAX_BLOB: u64 = 4096 * sys::seccomp::INSTRUCTION_SIZE as u64;
@@ -29,7 +29,8 @@ const MAX_BLOB: u64 = 4096 * sys::seccomp::INSTRUCTION_SIZE as u64;
 /// The errno of SCMP_ACT_ERRNO and SCMP_ACT_TRACE without `errnoRet` (config-linux.md: EPERM).
 const DEFAULT_ERRNO: u32 = 1;
 
-/// Names newer than Debian 12's libseccomp (2.5.4), by number: from 424 on all architectures share them.
+/// Names newer than Debian 12's libseccomp (2.5.4), by number: from 424 to 469 all architectures
+/// share them.
 const NEWER: &[(&str, i32)] = &[
     ("cachestat", 451),
     ("fchmodat2", 452),
@@ -48,6 +49,10 @@ const NEWER: &[(&str, i32)] = &[
     ("listxattrat", 465),
     ("removexattrat", 466),
     ("open_tree_attr", 467),
+    ("file_getattr", 468),
+    ("file_setattr", 469),
+    #[cfg(target_arch = "x86_64")]
+    ("uretprobe", 335),
 ];
 
 /// The filter of `profile`, from `cache` if it lies there; otherwise compiled, and left there.
@@ -132,6 +137,11 @@ fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>> {
     for arch in profile.architectures().iter().flatten() {
         context.add_arch(architecture(*arch)).map_err(library)?;
     }
+    // A call through an ABI that the profile does not name ends the process, not one thread of it: the
+    // others would wait for that thread for ever.
+    context
+        .set_act_badarch(ScmpAction::KillProcess)
+        .map_err(library)?;
     context.set_ctl_nnp(false).map_err(library)?;
     context.set_ctl_optimize(2).map_err(library)?;
     for (index, rule) in profile.syscalls().iter().flatten().enumerate() {
@@ -160,6 +170,11 @@ fn add(
         }
     }
     Ok(())
+}
+
+/// The number of a system call on this architecture, as filters know it.
+pub(crate) fn call_number(name: &str) -> Option<i32> {
+    number(name).map(i32::from)
 }
 
 /// A name that neither the library nor the table knows is a call of another architecture or of a kernel

@@ -64,6 +64,9 @@ struct Args {
     /// The root can't be written to
     #[arg(long)]
     read_only: bool,
+    /// seccomp=unconfined, or seccomp=FILE in place of the default profile
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
     /// The first argument is an image, whatever lies in the current folder
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
@@ -173,6 +176,7 @@ fn run_options(args: &Args, command: &[String], id: &str) -> Result<RunOptions, 
             Some(pids) => Some(pids),
             None => default_pids()?,
         },
+        seccomp: super::security_opt::seccomp(&args.security_opt)?,
         host_cpus: std::thread::available_parallelism()
             .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
         ..RunOptions::default()

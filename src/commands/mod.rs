@@ -12,6 +12,7 @@ mod load;
 mod rmi;
 mod run;
 mod save;
+mod security_opt;
 mod start;
 mod state;
 mod tag;
