@@ -9,14 +9,19 @@
 /// The crate under the name that the other crates know it by.
 extern crate dhow_cgroups as cgroups;
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+mod devices;
+mod limits;
+mod place;
+
 use std::time::{Duration, Instant};
 
-use cgroups::devices::Filter;
-use cgroups::{Cgroup, Error, Location, Write, limits};
+use cgroups::{Cgroup, Error, Location, Write};
 use libtest_mimic::{Arguments, Trial};
-use sys::process::{CloneRequest, Cloned, Pid};
+use sys::process::{CloneRequest, Cloned};
+
+use self::devices::{the_device_filter_denies_an_open, the_kernel_takes_every_program};
+use self::limits::{LIMITS, REFUSED, limits_stand, refused};
+use self::place::{Busy, Place, soon};
 
 macro_rules! claims {
     ($($name:ident),* $(,)?) => {
@@ -40,70 +45,6 @@ claims![
     the_device_filter_denies_an_open,
     the_kernel_takes_every_program,
     use_is_read,
-];
-
-type Limit = (
-    &'static str,
-    &'static str,
-    &'static [(&'static str, &'static str)],
-);
-
-/// controller | linux.resources | what then stands in which file
-const LIMITS: &[Limit] = &[
-    (
-        "memory",
-        r#"{"memory":{"limit":67108864,"reservation":33554432}}"#,
-        &[("memory.max", "67108864"), ("memory.low", "33554432")],
-    ),
-    (
-        "cpu",
-        r#"{"cpu":{"shares":2000,"quota":50000,"period":200000,"burst":10000}}"#,
-        &[
-            ("cpu.weight", "170"),
-            ("cpu.max", "50000 200000"),
-            ("cpu.max.burst", "10000"),
-        ],
-    ),
-    (
-        "cpu",
-        r#"{"cpu":{"shares":1024,"idle":1}}"#,
-        &[("cpu.idle", "1")],
-    ),
-    (
-        "pids",
-        r#"{"pids":{"limit":64},"unified":{"pids.max":"65"}}"#,
-        &[("pids.max", "65")],
-    ),
-    (
-        "cpuset",
-        r#"{"cpu":{"cpus":"0","mems":"0"}}"#,
-        &[("cpuset.cpus", "0"), ("cpuset.mems", "0")],
-    ),
-    ("io", r#"{"blockIO":{"weight":500}}"#, &[]),
-    (
-        "hugetlb",
-        r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#,
-        &[("hugetlb.2MB.max", "4194304")],
-    ),
-];
-
-/// controller | linux.resources | how the refusal ends
-const REFUSED: &[(&str, &str, &str)] = &[
-    (
-        "cpu",
-        r#"{"cpu":{"quota":500}}"#,
-        "quotas are 1000 µs or more, periods 1000 to 1000000 µs (Invalid argument)",
-    ),
-    (
-        "io",
-        r#"{"blockIO":{"throttleReadBpsDevice":[{"major":4095,"minor":1,"rate":5}]}}"#,
-        "no such block device, or a partition: only whole devices take limits (No such device)",
-    ),
-    (
-        "memory",
-        r#"{"unified":{"memory.nonsense":"1"}}"#,
-        "this kernel has no such file (No such file or directory)",
-    ),
 ];
 
 fn main() -> std::process::ExitCode {
@@ -159,73 +100,6 @@ fn trial(name: String, missing: Option<String>, claim: impl FnOnce() + Send + 's
     })
     .with_kind(missing.unwrap_or_default())
     .with_ignored_flag(ignored)
-}
-
-/// One claim's folder in the tree; it goes, with all that is in it, whatever the claim did.
-struct Place {
-    name: String,
-    top: PathBuf,
-}
-
-impl Place {
-    fn new(claim: &str) -> Self {
-        let name = format!("dhow-test-{}/{claim}", std::process::id());
-        let location = Location::find(Some(&name), "").unwrap();
-        let top = location.directory.parent().unwrap().to_owned();
-        Self { name, top }
-    }
-
-    fn location(&self) -> Location {
-        Location::find(Some(&self.name), "").unwrap()
-    }
-
-    fn cgroup(&self) -> Cgroup {
-        Cgroup::create(&self.location(), &[]).unwrap()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(cgroup) = Cgroup::open(&self.top).unwrap() {
-            cgroup.thaw().unwrap();
-            cgroup.kill().unwrap();
-            cgroups::delete(&self.top, None).unwrap();
-        }
-        assert!(!self.top.exists());
-    }
-}
-
-/// A process in the cgroup that is busy without end; it is reaped on drop.
-struct Busy(Child);
-
-impl Busy {
-    fn new(cgroup: &Cgroup) -> Self {
-        let child = Command::new("/bin/sh")
-            .args(["-c", "while :; do :; done"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        cgroup
-            .add(Pid::from_raw(child.id() as i32).unwrap())
-            .unwrap();
-        Self(child)
-    }
-
-    fn pid(&self) -> i32 {
-        self.0.id() as i32
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        // It may be dead already.
-        let _ = self.0.kill();
-        self.0.wait().unwrap();
-    }
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(10)
 }
 
 fn a_process_is_born_in_the_cgroup(place: &Place) {
@@ -351,7 +225,7 @@ fn an_empty_cgroup_that_is_there_is_taken_and_its_parents_stay(place: &Place) {
 
 fn a_missing_controller_is_named_and_nothing_is_left(place: &Place) {
     let resources = serde_json::from_str(r#"{"unified":{"sails.max":"3"}}"#).unwrap();
-    let writes: Vec<Write> = limits::writes(&resources).unwrap();
+    let writes: Vec<Write> = cgroups::limits::writes(&resources).unwrap();
     let error = Cgroup::create(&place.location(), &writes).unwrap_err();
     assert!(matches!(error, Error::NoController { .. }));
     let words =
@@ -360,107 +234,12 @@ fn a_missing_controller_is_named_and_nothing_is_left(place: &Place) {
     assert!(!place.top.exists());
 }
 
-fn the_device_filter_denies_an_open(place: &Place) {
-    // The kernel's log: no container's business, and there on every host.
-    let dir = tempfile::tempdir().unwrap();
-    let fd = sys::file::open_dir(dir.path()).unwrap();
-    let mode = sys::at::Mode::from_raw_mode(0o600);
-    let device = sys::at::makedev(1, 11);
-    sys::at::mknodat(
-        &fd,
-        "kmsg",
-        sys::at::FileType::CharacterDevice,
-        mode,
-        device,
-    )
-    .unwrap();
-    let path = dir.path().join("kmsg");
-    let allow = r#"[{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]"#;
-    for (rules, expected) in [(None, true), (Some(allow), true), (Some("[]"), false)] {
-        let cgroup = place.cgroup();
-        if let Some(rules) = rules {
-            let rules: Vec<_> = serde_json::from_str(rules).unwrap();
-            Filter::new(&rules).unwrap().attach(&cgroup).unwrap();
-        }
-        assert_eq!(opens(&cgroup, &path), expected, "with rules {rules:?}");
-        assert!(opens(&cgroup, &PathBuf::from("/dev/null")));
-        cgroups::delete(cgroup.path(), None).unwrap();
-    }
-}
-
-/// The kernel refuses programs with code that nothing reaches or with jumps out of them.
-fn the_kernel_takes_every_program(place: &Place) {
-    let cgroup = place.cgroup();
-    let mut state = 7_u64;
-    let mut pick = |choices: &[&'static str]| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        choices[usize::try_from(state >> 33).unwrap() % choices.len()]
-    };
-    // No more fit on one cgroup.
-    for rules in 0..64 {
-        let rules: Vec<_> = (0..rules % 12)
-            .map(|_| {
-                format!(
-                    r#"{{"allow":{},"type":"{}","major":{},"minor":{},"access":"{}"}}"#,
-                    pick(&["true", "false"]),
-                    pick(&["a", "b", "c"]),
-                    pick(&["-1", "1", "4294967295"]),
-                    pick(&["-1", "1", "2"]),
-                    pick(&["r", "m", "rw", "rwm", "rwm"]),
-                )
-            })
-            .collect();
-        let json = format!("[{}]", rules.join(","));
-        let filter = Filter::new(&serde_json::from_str::<Vec<_>>(&json).unwrap()).unwrap();
-        if let Err(error) = filter.attach(&cgroup) {
-            panic!("{json}: {:?}", std::error::Error::source(&error));
-        }
-    }
-}
-
-/// Whether a process born in the cgroup can open the file for reading.
-fn opens(cgroup: &Cgroup, path: &std::path::Path) -> bool {
-    let request = CloneRequest {
-        cgroup: Some(cgroup.dir()),
-        ..CloneRequest::default()
-    };
-    match sys::process::clone(&request).unwrap() {
-        Cloned::Child => sys::process::exit(i32::from(std::fs::File::open(path).is_err())),
-        Cloned::Parent(process) => sys::process::wait(&process.pidfd).unwrap().code() == 0,
-    }
-}
-
 fn use_is_read(place: &Place) {
     let cgroup = place.cgroup();
     assert!(cgroup.stats().unwrap().cpu_microseconds.is_some());
     let has = std::fs::read_to_string(cgroup.path().join("cgroup.controllers")).unwrap();
     let kills = cgroup.oom_kills().unwrap();
     assert_eq!(kills, has.contains("memory").then_some(0));
-}
-
-fn made(place: &Place, json: &str) -> (Cgroup, cgroups::Result<()>) {
-    let writes = limits::writes(&serde_json::from_str(json).unwrap()).unwrap();
-    let cgroup = Cgroup::create(&place.location(), &writes).unwrap();
-    let applied = cgroup.apply(&writes);
-    (cgroup, applied)
-}
-
-fn limits_stand(place: &Place, json: &str, files: &[(&str, &str)]) {
-    let (cgroup, applied) = made(place, json);
-    applied.unwrap();
-    for (file, expected) in files {
-        let text = std::fs::read_to_string(cgroup.path().join(file)).unwrap();
-        assert_eq!(text.trim(), *expected, "{file}");
-    }
-}
-
-fn refused(place: &Place, json: &str, end: &str) {
-    let (_, applied) = made(place, json);
-    let error = applied.unwrap_err();
-    let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(source.ends_with(end), "{error}: {source}");
 }
 
 fn a_parent_that_takes_no_more_is_explained(place: &Place) {
@@ -487,7 +266,7 @@ fn a_parent_with_processes_hands_nothing_down(place: &Place) {
     };
     let busy = Busy::new(&parent);
     let json = format!(r#"{{"unified":{{"{file}":"max"}}}}"#);
-    let writes = limits::writes(&serde_json::from_str(&json).unwrap()).unwrap();
+    let writes = cgroups::limits::writes(&serde_json::from_str(&json).unwrap()).unwrap();
     let location = Location::find(Some(&format!("{}/below", place.name)), "").unwrap();
     let error = Cgroup::create(&location, &writes).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
