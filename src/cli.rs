@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::commands::{VERBS, Verb};
-use crate::report::Failure;
+use crate::report::{Failure, say};
 
 /// What stands before the verb.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +45,7 @@ impl Early {
     pub(crate) fn leave(self) -> ExitCode {
         match self {
             Self::Say(text) => {
-                print!("{text}");
+                say(format_args!("{text}"));
                 ExitCode::SUCCESS
             }
             Self::Wrong(text) => {

@@ -1,5 +1,7 @@
 //! The command line of dhow: flags, library calls, words. Not its job: anything a library should do.
 
+#![deny(clippy::print_stdout)]
+
 mod cli;
 mod commands;
 mod report;

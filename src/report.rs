@@ -74,6 +74,20 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Prints to stdout. Whoever closed the other end (`dhow images | head -1`) wants no more: that ends us
+/// quietly. Anything else that keeps words from their reader is a failure.
+pub(crate) fn say(words: fmt::Arguments<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_fmt(words).and_then(|()| stdout.flush()) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => {
+            eprintln!("dhow: write to stdout: {e}");
+            std::process::exit(1)
+        }
+    }
+}
+
 /// Text that may come from an image or a container, safe for a terminal: control characters escaped
 /// (CVE-style log injection), lines kept for excerpts of recipes.
 pub(crate) fn visible(text: &str) -> String {

@@ -9,7 +9,7 @@ use builder::{NetworkDefault, Options, Settings};
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::{Failure, because, visible};
+use crate::report::{Failure, because, say, visible};
 
 /// Build an image from a recipe
 #[derive(Debug, clap::Parser)]
@@ -57,7 +57,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     if args.plan {
         let mut open = || image::Store::open(&global.image_store().unwrap_or_default());
         let plan = builder::plan_only(&options, &mut open).map_err(because)?;
-        println!("{:#}", plan.to_json());
+        say(format_args!("{:#}\n", plan.to_json()));
         return Ok(0);
     }
     // RUN's programs must not be able to write to dhow itself.
@@ -69,7 +69,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         }
     };
     let image = builder::build(&store, &options, &mut show).map_err(because)?;
-    println!("{}", image.id);
+    say(format_args!("{}\n", image.id));
     Ok(0)
 }
 

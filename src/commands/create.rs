@@ -7,7 +7,7 @@ use runtime::{Bundle, CreateOptions, RootSource, Store};
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::{Failure, because};
+use crate::report::{Failure, because, say};
 
 /// Make a container from a bundle; its program waits for `start`
 #[derive(Debug, clap::Parser)]
@@ -74,7 +74,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     if args.plan {
         let options = args.bundle.options(global, &args.id)?;
-        print!("{}", runtime::plan(&options)?);
+        say(format_args!("{}", runtime::plan(&options)?));
         return Ok(0);
     }
     runtime::create(args.bundle.options(global, &args.id)?)?;

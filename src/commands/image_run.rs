@@ -10,7 +10,7 @@ use sys::beneath::Root;
 use super::run::told;
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::{Failure, because};
+use crate::report::{Failure, because, say};
 
 /// Our own failure, in docker's count.
 const OURS: u8 = 125;
@@ -96,7 +96,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     Ok(match runtime::run(options, manner).map_err(failed)? {
         Some(outcome) => told(&global.name, &id, outcome),
         None => {
-            println!("{id}");
+            say(format_args!("{id}\n"));
             0
         }
     })

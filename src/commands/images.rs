@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::because;
+use crate::report::{because, say};
 use crate::tables::table;
 
 /// List the images
@@ -29,17 +29,19 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
     let images = store.images().map_err(because)?;
     if args.quiet {
-        images.iter().for_each(|image| println!("{}", image.id));
+        images
+            .iter()
+            .for_each(|image| say(format_args!("{}\n", image.id)));
     } else if args.format == "json" {
         let images: Vec<_> = images.iter().map(as_json).collect();
-        println!(
-            "{}",
+        say(format_args!(
+            "{}\n",
             serde_json::to_string_pretty(&images).map_err(because)?
-        );
+        ));
     } else {
         let rows: Vec<_> = images.iter().flat_map(rows).collect();
         let head = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
-        print!("{}", table(head, &rows));
+        say(format_args!("{}", table(head, &rows)));
     }
     Ok(0)
 }

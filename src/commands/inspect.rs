@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::{Failure, because, visible};
+use crate::report::{Failure, because, say, visible};
 
 /// Show all that is known of images as JSON
 #[derive(Debug, clap::Parser)]
@@ -30,7 +30,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     }
     let text = serde_json::to_string_pretty(&all).map_err(because)?;
     // The config is the image's own words.
-    println!("{}", visible(&text));
+    say(format_args!("{}\n", visible(&text)));
     Ok(0)
 }
 

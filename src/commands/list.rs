@@ -6,7 +6,7 @@ use runtime::{ContainerId, Snapshot, Store};
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::because;
+use crate::report::{because, say};
 use crate::tables::table;
 
 /// List the containers
@@ -45,7 +45,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             }
         }
     }
-    print!("{}", shown(&args, &known)?);
+    say(format_args!("{}", shown(&args, &known)?));
     Ok(u8::from(failed))
 }
 

@@ -8,7 +8,7 @@ use image::{LoadOptions, Names, Reference, Source};
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::{Failure, because};
+use crate::report::{Failure, because, say};
 
 /// Take images from a docker archive, an OCI archive or an OCI layout
 #[derive(Debug, clap::Parser)]
@@ -54,11 +54,11 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         }
         let image = loaded.image;
         match (args.quiet, &image.names[..]) {
-            (true, _) => println!("{}", image.id),
-            (false, []) => println!("Loaded image ID: {}", image.id),
+            (true, _) => say(format_args!("{}\n", image.id)),
+            (false, []) => say(format_args!("Loaded image ID: {}\n", image.id)),
             (false, names) => {
                 for name in names {
-                    println!("Loaded image: {}", name.familiar());
+                    say(format_args!("Loaded image: {}\n", name.familiar()));
                 }
             }
         }

@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::cli::Global;
-use crate::report::Failure;
+use crate::report::{Failure, say};
 
 /// What a verb's function gives: its exit status, or why it failed.
 pub(crate) type Outcome = Result<u8, Failure>;
@@ -124,7 +124,7 @@ pub(crate) fn parse<T: Parser>(arguments: &[OsString]) -> Result<Option<T>, Fail
     match T::try_parse_from(arguments) {
         Ok(parsed) => Ok(Some(parsed)),
         Err(e) if !e.use_stderr() => {
-            print!("{e}");
+            say(format_args!("{e}"));
             Ok(None)
         }
         Err(e) => Err(Failure::usage(&e)),

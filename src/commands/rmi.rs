@@ -6,7 +6,7 @@ use image::Removal;
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::because;
+use crate::report::{because, say};
 
 /// Remove images, or a name of an image that has others
 #[derive(Debug, clap::Parser)]
@@ -32,10 +32,10 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     for wanted in &args.images {
         let removed = store.remove(wanted, removal).map_err(because)?;
         for name in removed.names {
-            println!("Untagged: {}", name.familiar());
+            say(format_args!("Untagged: {}\n", name.familiar()));
         }
         if let Some(id) = removed.image {
-            println!("Deleted: {id}");
+            say(format_args!("Deleted: {id}\n"));
         }
     }
     Ok(0)

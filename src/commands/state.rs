@@ -6,7 +6,7 @@ use runtime::Store;
 
 use super::{Outcome, parse};
 use crate::cli::Global;
-use crate::report::because;
+use crate::report::{because, say};
 
 /// Show a container's state as JSON
 #[derive(Debug, clap::Parser)]
@@ -22,9 +22,9 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     let snapshot = runtime::state(&Store::new(global.state_root()?), &args.id.parse()?)?;
     let report = snapshot.record.report(snapshot.status);
-    println!(
-        "{}",
+    say(format_args!(
+        "{}\n",
         serde_json::to_string_pretty(&report).map_err(because)?
-    );
+    ));
     Ok(0)
 }
