@@ -19,6 +19,7 @@ claims![
     a_seccomp_filter_answers_with_the_specs_errno: [Root, Cgroup2],
     no_file_of_the_runtime_is_left_open: [Root, Cgroup2],
     no_file_of_the_caller_is_left_open: [Root, Cgroup2, Tool("bash")],
+    only_files_that_the_caller_opened_are_preserved: [Root, Cgroup2, Dhow, Tool("bash")],
     the_umask_is_the_specs: [Root, Cgroup2],
     the_oom_score_is_raised: [Root, Cgroup2],
     a_path_of_many_words_reaches_the_program: [Root, Cgroup2],
@@ -214,6 +215,28 @@ fn no_file_of_the_caller_is_left_open() {
         .arg(sandbox.state_root())
         .args(["run", "--bundle", bundle.argument(), "c"]);
     assert_eq!(run(&mut command).success().stdout, "");
+}
+
+/// A number that is free in the caller would be taken by a file of the runtime's: the host's tree.
+fn only_files_that_the_caller_opened_are_preserved() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").script("readlink /proc/self/fd/3");
+    let preserving = |count: &str| {
+        let mut command = std::process::Command::new("bash");
+        command
+            .args(["-c", "exec \"$@\" 3</dev/null", "bash"])
+            .arg(crate::support::sandbox::runtime())
+            .arg("--root")
+            .arg(sandbox.state_root())
+            .args(["run", "--preserve-fds", count])
+            .args(["--bundle", bundle.argument(), "c"]);
+        run(&mut command)
+    };
+    assert_eq!(preserving("1").success().stdout, "/dev/null\n");
+    assert_eq!(
+        preserving("6").ends_with(1).stderr,
+        "dhow: --preserve-fds 6: descriptor 4 is not open\n"
+    );
 }
 
 fn the_umask_is_the_specs() {

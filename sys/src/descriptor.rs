@@ -135,6 +135,15 @@ pub fn inherited(number: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether the descriptor `number` is open and came through an exec: one that we opened ourselves would
+/// be closed by the next one.
+pub fn is_inherited(number: u32) -> bool {
+    let fd = i32::try_from(number).unwrap_or(-1);
+    // SAFETY: F_GETFD only asks for the flag of that entry; on a closed number it says EBADF.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Lets the descriptor `number`, which this process was given from outside, pass an exec.
 ///
 /// # Errors
