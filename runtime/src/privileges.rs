@@ -53,6 +53,8 @@ pub(crate) fn drop(credentials: &Credentials) -> Result<(), SysError> {
         0
     };
     set_capabilities(credentials, extra)?;
+    // A change of user undoes it where fs.suid_dumpable is not 0.
+    sys::process::forbid_tracing()?;
     // After the sets: what is ambient must be permitted and inheritable.
     let held = sys::privileges::capabilities()?;
     sys::privileges::set_ambient(credentials.ambient & held.permitted & held.inheritable)?;

@@ -78,8 +78,18 @@ fn signal_all(record: &Record, signal: Signal) -> Result<()> {
     if signal == Signal::KILL {
         return Ok(cgroup.kill()?);
     }
-    for pid in cgroup.processes()?.into_iter().filter_map(Pid::from_raw) {
-        match sys::process::open_process(pid).and_then(|fd| sys::process::send_signal(fd, signal)) {
+    // Handles first, then the list again: who is in both was in the cgroup while we held its handle, so
+    // that no stranger who got a recycled id is signalled.
+    let pids = cgroup.processes()?.into_iter().filter_map(Pid::from_raw);
+    let opened: Vec<(Pid, std::os::fd::OwnedFd)> = pids
+        .filter_map(|pid| Some((pid, sys::process::open_process(pid).ok()?)))
+        .collect();
+    let still = cgroup.processes()?;
+    for (pid, handle) in opened {
+        if !still.contains(&pid.as_raw_nonzero().get()) {
+            continue;
+        }
+        match sys::process::send_signal(handle, signal) {
             Ok(()) => {}
             Err(e) if e.errno == sys::Errno::SRCH => {}
             Err(e) => return Err(Error::host("signal the container")(e)),
