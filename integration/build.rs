@@ -132,7 +132,7 @@ fn cached(output: &Output) -> usize {
 fn a_recipe_becomes_an_image_that_runs() {
     let site = Site::new();
     // The state root is made when it is first needed.
-    std::fs::remove_dir(site.sandbox.state_root()).unwrap();
+    std::fs::remove_dir_all(site.sandbox.state_root()).unwrap();
     site.image(
         "two",
         "FROM base AS work\nWORKDIR /work\nRUN echo made > file\n\
