@@ -68,6 +68,16 @@ pub fn set_size(terminal: impl AsFd, width: u16, height: u16) -> Result<()> {
         .map_err(|errno| SysError::new("set", "the window size", errno))
 }
 
+/// Reads and writes of `terminal` say EAGAIN instead of waiting.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn never_block(terminal: impl AsFd) -> Result<()> {
+    let fail = |errno| SysError::new("fcntl", "the terminal", errno);
+    let flags = rustix::fs::fcntl_getfl(&terminal).map_err(fail)?;
+    rustix::fs::fcntl_setfl(terminal, flags | rustix::fs::OFlags::NONBLOCK).map_err(fail)
+}
+
 /// Puts `terminal` into raw mode and gives the mode it had, to be restored by [`restore`].
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //! window's size follows. Not its job: the container's own end of the terminal (rootfs).
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use sys::process::{Exit, Process};
 use sys::tty::Termios;
@@ -31,12 +32,20 @@ impl Terminal {
     }
 }
 
+/// How long to wait before a terminal that could not be written to, or that nobody had open, is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// A terminal in use. Our own gets its mode back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Relay {
     master: OwnedFd,
     mode: Option<Termios>,
     input_open: bool,
+    /// Typed, and not yet taken by the container. Nothing more is read until it is: a program that prints
+    /// and never reads must not stall us.
+    pending: Vec<u8>,
+    /// Nobody had the other end open when it was read last.
+    idle: bool,
 }
 
 impl Relay {
@@ -48,6 +57,7 @@ impl Relay {
         let master = received
             .fd
             .ok_or_else(|| Error::Words("no terminal came from the first process".to_owned()))?;
+        sys::tty::never_block(&master).map_err(Error::host(doing))?;
         let stdin = std::io::stdin();
         let mode = match sys::tty::isatty(&stdin) {
             true => Some(sys::tty::make_raw(&stdin).map_err(Error::host(doing))?),
@@ -57,6 +67,8 @@ impl Relay {
             master,
             mode,
             input_open: true,
+            pending: Vec::new(),
+            idle: false,
         };
         relay.resize();
         Ok(relay)
@@ -70,42 +82,55 @@ impl Relay {
     }
 
     pub(crate) fn run(mut self, process: &Process, signals: &OwnedFd) -> Result<Exit> {
-        let waiting = || Error::host("wait for the container");
-        let stdin = std::io::stdin();
         loop {
-            let mut fds = vec![process.pidfd.as_fd(), signals.as_fd(), self.master.as_fd()];
-            if self.input_open {
-                fds.push(stdin.as_fd());
-            }
-            let ready = sys::poll::readable(&fds, None).map_err(waiting())?;
-            if ready[2] {
-                self.copy_out()?;
-            }
-            if ready[0] {
+            let ready = self.wait(process, signals)?;
+            self.copy_out()?;
+            if ready.ended {
                 // What it said last may still be in the terminal.
-                while sys::poll::readable(&[self.master.as_fd()], Some(std::time::Instant::now()))
-                    .map_err(waiting())?[0]
-                    && self.copy_out()?
-                {}
-                return sys::process::wait(&process.pidfd).map_err(waiting());
+                while self.copy_out()? {}
+                return sys::process::wait(&process.pidfd)
+                    .map_err(Error::host("wait for the container"));
             }
-            if ready[1] {
+            if ready.signalled {
                 // Any signal may have been SIGWINCH; asking for the size costs one call.
                 self.resize();
                 forward(process, signals)?;
             }
-            if ready.get(3) == Some(&true) {
-                self.copy_in()?;
+            if ready.typed {
+                self.take_in();
             }
+            self.pass_on()?;
         }
     }
 
-    /// One read of the master to stdout; `false` when there is no more.
-    fn copy_out(&self) -> Result<bool> {
+    /// Waits for whatever comes first.
+    fn wait(&self, process: &Process, signals: &OwnedFd) -> Result<Ready> {
+        let stdin = std::io::stdin();
+        let mut fds = vec![process.pidfd.as_fd(), signals.as_fd()];
+        if !self.idle {
+            fds.push(self.master.as_fd());
+        }
+        let reads = self.input_open && self.pending.is_empty();
+        if reads {
+            fds.push(stdin.as_fd());
+        }
+        let again = self.idle || !self.pending.is_empty();
+        let deadline = again.then(|| Instant::now() + PAUSE);
+        let ready =
+            sys::poll::readable(&fds, deadline).map_err(Error::host("wait for the container"))?;
+        Ok(Ready {
+            ended: ready[0],
+            signalled: ready[1],
+            typed: reads && ready.last() == Some(&true),
+        })
+    }
+
+    /// One read of the terminal to stdout; `false` when there is no more for now.
+    fn copy_out(&mut self) -> Result<bool> {
         let mut buffer = [0_u8; 16 << 10];
-        // EIO: nobody has the other end open any more.
-        let Ok(n @ 1..) = sys::at::read(&self.master, &mut buffer) else {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+        let read = sys::at::read(&self.master, &mut buffer);
+        self.idle = read == Err(sys::Errno::IO);
+        let Ok(n @ 1..) = read else {
             return Ok(false);
         };
         write_all(std::io::stdout(), &buffer[..n])
@@ -113,19 +138,43 @@ impl Relay {
         Ok(true)
     }
 
-    fn copy_in(&mut self) -> Result<()> {
+    /// Reads what was typed. The end of a file becomes Ctrl-D, so that a shell that reads it ends with it.
+    fn take_in(&mut self) {
         let mut buffer = [0_u8; 4096];
         match sys::at::read(std::io::stdin(), &mut buffer) {
-            Ok(n @ 1..) => write_all(&self.master, &buffer[..n])
-                .map_err(Error::host("write to the container's terminal")),
+            Ok(n @ 1..) => self.pending.extend(&buffer[..n]),
+            Err(sys::Errno::INTR | sys::Errno::AGAIN) => {}
             _ => {
                 self.input_open = false;
-                // Ctrl-D, so that a shell that reads a file piped to us ends with it.
-                let _closed_already = write_all(&self.master, &[4]);
-                Ok(())
+                self.pending.push(4);
             }
         }
     }
+
+    /// Gives the container as much as it takes.
+    fn pass_on(&mut self) -> Result<()> {
+        while !self.pending.is_empty() {
+            match sys::at::write(&self.master, &self.pending) {
+                Ok(n) => drop(self.pending.drain(..n)),
+                Err(sys::Errno::AGAIN) => return Ok(()),
+                Err(sys::Errno::INTR) => {}
+                // Nobody has the other end open: what is typed to nobody is lost, as on a line.
+                Err(sys::Errno::IO) => self.pending.clear(),
+                Err(errno) => {
+                    let error = sys::SysError::new("write", "", errno);
+                    return Err(Error::host("write to the container's terminal")(error));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a wait ended with.
+struct Ready {
+    ended: bool,
+    signalled: bool,
+    typed: bool,
 }
 
 fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> sys::Result<()> {
