@@ -1,5 +1,5 @@
 //! The spec's mounts as steps that are ready to be carried out. Pure.
-//! Not its job: carrying them out (that is [`crate::attach`]).
+//! Not its job: carrying them out (that is [`mod@crate::attach`]).
 
 use std::fmt;
 use std::path::{Path, PathBuf};

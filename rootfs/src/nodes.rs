@@ -1,6 +1,6 @@
 //! Fills /dev: nodes, standard links, ptmx. By fd below the container's /dev, wherever the image leads
 //! that name (CVE-2026-41579, CVE-2026-47766: a `/dev` that is a link out of the image).
-//! Not its job: which devices (that is [`crate::devices`]), and the console (that is [`crate::console`]).
+//! Not its job: which devices (that is [`mod@crate::devices`]), and the console (that is [`crate::console`]).
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;

@@ -4,7 +4,7 @@
 //! A path is resolved once, to an fd; what covers it is made detached, with its attributes, and moved
 //! onto that fd (youki's GHSA-3q8j-pf29-vwv8 was a path resolved again between bind and remount).
 //! A path that is not there needs no protection and is skipped, as the spec has it.
-//! Not its job: which paths (the spec says), and a read-only root (that is [`crate::pivot`]).
+//! Not its job: which paths (the spec says), and a read-only root (that is [`mod@crate::pivot`]).
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

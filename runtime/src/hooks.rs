@@ -25,7 +25,7 @@ const QUOTED: u64 = 2048;
 pub struct HookEntry {
     /// The program; absolute (validated).
     pub path: PathBuf,
-    /// Its arguments, argv[0] included; empty means the path alone.
+    /// Its arguments, `argv[0]` included; empty means the path alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Its whole environment.

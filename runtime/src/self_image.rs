@@ -1,4 +1,4 @@
-//! Guards our own binary from the containers that it starts. Whoever can open /proc/<init>/exe could
+//! Guards our own binary from the containers that it starts. Whoever can open `/proc/INIT/exe` could
 //! else write to dhow on the host (CVE-2019-5736). So before a container is made, dhow runs itself from
 //! a detached, read-only clone of the mount that it lies on: every open for writing through /proc then
 //! fails with EROFS. That costs one exec of a static program and copies nothing. Where mounts can't be

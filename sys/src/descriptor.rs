@@ -10,7 +10,7 @@ use crate::{Errno, Result, SysError};
 
 /// Closes every descriptor from `first` on but those in `keep`: for a process that is about to become
 /// another program and owns nothing by the rest any more. Its `OwnedFd`s must not be used or dropped
-/// afterwards, which holds for one that leaves by exec or [`exit`].
+/// afterwards, which holds for one that leaves by exec or [`crate::process::exit`].
 ///
 /// # Errors
 /// As close_range(2), or as reading /proc/self/fd on kernels before 5.9.

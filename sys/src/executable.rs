@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, MemfdFlags, OFlags, SealFlags, StatVfsMountFlags};
 
 use crate::{Errno, Result, SysError};
 
-/// Whether this process runs from an image that nobody can write to through /proc/<pid>/exe: started by
+/// Whether this process runs from an image that nobody can write to through `/proc/PID/exe`: started by
 /// fd (the kernel then names it `/dev/fd/N`), and on a read-only mount or a sealed memfd.
 ///
 /// # Errors
