@@ -190,16 +190,21 @@ impl Life {
             Step::Ready => self.ask(&FromInit::Ready)?,
             Step::AwaitStart => self.await_start()?,
             Step::StartContainerHooks(hooks) => self.hooks("startContainer", "created", hooks)?,
-            Step::Seccomp => {
-                if let Some(filter) = &self.init.filter {
-                    filter.load()?;
-                }
-            }
+            Step::Seccomp => self.load_filter()?,
             Step::FinalCapabilities(credentials) => privileges::set_capabilities(credentials, 0)?,
             Step::Exec => return Err(Fault::Call(self.exec())),
-            _ => {}
+            // Passed over, it could be a protection that nobody notices to be missing.
+            _ => return Err(not_ours().into()),
         }
         Ok(())
+    }
+
+    /// A plan that has this step and no filter would start less confined than asked.
+    fn load_filter(&self) -> Result<(), SysError> {
+        let Some(filter) = &self.init.filter else {
+            return Err(SysError::new("seccomp", "", Errno::NOENT).with_note("there is no filter"));
+        };
+        filter.load().map(drop)
     }
 
     fn root(&self) -> Result<&Root, SysError> {
@@ -365,6 +370,11 @@ impl Life {
             Err(error) => error,
         }
     }
+}
+
+/// A step that this process has no way to carry out.
+pub(crate) fn not_ours() -> SysError {
+    SysError::new("", "", Errno::NOSYS).with_note("this process can't carry the step out")
 }
 
 fn missing_root() -> SysError {
