@@ -45,6 +45,15 @@ impl Cgroup {
         self.event("frozen")
     }
 
+    /// Whether it was told to stop its processes, whether they stand already or not.
+    ///
+    /// # Errors
+    /// [`Error::Interface`].
+    pub fn is_freezing(&self) -> Result<bool> {
+        let text = self.read("look at the freezer of", "cgroup.freeze")?;
+        Ok(text.trim_end() == "1")
+    }
+
     pub(crate) fn too_slow(&self, what: &'static str) -> Error {
         Error::Timeout {
             what,

@@ -32,6 +32,7 @@ pub use life::delete::{Force, delete};
 pub use life::kill::{Target, kill};
 pub use life::list::{Snapshot, list, state};
 pub use life::options::{CreateOptions, Layers, RootSource, Stdio};
+pub use life::pause::{pause, resume};
 pub use life::prepare::plan;
 pub use life::run::{Manner, Outcome, run};
 pub use life::start::{Starting, start};

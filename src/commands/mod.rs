@@ -9,6 +9,8 @@ mod inspect;
 mod kill;
 mod list;
 mod load;
+mod pause;
+mod resume;
 mod rmi;
 mod run;
 mod save;
@@ -72,6 +74,16 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "kill",
         about: "send a signal to a container",
         run: kill::run,
+    },
+    Verb {
+        name: "pause",
+        about: "stop all processes of a container where they are",
+        run: pause::run,
+    },
+    Verb {
+        name: "resume",
+        about: "let the processes of a paused container go on",
+        run: resume::run,
     },
     Verb {
         name: "delete",

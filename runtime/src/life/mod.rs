@@ -6,6 +6,7 @@ pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod made;
 pub(crate) mod options;
+pub(crate) mod pause;
 pub(crate) mod prepare;
 pub(crate) mod relay;
 pub(crate) mod run;
