@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Spec};
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
 use crate::hooks::HookEntry;
-use crate::plan::{Credentials, Plan, RootPlace, Step, outside};
+use crate::plan::program::Program;
+use crate::plan::{Plan, RootPlace, Step, outside};
 use crate::{ContainerId, Error, Result};
 
 /// What a plan is made for, beside the spec.
@@ -323,29 +324,13 @@ impl Builder<'_> {
                 "process: missing; nothing could be started".to_owned(),
             ));
         };
-        let filter = self.linux().and_then(|l| l.seccomp().as_ref());
-        let credentials = Credentials::new(process, filter.is_some(), self.groups_denied());
-        steps.push(Step::Umask(process.user().umask().unwrap_or(0o022)));
-        if credentials.uid != 0 {
-            // While we may: so that the user can open /dev/stdout again.
-            steps.push(Step::StdioOwner(credentials.uid));
-        }
-        if !self.set.creates(Namespace::User) {
-            // Late, for a small limit of open files must not hinder the steps before; and while we have
-            // the rights that raising one takes.
-            steps.extend(
-                process
-                    .rlimits()
-                    .iter()
-                    .flatten()
-                    .map(|l| Step::Limit(outside::limit(l))),
-            );
-        }
-        // What is not needed any more goes before the program's rights are taken on: whoever shares the
-        // PID namespace could look at our descriptors (CVE-2024-21626).
-        steps.push(Step::CloseDescriptors);
-        steps.push(Step::Drop(Box::new(credentials.clone())));
-        steps.push(Step::FindProgram(first_argument(process)));
+        let program = Program {
+            process,
+            has_filter: self.linux().is_some_and(|l| l.seccomp().is_some()),
+            groups_denied: self.groups_denied(),
+            limits_from_outside: self.set.creates(Namespace::User),
+        };
+        program.rights(steps);
         steps.push(Step::Ready);
         steps.push(Step::AwaitStart);
         if let Some(hooks) = self.spec.hooks() {
@@ -354,14 +339,7 @@ impl Builder<'_> {
                 steps.push(Step::StartContainerHooks(hooks));
             }
         }
-        if filter.is_some() {
-            // As late as can be: every call of ours after it would have to be allowed in every profile.
-            steps.push(Step::Seccomp);
-            if credentials.filter_needs_admin {
-                steps.push(Step::FinalCapabilities(Box::new(credentials)));
-            }
-        }
-        steps.push(Step::Exec);
+        program.end(steps);
         Ok(())
     }
 
@@ -369,13 +347,4 @@ impl Builder<'_> {
     fn groups_denied(&self) -> bool {
         self.request.rights == Rights::Few && self.request.single_id
     }
-}
-
-fn first_argument(process: &Process) -> String {
-    process
-        .args()
-        .as_ref()
-        .and_then(|args| args.first())
-        .cloned()
-        .unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 mod build;
 mod cred;
 mod outside;
+mod program;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,67 @@
+//! How a process of a container becomes its program: rights, limits, filter, exec. The same for the first
+//! process (build) and for one that comes later (exec). Pure. Not its job: what lies before.
+
+use oci_spec::runtime::Process;
+
+use crate::plan::{Credentials, Step, outside};
+
+/// A program that is to be started.
+#[derive(Debug)]
+pub(super) struct Program<'a> {
+    /// What it is to be.
+    pub(super) process: &'a Process,
+    /// Whether a seccomp filter will be loaded.
+    pub(super) has_filter: bool,
+    /// Whether setgroups(2) is denied.
+    pub(super) groups_denied: bool,
+    /// Whether dhow sets its limits from outside, since it has no right to raise them itself.
+    pub(super) limits_from_outside: bool,
+}
+
+impl Program<'_> {
+    fn credentials(&self) -> Credentials {
+        Credentials::new(self.process, self.has_filter, self.groups_denied)
+    }
+
+    /// All but what must be the very last: after these steps the process has the program's rights.
+    pub(super) fn rights(&self, steps: &mut Vec<Step>) {
+        let credentials = self.credentials();
+        let user = self.process.user();
+        steps.push(Step::Umask(user.umask().unwrap_or(0o022)));
+        if credentials.uid != 0 {
+            // While we may: so that the user can open /dev/stdout again.
+            steps.push(Step::StdioOwner(credentials.uid));
+        }
+        if !self.limits_from_outside {
+            // Late, for a small limit of open files must not hinder the steps before; and while we have
+            // the rights that raising one takes.
+            let limits = self.process.rlimits().iter().flatten();
+            steps.extend(limits.map(|l| Step::Limit(outside::limit(l))));
+        }
+        // What is not needed any more goes before the program's rights are taken on: whoever shares the
+        // PID namespace could look at our descriptors (CVE-2024-21626).
+        steps.push(Step::CloseDescriptors);
+        steps.push(Step::Drop(Box::new(credentials)));
+        steps.push(Step::FindProgram(self.name()));
+    }
+
+    /// The very last: the filter and the exec.
+    pub(super) fn end(&self, steps: &mut Vec<Step>) {
+        if self.has_filter {
+            // As late as can be: every call of ours after it would have to be allowed in every profile.
+            steps.push(Step::Seccomp);
+            let credentials = self.credentials();
+            if credentials.filter_needs_admin {
+                steps.push(Step::FinalCapabilities(Box::new(credentials)));
+            }
+        }
+        steps.push(Step::Exec);
+    }
+
+    fn name(&self) -> String {
+        let args = self.process.args().as_ref();
+        args.and_then(|args| args.first())
+            .cloned()
+            .unwrap_or_default()
+    }
+}
