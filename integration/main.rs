@@ -15,6 +15,7 @@ mod architecture;
 mod build;
 mod bundles;
 mod cgroups;
+mod command_line;
 mod docs;
 mod faults;
 mod killpoint;
@@ -40,6 +41,7 @@ fn claims() -> Vec<Claim> {
         build::claims(),
         bundles::claims(),
         cgroups::claims(),
+        command_line::claims(),
         docs::claims(),
         faults::claims(),
         killpoint::claims(),

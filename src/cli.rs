@@ -6,22 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::commands::{VERBS, Verb};
-use crate::report::{Failure, say};
-
-/// What stands before the verb.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Global {
-    /// The name we were called by: a link named `runc` says so in its words.
-    pub(crate) name: String,
-    /// `--root`, if given.
-    pub(crate) root: Option<PathBuf>,
-    /// `--store`, if given.
-    pub(crate) store: Option<PathBuf>,
-    /// `--log`, if given.
-    pub(crate) log: Option<PathBuf>,
-    /// `--log-format json`.
-    pub(crate) log_json: bool,
-}
+pub(crate) use crate::global::Global;
+use crate::global::HELP;
+use crate::report::say;
 
 /// A whole command line.
 #[derive(Debug)]
@@ -66,6 +53,9 @@ impl Invocation {
         };
         while let Some(argument) = arguments.next() {
             let Some(flag) = argument.to_str().filter(|text| text.starts_with('-')) else {
+                if argument == "help" || argument == "h" {
+                    return Self::explain(global, arguments.next());
+                }
                 let verb = verb(&argument)?;
                 let rest = std::iter::once(argument).chain(arguments).collect();
                 return Ok(Self {
@@ -74,9 +64,14 @@ impl Invocation {
                     arguments: rest,
                 });
             };
+            // Go's flags, which callers of runc know, have one dash or two.
+            let flag = match flag.starts_with("--") || flag.len() == 2 {
+                true => flag.to_owned(),
+                false => format!("-{flag}"),
+            };
             match flag.split_once('=') {
                 Some((name, value)) => global.set(name, Some(value.into()), &mut arguments)?,
-                None => global.set(flag, None, &mut arguments)?,
+                None => global.set(&flag, None, &mut arguments)?,
             }
         }
         Err(Early::Wrong(format!(
@@ -84,108 +79,26 @@ impl Invocation {
             global.name
         )))
     }
+
+    /// `help` and `help VERB`.
+    fn explain(global: Global, about: Option<OsString>) -> Result<Self, Early> {
+        let Some(about) = about else {
+            return Err(Early::Say(help(&global.name)));
+        };
+        let verb = verb(&about)?;
+        let arguments = vec![about, "--help".into()];
+        Ok(Self {
+            global,
+            verb,
+            arguments,
+        })
+    }
 }
 
 fn called_by(argument: Option<&OsStr>) -> String {
     let path = argument.map(PathBuf::from).unwrap_or_default();
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
     name.unwrap_or_else(|| "dhow".to_owned())
-}
-
-impl Global {
-    fn set(
-        &mut self,
-        flag: &str,
-        value: Option<OsString>,
-        rest: &mut impl Iterator<Item = OsString>,
-    ) -> Result<(), Early> {
-        let mut needed = || {
-            value
-                .clone()
-                .or_else(|| rest.next())
-                .ok_or_else(|| Early::Wrong(format!("{flag} needs a value")))
-        };
-        match flag {
-            "--root" => self.root = Some(needed()?.into()),
-            "--store" => self.store = Some(needed()?.into()),
-            "--log" => self.log = Some(needed()?.into()),
-            "--log-format" => {
-                self.log_json = one_of(flag, &needed()?, &["json", "text"])? == "json"
-            }
-            "--cgroup-manager" => {
-                one_of(flag, &needed()?, &["cgroupfs"])?;
-            }
-            "--rootless" => {
-                one_of(flag, &needed()?, &["auto"])?;
-            }
-            "--debug" => {}
-            "--systemd-cgroup" => {
-                return Err(Early::Wrong(
-                    "--systemd-cgroup is not supported yet".to_owned(),
-                ));
-            }
-            "--version" | "-v" => return Err(Early::Say(version(&self.name))),
-            "--help" | "-h" => return Err(Early::Say(help(&self.name))),
-            other => {
-                return Err(Early::Wrong(format!(
-                    "unknown flag {other}; `{} --help` lists them",
-                    self.name
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// The directory of the containers' state.
-    pub(crate) fn state_root(&self) -> Result<PathBuf, Failure> {
-        if let Some(root) = &self.root {
-            return std::path::absolute(root)
-                .map_err(|e| Failure::new(format!("--root {}: {e}", root.display())));
-        }
-        if sys::privileges::is_root() {
-            return Ok("/run/dhow".into());
-        }
-        match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => Ok(PathBuf::from(dir).join("dhow")),
-            None => Err(Failure::new(
-                "no place for the containers' state: neither --root nor XDG_RUNTIME_DIR is set",
-            )),
-        }
-    }
-
-    /// The directory of images and layers.
-    pub(crate) fn image_store(&self) -> Result<PathBuf, Failure> {
-        if let Some(store) = &self.store {
-            return std::path::absolute(store)
-                .map_err(|e| Failure::new(format!("--store {}: {e}", store.display())));
-        }
-        if sys::privileges::is_root() {
-            return Ok("/var/lib/dhow".into());
-        }
-        let given = |name: &str| {
-            std::env::var_os(name)
-                .filter(|dir| !dir.is_empty())
-                .map(PathBuf::from)
-        };
-        let data = given("XDG_DATA_HOME").or_else(|| Some(given("HOME")?.join(".local/share")));
-        match data {
-            Some(dir) => Ok(dir.join("dhow")),
-            None => Err(Failure::new(
-                "no place for images: none of --store, XDG_DATA_HOME and HOME is set",
-            )),
-        }
-    }
-}
-
-fn one_of<'a>(flag: &str, value: &OsStr, words: &[&'a str]) -> Result<&'a str, Early> {
-    let found = words.iter().find(|word| value == **word);
-    found.copied().ok_or_else(|| {
-        let value = value.to_string_lossy();
-        Early::Wrong(format!(
-            "{flag} {value}: not supported; it can be {}",
-            words.join(" or ")
-        ))
-    })
 }
 
 fn verb(argument: &OsStr) -> Result<&'static Verb, Early> {
@@ -228,13 +141,13 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn version(name: &str) -> String {
+pub(crate) fn version(name: &str) -> String {
     let commit = option_env!("DHOW_COMMIT").unwrap_or("unknown");
     let (package, seccomp) = (env!("CARGO_PKG_VERSION"), runtime::seccomp_version());
     format!("{name} version {package}\ncommit: {commit}\nspec: 1.3.0\nlibseccomp: {seccomp}\n")
 }
 
-fn help(name: &str) -> String {
+pub(crate) fn help(name: &str) -> String {
     let mut text = format!(
         "{name}: containers from bundles, images and recipes, without a daemon\n\n\
          usage: {name} [global flags] COMMAND [flags] [arguments]\n\ncommands:\n"
@@ -242,21 +155,17 @@ fn help(name: &str) -> String {
     for verb in VERBS {
         text.push_str(&format!("  {:<9} {}\n", verb.name, verb.about));
     }
-    text.push_str(
-        "\nglobal flags:\n  \
-         --root DIR           where the containers' state lies\n  \
-         --store DIR          where images and layers lie\n  \
-         --log FILE           also write failures there\n  \
-         --log-format FORMAT  text or json\n  \
-         --version, --help\n\n\
-         `COMMAND --help` says more of each.\n",
-    );
+    text.push_str(HELP);
+    text.push_str("\n`COMMAND --help` says more of each.\n");
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use runtime::{Driver, Rootless};
+
     use super::*;
+    use crate::log::Level;
 
     fn parse(words: &str) -> Result<Invocation, Early> {
         Invocation::parse(words.split(' ').map(OsString::from).collect())
@@ -269,6 +178,38 @@ mod tests {
         assert_eq!(invocation.global.root.unwrap().to_str(), Some("/r"));
         assert!(invocation.global.log_json);
         assert_eq!(invocation.arguments, ["state", "--x", "a"]);
+    }
+
+    #[test]
+    fn flags_are_taken_as_go_takes_them() {
+        let words =
+            "runc -root /r --debug=true --systemd-cgroup -log-format json --rootless=true list";
+        let global = parse(words).unwrap().global;
+        assert_eq!(global.root.unwrap().to_str(), Some("/r"));
+        assert_eq!(global.level, Level::Debug);
+        assert_eq!(global.driver, Driver::Systemd);
+        assert_eq!(global.rootless, Rootless::Yes);
+        assert!(global.log_json);
+    }
+
+    #[test]
+    fn a_flag_that_says_nonsense_is_named() {
+        for (words, expected) in [
+            (
+                "dhow --cgroup-manager cgroups list",
+                "--cgroup-manager cgroups: not supported; it can be cgroupfs or systemd or disabled",
+            ),
+            ("dhow --root", "--root needs a value"),
+            (
+                "dhow --rot x list",
+                "unknown flag --rot; `dhow --help` lists them",
+            ),
+        ] {
+            let Err(Early::Wrong(text)) = parse(words) else {
+                panic!("accepted: {words}")
+            };
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod cli;
 mod commands;
+mod global;
+mod log;
 mod report;
 mod tables;
 
@@ -16,12 +18,17 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os().collect();
     match Invocation::parse(arguments) {
         Ok(invocation) => {
-            let report = Report::new(&invocation);
-            let outcome = guard(invocation.verb.name)
-                .and_then(|()| (invocation.verb.run)(&invocation.global, &invocation.arguments));
+            let Invocation {
+                global,
+                verb,
+                arguments,
+            } = &invocation;
+            let outcome = guard(verb.name)
+                .and_then(|()| log::open(global))
+                .and_then(|()| (verb.run)(global, arguments));
             match outcome {
                 Ok(code) => ExitCode::from(code),
-                Err(failure) => report.failure(&failure),
+                Err(failure) => Report(global).failure(&failure),
             }
         }
         Err(early) => early.leave(),

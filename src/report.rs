@@ -3,10 +3,10 @@
 
 use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::Invocation;
+use crate::global::Global;
+use crate::log::{self, Level};
 
 /// A verb's failure: words and exit status.
 #[derive(Debug)]
@@ -104,63 +104,30 @@ pub(crate) fn visible(text: &str) -> String {
 
 /// Where a failure is told.
 #[derive(Debug)]
-pub(crate) struct Report {
-    name: String,
-    log: Option<PathBuf>,
-    json: bool,
-}
+pub(crate) struct Report<'a>(pub(crate) &'a Global);
 
-impl Report {
-    pub(crate) fn new(invocation: &Invocation) -> Self {
-        let global = &invocation.global;
-        Self {
-            name: global.name.clone(),
-            log: global.log.clone(),
-            json: global.log_json,
-        }
-    }
-
+impl Report<'_> {
     /// Tells of `failure` on stderr and in the log, and gives its exit status.
     pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
-        for note in &failure.notes {
-            self.log_line("warning", note);
+        // What failed before the log was opened, or in opening it, is told as well as it can be.
+        let _said_on_stderr = log::open(self.0);
+        if log::is_elsewhere() {
+            for note in &failure.notes {
+                log::tell(Level::Warning, format_args!("{note}"));
+            }
+            // The last line of the log carries the cause: containerd shows only that one.
+            log::tell(Level::Error, format_args!("{failure}"));
         }
-        // The last line of the log carries the cause: containerd shows only that one.
-        self.log_line("error", &failure.to_string());
-        if self.log.is_none() && self.json {
-            eprintln!("{}", json_line("error", &failure.to_string()));
+        if self.0.log.is_none() && self.0.log_json {
+            eprint!("{}", log::line(Level::Error, &failure.to_string(), true));
         } else {
-            eprintln!("{}: {failure}", self.name);
+            eprintln!("{}: {failure}", self.0.name);
             for note in &failure.notes {
                 eprintln!("note: {}", visible(note));
             }
         }
         ExitCode::from(failure.code)
     }
-
-    fn log_line(&self, level: &str, text: &str) {
-        let Some(path) = &self.log else { return };
-        let line = match self.json {
-            true => json_line(level, text),
-            false => format!("time={} level={level} msg={text:?}", now()),
-        };
-        let written = sys::file::append(path)
-            .map_err(|e| e.to_string())
-            .and_then(|mut file| {
-                writeln!(file, "{line}").map_err(|e| format!("write {}: {e}", path.display()))
-            });
-        if let Err(e) = written {
-            eprintln!("{}: --log: {e}", self.name);
-        }
-    }
-}
-
-fn json_line(level: &str, text: &str) -> String {
-    serde_json::json!({ "level": level, "msg": text, "time": now() }).to_string()
-}
-
-fn now() -> String {
-    runtime::now()
 }
 
 #[cfg(test)]

@@ -142,6 +142,19 @@ pub fn controllers() -> Result<Vec<String>> {
     Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
+/// Whether this process may make cgroups in the tree that it sees.
+///
+/// # Errors
+/// [`Error::NoTree`] without cgroup v2, [`Error::Directory`].
+pub fn can_make() -> Result<bool> {
+    let root = tree()?;
+    sys::file::is_writable(&root).map_err(|source| Error::Directory {
+        what: "look at",
+        path: root,
+        source,
+    })
+}
+
 /// The directory of the cgroup that this process is in.
 ///
 /// # Errors

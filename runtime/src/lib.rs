@@ -24,14 +24,14 @@ mod store;
 pub mod validate;
 
 pub use bundle::Bundle;
-pub use cgroups::controllers;
+pub use cgroups::{Driver, controllers};
 pub use error::{Error, Result, chain};
 pub use id::ContainerId;
 pub use life::create::{Created, Creation, Progress, create};
 pub use life::delete::{Force, delete};
 pub use life::kill::{Target, kill};
 pub use life::list::{Snapshot, list, state};
-pub use life::options::{CreateOptions, Layers, RootSource, Stdio};
+pub use life::options::{CreateOptions, Layers, RootSource, Rootless, Stdio};
 pub use life::pause::{pause, resume};
 pub use life::prepare::plan;
 pub use life::run::{Manner, Outcome, run};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use builder::{NetworkDefault, Options, Settings};
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, because, say, visible};
 
 /// Build an image from a recipe

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use runtime::{Bundle, CreateOptions, RootSource, Store};
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, because, say};
 
 /// Make a container from a bundle; its program waits for `start`
@@ -37,6 +37,9 @@ pub(crate) struct BundleArgs {
     /// A file that gets the first process' id
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
+    /// A socket that gets a handle of the first process
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// Don't use pivot_root; for a host whose root is a ramfs
     #[arg(long)]
     pub(crate) no_pivot: bool,
@@ -61,6 +64,11 @@ impl BundleArgs {
         if let Some(path) = &self.console_socket {
             options.console_socket = Some(sys::socket::connect_stream(path).map_err(because)?);
         }
+        if let Some(path) = &self.pidfd_socket {
+            options.pidfd_socket = Some(sys::socket::connect_stream(path).map_err(because)?);
+        }
+        options.driver = global.driver;
+        options.rootless = global.rootless;
         options.pid_file.clone_from(&self.pid_file);
         options.preserve_fds = self.preserve_fds;
         options.no_pivot = self.no_pivot;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use runtime::{Force, Store};
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 
 /// Remove all that a container has left
 #[derive(Debug, clap::Parser)]

@@ -9,7 +9,7 @@ use sys::beneath::Root;
 
 use super::run::told;
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, because, say};
 
 /// Our own failure, in docker's count.
@@ -157,7 +157,9 @@ fn options(global: &Global, args: &Args) -> Result<(CreateOptions, image::Lease)
         scratch,
     });
     let state = runtime::Store::new(global.state_root()?);
-    let options = CreateOptions::new(id.parse()?, state, path, spec, root);
+    let mut options = CreateOptions::new(id.parse()?, state, path, spec, root);
+    options.driver = global.driver;
+    options.rootless = global.rootless;
     Ok((options, lease))
 }
 

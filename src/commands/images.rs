@@ -6,7 +6,7 @@ use image::Image;
 use serde_json::json;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{because, say};
 use crate::tables::table;
 

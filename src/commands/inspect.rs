@@ -6,7 +6,7 @@ use image::{Image, Layer};
 use serde_json::{Value, json};
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, because, say, visible};
 
 /// Show all that is known of images as JSON

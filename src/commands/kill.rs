@@ -6,7 +6,7 @@ use runtime::{Store, Target};
 use sys::process::Signal;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::Failure;
 
 /// Send a signal to a container

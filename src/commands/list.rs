@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use runtime::{ContainerId, Snapshot, Store};
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{because, say};
 use crate::tables::table;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use image::{LoadOptions, Names, Reference, Source};
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, because, say};
 
 /// Take images from a docker archive, an OCI archive or an OCI layout

@@ -22,9 +22,9 @@ mod unpack;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{Arg, Parser};
 
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, say};
 
 /// What a verb's function gives: its exit status, or why it failed.
@@ -131,14 +131,102 @@ pub(crate) const VERBS: &[Verb] = &[
 /// else is done, for what was done until then is done again.
 pub(crate) const STARTING: [&str; 3] = ["create", "run", "build"];
 
-/// A verb's own flags; `None` when its help was asked for and printed.
+/// A verb's own flags; `None` when its help was asked for and printed. What clap refuses is read once more
+/// as Go's flags are: callers of runc may write those.
 pub(crate) fn parse<T: Parser>(arguments: &[OsString]) -> Result<Option<T>, Failure> {
-    match T::try_parse_from(arguments) {
+    let refused = match T::try_parse_from(arguments) {
+        Err(e) if e.use_stderr() => e,
+        parsed => return shown(parsed),
+    };
+    match as_go_has_it(&T::command(), arguments).map(T::try_parse_from) {
+        Some(Ok(parsed)) => Ok(Some(parsed)),
+        _ => Err(Failure::usage(&refused)),
+    }
+}
+
+fn shown<T>(parsed: Result<T, clap::Error>) -> Result<Option<T>, Failure> {
+    match parsed {
         Ok(parsed) => Ok(Some(parsed)),
-        Err(e) if !e.use_stderr() => {
+        Err(e) => {
             say(format_args!("{e}"));
             Ok(None)
         }
-        Err(e) => Err(Failure::usage(&e)),
+    }
+}
+
+/// The arguments with `-flag` as `--flag` and switches without their `=true`; `None` if nothing of that is
+/// in them. Words of the program that is to run are left alone.
+fn as_go_has_it(command: &clap::Command, arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let positionals = command.get_positionals().count();
+    let trailing = command.get_positionals().any(Arg::is_trailing_var_arg_set);
+    let ours = if trailing {
+        positionals - 1
+    } else {
+        usize::MAX
+    };
+    let (mut words, mut seen, mut changed) = (vec![arguments.first()?.clone()], 0, false);
+    let mut rest = arguments[1..].iter();
+    while let Some(word) = rest.next() {
+        let text = word.to_str().filter(|text| text.starts_with('-'));
+        let Some(text) = text.filter(|text| *text != "--" && seen <= ours) else {
+            seen += 1;
+            words.push(word.clone());
+            continue;
+        };
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let long = name.trim_start_matches('-');
+        let Some(flag) = command.get_arguments().find(|a| a.get_long() == Some(long)) else {
+            words.push(word.clone());
+            continue;
+        };
+        changed = true;
+        let takes = flag.get_action().takes_values();
+        match value {
+            Some("true" | "1" | "t") if !takes => words.push(format!("--{long}").into()),
+            Some("false" | "0" | "f") if !takes => {}
+            Some(value) => words.push(format!("--{long}={value}").into()),
+            None => words.push(format!("--{long}").into()),
+        }
+        if takes && value.is_none() {
+            words.extend(rest.next().cloned());
+        }
+    }
+    changed.then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn go(command: &clap::Command, words: &str) -> Option<String> {
+        let arguments: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        let words = as_go_has_it(command, &arguments)?;
+        Some(words.join(" ".as_ref()).into_string().unwrap())
+    }
+
+    #[test]
+    fn flags_of_go_are_read_and_words_of_the_program_are_not() {
+        let create = <create::Args as clap::CommandFactory>::command();
+        assert_eq!(
+            go(
+                &create,
+                "create -bundle /b -no-pivot=true --no-new-keyring=false c"
+            )
+            .as_deref(),
+            Some("create --bundle /b --no-pivot c")
+        );
+        assert_eq!(go(&create, "create -x c"), None);
+        let words = Arg::new("words").num_args(0..).trailing_var_arg(true);
+        let program = clap::Command::new("exec")
+            .arg(Arg::new("tty").long("tty").action(clap::ArgAction::SetTrue))
+            .arg(Arg::new("id"))
+            .arg(words);
+        assert_eq!(
+            go(&program, "exec -tty c ls -tty").as_deref(),
+            Some("exec --tty c ls -tty")
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use runtime::Store;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 
 /// Stop all processes of a container where they are
 #[derive(Debug, clap::Parser)]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use runtime::Store;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 
 /// Let the processes of a paused container go on
 #[derive(Debug, clap::Parser)]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use image::Removal;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{because, say};
 
 /// Remove images, or a name of an image that has others

@@ -9,7 +9,7 @@ use runtime::Manner;
 
 use super::create::BundleArgs;
 use super::{Outcome, image_run, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, because};
 
 /// Create a bundle's container, start it, wait and delete it (`run IMAGE --help` tells of images)

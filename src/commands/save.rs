@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::{Format, Image, Store};
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{Failure, because};
 
 /// Write images to an archive that docker, podman and skopeo read

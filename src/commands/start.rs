@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use runtime::Store;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 
 /// Start a created container's program
 #[derive(Debug, clap::Parser)]

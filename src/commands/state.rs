@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use runtime::Store;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::{because, say};
 
 /// Show a container's state as JSON

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use image::Reference;
 
 use super::{Outcome, parse};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::report::because;
 
 /// Give an image one more name; an image that has it loses it

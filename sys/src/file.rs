@@ -8,9 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+mod append;
+
+pub use self::append::append;
 pub use crate::tree::remove_tree;
 use crate::{Result, SysError};
 
@@ -42,16 +45,17 @@ pub fn open(path: impl AsRef<Path>) -> Result<File> {
     .map(File::from)
 }
 
-/// Opens a file for appending, made with mode 0644 if it is missing: a log.
+/// Whether this process may make files in the directory `path`.
 ///
 /// # Errors
-/// As open(2).
-pub fn append(path: impl AsRef<Path>) -> Result<File> {
+/// As faccessat(2), without its refusals (EACCES, EPERM, EROFS).
+pub fn is_writable(path: impl AsRef<Path>) -> Result<bool> {
     let path = path.as_ref();
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644))
-        .map(File::from)
-        .map_err(|errno| SysError::new("open", path.display(), errno))
+    match rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) {
+        Ok(()) => Ok(true),
+        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(false),
+        Err(errno) => Err(SysError::new("access", path.display(), errno)),
+    }
 }
 
 /// Makes a file that must not be there yet, for writing.

@@ -19,6 +19,7 @@ pub mod executable;
 pub mod fault;
 pub mod file;
 pub mod kernfs;
+pub mod log;
 pub mod mount;
 pub mod namespace;
 pub mod network;

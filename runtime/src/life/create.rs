@@ -6,13 +6,14 @@
 mod undo;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use cgroups::Cgroup;
 use namespaces::NamespaceSet;
 use oci_spec::runtime::Spec;
+use sys::log::debug;
 use sys::process::{Pid, Process};
 
 use crate::hooks::{self, HookEntry, Running};
@@ -40,6 +41,7 @@ pub struct Creation {
     running: Option<(&'static str, usize, HookEntry, Running)>,
     outside_hooks: Vec<(&'static str, usize, HookEntry)>,
     pid_file: Option<PathBuf>,
+    pidfd_socket: Option<OwnedFd>,
     ready: bool,
 }
 
@@ -90,6 +92,7 @@ impl Creation {
         let Prepared {
             set, plan, cgroup, ..
         } = prepared;
+        creation.pidfd_socket = options.pidfd_socket.take();
         creation.set = set;
         creation.plan = plan;
         let begun = creation
@@ -143,6 +146,7 @@ impl Creation {
             running: None,
             outside_hooks: outside_hooks(spec),
             pid_file: options.pid_file.clone(),
+            pidfd_socket: None,
             ready: false,
         }
     }
@@ -151,7 +155,9 @@ impl Creation {
     fn record_intent(&mut self) -> Result<()> {
         let me = sys::process::id().as_raw_nonzero().get();
         self.record.creator = ProcessId::of(me).map_err(Error::host("look at ourselves"))?;
-        self.place.save(&self.record)
+        self.place.save(&self.record)?;
+        debug(format_args!("{}: intent recorded", self.record.id));
+        Ok(())
     }
 
     fn spawn(
@@ -162,6 +168,7 @@ impl Creation {
     ) -> Result<()> {
         if let Some(plan) = cgroup {
             self.cgroup = Some(made::cgroup(&plan)?);
+            debug(format_args!("cgroup {}: made", plan.location.name()));
         }
         let root_mount = match &options.root {
             RootSource::Layers(layers) => Some(made::stack(layers)?),
@@ -200,6 +207,7 @@ impl Creation {
             cgroup,
             ours,
         )?);
+        debug(format_args!("first process {}: made", self.pid()));
         parent::score(&self.plan, self.pid())
     }
 
@@ -305,7 +313,10 @@ impl Creation {
                 self.running = Some((kind, index, hook, running));
                 Ok(())
             }
-            Some(Ok(())) => self.next_hook(),
+            Some(Ok(())) => {
+                debug(format_args!("{kind} hook #{index}: done"));
+                self.next_hook()
+            }
             Some(Err(reason)) => Err(hooks::failed(kind, index, &hook, reason)),
         }
     }
@@ -317,8 +328,14 @@ impl Creation {
         if let Some(path) = &self.pid_file {
             made::pid_file(path, self.pid())?;
         }
+        if let (Some(socket), Some(born)) = (self.pidfd_socket.take(), &self.born) {
+            // The name under which runc sends it.
+            sys::socket::send(&socket, b"standard", Some(born.process.pidfd.as_fd()))
+                .map_err(Error::host("send the handle of the first process"))?;
+        }
         self.place.save(&self.record)?;
         self.ready = true;
+        debug(format_args!("{}: created", self.record.id));
         self.go()
     }
 

@@ -2,6 +2,8 @@
 //! was written before anything was made, so that it also clears what a crash of any verb has left.
 //! Not its job: the caller's bundle.
 
+use sys::log::debug;
+
 use crate::hooks;
 use crate::life::kill;
 use crate::state::Status;
@@ -56,14 +58,17 @@ fn try_delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
         });
     }
     kill::everything(&record)?;
+    debug(format_args!("{id}: no process left"));
     if let Some(directory) = &record.cgroup {
         cgroups::delete(directory, record.cgroup_made_from.as_deref())?;
+        debug(format_args!("cgroup {}: removed", directory.display()));
     }
     remove_scratch(&record)?;
     let state = record.report(Status::Stopped).to_json();
     // After the cgroup, before the record: a crash here runs them again rather than never.
     let hooked = run_poststop(&record.poststop, &state);
     place.remove()?;
+    debug(format_args!("{id}: deleted"));
     hooked
 }
 

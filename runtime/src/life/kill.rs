@@ -37,6 +37,7 @@ pub fn kill(store: &Store, id: &ContainerId, signal: Signal, target: Target) -> 
         });
     }
     signal_first(&record, signal)?;
+    sys::log::debug(format_args!("{id}: signal {} sent", signal.as_raw()));
     // A frozen process gets its SIGKILL only where cgroup v2's own freezer stopped it, which this is.
     Ok(())
 }

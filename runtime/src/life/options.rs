@@ -39,6 +39,18 @@ pub enum Stdio {
     Given([OwnedFd; 3]),
 }
 
+/// What a container's cgroup is to one who has no right to make it (`--rootless`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// Done without if we have few rights, and neither a place nor a limit is asked for.
+    #[default]
+    Auto,
+    /// Done without if it can't be had, and neither a place nor a limit is asked for.
+    Yes,
+    /// Needed.
+    No,
+}
+
 /// Everything that `create` is told.
 #[derive(Debug)]
 pub struct CreateOptions {
@@ -58,12 +70,18 @@ pub struct CreateOptions {
     pub console_socket: Option<OwnedFd>,
     /// A file that gets the first process' id.
     pub pid_file: Option<PathBuf>,
+    /// A socket to which a handle of the first process is sent.
+    pub pidfd_socket: Option<OwnedFd>,
     /// How many descriptors after stdio the program gets from us.
     pub preserve_fds: u32,
     /// Don't use pivot_root(2).
     pub no_pivot: bool,
     /// Stay in the caller's session keyring.
     pub keep_keyring: bool,
+    /// Who makes its cgroup.
+    pub driver: cgroups::Driver,
+    /// Whether it may go without one.
+    pub rootless: Rootless,
 }
 
 impl CreateOptions {
@@ -84,9 +102,12 @@ impl CreateOptions {
             stdio: Stdio::Inherit,
             console_socket: None,
             pid_file: None,
+            pidfd_socket: None,
             preserve_fds: 0,
             no_pivot: false,
             keep_keyring: false,
+            driver: cgroups::Driver::default(),
+            rootless: Rootless::default(),
         }
     }
 }

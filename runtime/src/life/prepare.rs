@@ -14,7 +14,7 @@ use rootfs::{MountStep, What};
 use sys::exec::CStrings;
 use sys::seccomp::Filter;
 
-use crate::life::options::{CreateOptions, RootSource};
+use crate::life::options::{CreateOptions, RootSource, Rootless};
 use crate::plan::{CgroupFacts, Plan, Request, RootPlace, Step};
 use crate::validate::validate;
 use crate::{Error, Result};
@@ -79,6 +79,11 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
     };
     let plan = Plan::new(&options.spec, &request)?;
     terminal(options)?;
+    if sys::log::is_heard() {
+        for line in plan.to_string().lines() {
+            sys::log::debug(format_args!("plan: {line}"));
+        }
+    }
     Ok(Prepared {
         set,
         plan,
@@ -111,6 +116,12 @@ fn facts(cgroup: &CgroupPlan) -> CgroupFacts {
 /// The cgroup's place and limits. A caller without rights, who has no cgroup to make one in, goes without
 /// if no limit and no place is asked for.
 fn cgroup(options: &CreateOptions, rights: Rights) -> Result<Option<CgroupPlan>> {
+    if options.driver != cgroups::Driver::FileSystem {
+        return Err(Error::Usage(format!(
+            "--cgroup-manager {}: is not supported yet",
+            options.driver
+        )));
+    }
     let linux = options.spec.linux().as_ref();
     let resources = linux.and_then(|l| l.resources().as_ref());
     let path = linux
@@ -121,7 +132,12 @@ fn cgroup(options: &CreateOptions, rights: Rights) -> Result<Option<CgroupPlan>>
         None => Vec::new(),
     };
     let unasked = path.as_deref().is_none_or(str::is_empty) && writes.is_empty();
-    if rights == Rights::Few && unasked {
+    let missing = match options.rootless {
+        Rootless::Auto => rights == Rights::Few,
+        Rootless::Yes => rights == Rights::Few || !cgroups::can_make()?,
+        Rootless::No => false,
+    };
+    if missing && unasked {
         return Ok(None);
     }
     let location = Location::find(path.as_deref(), options.id.as_str())?;

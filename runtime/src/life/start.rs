@@ -91,6 +91,7 @@ impl Starting {
                 ));
             }
         }
+        sys::log::debug(format_args!("{}: started", self.record.id));
         if self.record.poststart.is_empty() {
             return Ok(());
         }

@@ -37,3 +37,19 @@ fn a_replaced_file_has_the_new_content_and_leaves_no_other_name() {
     assert_eq!(std::fs::read(dir.path().join("s")).unwrap(), b"two");
     assert_eq!(list(&fd).unwrap().len(), 1);
 }
+
+#[test]
+fn a_log_waits_for_no_reader_and_follows_no_strangers_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fifo, link) = (dir.path().join("fifo"), dir.path().join("link"));
+    rustix::fs::mkfifoat(CWD, &fifo, Mode::from_raw_mode(0o600)).unwrap();
+    assert_eq!(append(&fifo).unwrap_err().errno, Errno::NXIO);
+    std::os::unix::fs::symlink("log", &link).unwrap();
+    append(&link).unwrap().write_all(b"x").unwrap();
+    assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"x");
+    // Giving the link away takes root.
+    if crate::privileges::is_root() {
+        std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
+        assert_eq!(append(&link).unwrap_err().errno, Errno::LOOP);
+    }
+}

@@ -1,0 +1,218 @@
+//! The command line as callers of runc know it: global flags, logs, handles. Words of failures have a room of
+//! their own (messages); what hostile arguments do is security's.
+
+use std::os::unix::net::UnixListener;
+
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, claims, run};
+
+claims![
+    the_last_line_of_a_json_log_carries_the_cause: [Root, Cgroup2],
+    a_log_of_text_has_logrus_fields: [Root, Cgroup2],
+    debug_tells_the_steps_in_the_log_and_nothing_on_stderr: [Root, Cgroup2, Dhow],
+    debug_without_a_log_tells_on_stderr: [Root, Cgroup2, Dhow],
+    without_debug_a_log_stays_empty: [Root, Cgroup2, Dhow],
+    a_log_that_cannot_be_opened_stops_the_verb: [Root, Cgroup2, Dhow],
+    flags_stand_before_and_after_the_id: [Root, Cgroup2, Dhow],
+    flags_of_one_dash_are_read: [Root, Cgroup2],
+    a_handle_of_the_first_process_is_sent: [Root, Cgroup2, Dhow],
+    version_and_help_bear_the_name_that_we_are_called_by: [Dhow],
+];
+
+#[track_caller]
+fn lines(sandbox: &Sandbox, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(sandbox.path().join(name)).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn the_last_line_of_a_json_log_carries_the_cause() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox
+        .bundle("c")
+        .edit(|spec| spec["process"]["args"] = json!(["/nope/program"]));
+    let log = sandbox.path().join("log.json");
+    let output = run(sandbox.command().arg("--log").arg(&log).args([
+        "--log-format",
+        "json",
+        "run",
+        "--bundle",
+        bundle.argument(),
+        "c",
+    ]));
+    assert_eq!(output.status, 1, "{output:?}");
+    assert!(output.stderr.contains("/nope/program"), "{output:?}");
+    let lines = lines(&sandbox, "log.json");
+    let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    assert_eq!(last["level"], "error");
+    assert!(last["msg"].as_str().unwrap().contains("/nope/program"));
+    assert!(last["time"].as_str().unwrap().starts_with("20"), "{last}");
+}
+
+fn a_log_of_text_has_logrus_fields() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.path().join("log");
+    run(sandbox
+        .command()
+        .arg("--log")
+        .arg(&log)
+        .args(["state", "nobody"]))
+    .ends_with(1);
+    let lines = lines(&sandbox, "log");
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("time=\"20"), "{last}");
+    assert!(last.contains(" level=error msg=\""), "{last}");
+    assert!(last.contains("container does not exist"), "{last}");
+}
+
+fn debug_tells_the_steps_in_the_log_and_nothing_on_stderr() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c");
+    let log = sandbox.path().join("log");
+    let output = run(sandbox
+        .command()
+        .args(["--debug", "--log-format", "json", "--log"])
+        .arg(&log)
+        .args(["run", "--bundle", bundle.argument(), "c"]))
+    .success();
+    assert_eq!(output.stderr, "");
+    let told: Vec<String> = lines(&sandbox, "log")
+        .iter()
+        .map(|line| {
+            let value: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(value["level"], "debug", "{line}");
+            value["msg"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let place = |word: &str| told.iter().position(|line| line.starts_with(word));
+    let order = [
+        "plan: ",
+        "c: intent recorded",
+        "first process",
+        "c: created",
+        "c: started",
+        "c: deleted",
+    ];
+    let places: Vec<_> = order.iter().map(|word| place(word)).collect();
+    assert!(places.iter().all(Option::is_some), "{told:#?}");
+    assert!(places.is_sorted(), "{told:#?}");
+}
+
+fn debug_without_a_log_tells_on_stderr() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c");
+    let output = sandbox
+        .runtime(&["--debug", "run", "--bundle", bundle.argument(), "c"])
+        .success();
+    let steps = output.stderr.matches(" level=debug msg=\"").count();
+    assert!(steps > 5, "{}", output.stderr);
+}
+
+fn without_debug_a_log_stays_empty() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c");
+    let log = sandbox.path().join("log");
+    run(sandbox
+        .command()
+        .arg("--log")
+        .arg(&log)
+        .args(["run", "--bundle", bundle.argument(), "c"]))
+    .success();
+    assert_eq!(lines(&sandbox, "log"), [""; 0]);
+}
+
+fn a_log_that_cannot_be_opened_stops_the_verb() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c");
+    let output = run(sandbox.command().args([
+        "--log",
+        "/nope/log",
+        "create",
+        "--bundle",
+        bundle.argument(),
+        "c",
+    ]))
+    .ends_with(1);
+    let expected = "dhow: --log: open /nope/log: No such file or directory\n";
+    assert_eq!(output.stderr, expected);
+    sandbox.runtime(&["state", "c"]).ends_with(1);
+}
+
+fn flags_stand_before_and_after_the_id() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(sleeping);
+    let pid_file = sandbox.path().join("pid");
+    let pid_file = format!("--pid-file={}", pid_file.display());
+    sandbox
+        .runtime(&["create", "c", "--bundle", bundle.argument(), &pid_file])
+        .success();
+    assert!(lines(&sandbox, "pid")[0].parse::<u32>().is_ok());
+    sandbox.runtime(&["start", "c"]).success();
+    sandbox.runtime(&["kill", "c", "KILL", "--all"]).success();
+    sandbox.runtime(&["delete", "c", "--force"]).success();
+}
+
+fn flags_of_one_dash_are_read() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(sleeping);
+    sandbox
+        .runtime(&["-debug=false", "create", "-bundle", bundle.argument(), "c"])
+        .success();
+    let list = sandbox.runtime(&["list", "-format=json"]).success();
+    let list: Value = serde_json::from_str(&list.stdout).unwrap();
+    assert_eq!(list[0]["id"], "c");
+    sandbox.runtime(&["delete", "-force", "c"]).success();
+}
+
+fn a_handle_of_the_first_process_is_sent() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(sleeping);
+    let path = sandbox.path().join("pidfd");
+    let listener = UnixListener::bind(&path).unwrap();
+    let socket = path.to_str().unwrap();
+    sandbox
+        .runtime(&[
+            "create",
+            "--pidfd-socket",
+            socket,
+            "--bundle",
+            bundle.argument(),
+            "c",
+        ])
+        .success();
+    let (stream, _) = listener.accept().unwrap();
+    let mut bytes = [0; 64];
+    let received = sys::socket::receive(&stream, &mut bytes).unwrap();
+    assert_eq!(&bytes[..received.length], b"standard");
+    let handle = received.fd.unwrap();
+    let text = std::fs::read_to_string(format!(
+        "/proc/self/fdinfo/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&handle)
+    ))
+    .unwrap();
+    let pid = sandbox.state("c")["pid"].to_string();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    assert_eq!(line.map(str::trim), Some(pid.as_str()));
+    sandbox.runtime(&["delete", "--force", "c"]).success();
+}
+
+fn sleeping(spec: &mut Value) {
+    spec["process"]["args"] = json!(["sleep", "1000"]);
+}
+
+fn version_and_help_bear_the_name_that_we_are_called_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("runc");
+    std::os::unix::fs::symlink(crate::support::sandbox::dhow(), &link).unwrap();
+    let version = run(std::process::Command::new(&link).arg("--version")).success();
+    let words: Vec<&str> = version
+        .stdout
+        .lines()
+        .map(|line| line.split([' ', ':']).next().unwrap())
+        .collect();
+    assert_eq!(words, ["runc", "commit", "spec", "libseccomp"]);
+    let help = run(std::process::Command::new(&link).arg("--help")).success();
+    assert!(help.stdout.contains("usage: runc [global flags] COMMAND"));
+    let one = run(std::process::Command::new(&link).args(["help", "kill"])).success();
+    assert!(one.stdout.contains("Usage: kill"), "{}", one.stdout);
+}
