@@ -21,6 +21,7 @@ mod faults;
 mod killpoint;
 mod lifecycle;
 mod messages;
+mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
@@ -47,6 +48,7 @@ fn claims() -> Vec<Claim> {
         killpoint::claims(),
         lifecycle::claims(),
         messages::claims(),
+        mounts::claims(),
         namespaces::claims(),
         process::claims(),
         rootfs::claims(),
