@@ -18,10 +18,10 @@ mod cgroups;
 mod command_line;
 mod docs;
 mod faults;
+mod hooks;
 mod killpoint;
 mod lifecycle;
 mod messages;
-mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
@@ -45,10 +45,10 @@ fn claims() -> Vec<Claim> {
         command_line::claims(),
         docs::claims(),
         faults::claims(),
+        hooks::claims(),
         killpoint::claims(),
         lifecycle::claims(),
         messages::claims(),
-        mounts::claims(),
         namespaces::claims(),
         process::claims(),
         rootfs::claims(),

@@ -23,10 +23,6 @@ claims![
     the_umask_is_the_specs: [Root, Cgroup2],
     the_oom_score_is_raised: [Root, Cgroup2],
     a_path_of_many_words_reaches_the_program: [Root, Cgroup2],
-    // runc 1.1 runs poststart before the program (opencontainers/runc#4347): config.md, "POSIX-platform Hooks".
-    hooks_run_in_the_order_of_the_spec: [Root, Cgroup2, Dhow],
-    hooks_read_the_state: [Root, Cgroup2],
-    a_failing_hook_stops_the_start: [Root, Cgroup2],
 ];
 
 fn ran(sandbox: &Sandbox, text: &str, edit: impl FnOnce(&mut serde_json::Value)) -> Output {
@@ -259,73 +255,4 @@ fn a_path_of_many_words_reaches_the_program() {
     let bundle = sandbox.bundle("c").args(&["echo", "a b", "", "'c'", "ü"]);
     let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
     assert_eq!(output.success().stdout, "a b  'c' ü\n");
-}
-
-const HOOKS: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
-
-fn hooks_run_in_the_order_of_the_spec() {
-    let sandbox = Sandbox::new();
-    let trace = sandbox.bundle("trace").rootfs().join("tmp");
-    let trace = trace.to_str().unwrap().to_owned();
-    let bundle = sandbox.bundle("c").args(&["true"]).edit(|spec| {
-        for name in HOOKS {
-            // startContainer runs inside: its program and its trace are the container's.
-            let (program, file) = match name {
-                "startContainer" => ("/bin/busybox", "/trace/order".to_owned()),
-                _ => ("/bin/sh", format!("{trace}/order")),
-            };
-            let script = format!("echo {name} >> {file}");
-            let mut args = vec!["sh", "-c"];
-            args.push(&script);
-            spec["hooks"][name] =
-                json!([{"path": program, "args": args, "env": ["PATH=/usr/bin:/bin"]}]);
-        }
-        spec["mounts"].as_array_mut().unwrap().push(json!({
-            "destination": "/trace", "type": "bind", "source": trace, "options": ["bind", "rw"],
-        }));
-    });
-    std::fs::create_dir(bundle.rootfs().join("trace")).unwrap();
-    sandbox
-        .runtime(&["run", "--bundle", bundle.argument(), "c"])
-        .success();
-    let order = std::fs::read_to_string(format!("{trace}/order")).unwrap();
-    assert_eq!(order.lines().collect::<Vec<_>>(), HOOKS);
-}
-
-fn hooks_read_the_state() {
-    let sandbox = Sandbox::new();
-    let file = sandbox.path().join("state.json");
-    let script = format!("cat > {}", file.display());
-    let bundle = sandbox.bundle("c").edit(|spec| {
-        spec["hooks"] = json!({"createRuntime": [
-            {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]},
-        ]});
-    });
-    sandbox
-        .runtime(&["run", "--bundle", bundle.argument(), "c"])
-        .success();
-    let text = std::fs::read_to_string(&file).unwrap();
-    let state: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(state["id"], "c");
-    assert_eq!(state["bundle"], bundle.argument());
-    assert!(state["pid"].as_u64().unwrap() > 0);
-}
-
-fn a_failing_hook_stops_the_start() {
-    for name in ["prestart", "createRuntime", "createContainer"] {
-        let sandbox = Sandbox::new();
-        let bundle = sandbox.bundle("c").edit(|spec| {
-            spec["hooks"][name] = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exit 3"]}]);
-        });
-        let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
-        output.ends_with(1);
-        assert_eq!(sandbox.left_behind(), Vec::<String>::new(), "{name}");
-    }
 }

@@ -88,6 +88,17 @@ pub(crate) fn say(words: fmt::Arguments<'_>) {
     }
 }
 
+/// Tells of what failed and changes nothing.
+pub(crate) fn warn(name: &str, failures: &[runtime::Error]) {
+    for failure in failures {
+        let words = runtime::chain(failure);
+        if log::is_elsewhere() {
+            log::tell(Level::Warning, format_args!("{words}"));
+        }
+        eprintln!("{name}: warning: {}", visible(&words));
+    }
+}
+
 /// Text that may come from an image or a container, safe for a terminal: control characters escaped
 /// (CVE-style log injection), lines kept for excerpts of recipes.
 pub(crate) fn visible(text: &str) -> String {

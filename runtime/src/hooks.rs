@@ -3,6 +3,8 @@
 //! and nothing of the container's (CVE-2025-23266), and no fd but stdio.
 //! Not its job: when which kind runs.
 
+mod setting;
+
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,6 +12,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+pub use setting::Setting;
 
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
@@ -68,19 +72,31 @@ impl Running {
     ///
     /// # Errors
     /// As execve(2).
-    pub fn start(hook: &HookEntry, state: &[u8]) -> sys::Result<Self> {
+    pub fn start(hook: &HookEntry, setting: &Setting, state: &[u8]) -> sys::Result<Self> {
         let io = |e: std::io::Error| SysError::from_io("run", hook.path.display(), &e);
         let mut stdin = File::from(sys::file::memory("state")?);
         stdin.write_all(state).map_err(io)?;
         stdin.rewind().map_err(io)?;
-        let stderr = File::from(sys::file::memory("stderr")?);
+        let stderr = match &setting.stderr {
+            Some(file) => file.try_clone().map_err(io)?,
+            None => File::from(sys::file::memory("stderr")?),
+        };
         let mut command = Command::new(&hook.path);
         command
             .env_clear()
             .envs(hook.env.iter().filter_map(|pair| pair.split_once('=')))
             .stdin(Stdio::from(stdin))
-            .stdout(Stdio::null())
+            .stdout(match &setting.stdout {
+                Some(file) => Stdio::from(file.try_clone().map_err(io)?),
+                None => Stdio::null(),
+            })
             .stderr(Stdio::from(stderr.try_clone().map_err(io)?));
+        if let Some(folder) = &setting.folder {
+            command.current_dir(folder);
+        }
+        if setting.ends_with_us {
+            sys::exec::die_with_us(&mut command);
+        }
         if let Some((name, args)) = hook.args.split_first() {
             command.arg0(name).args(args);
         }
@@ -147,13 +163,30 @@ impl Running {
     ///
     /// # Errors
     /// As [`Running::finish`].
-    pub fn wait(mut self) -> Result<(), String> {
+    pub fn wait(self) -> Result<(), String> {
+        self.wait_or(|| None, None)
+    }
+
+    /// The same, ended at once when `signals` is readable and `asked` then gives a reason to.
+    ///
+    /// # Errors
+    /// As [`Running::finish`]; that reason.
+    pub(crate) fn wait_or(
+        mut self,
+        asked: impl Fn() -> Option<String>,
+        signals: Option<BorrowedFd<'_>>,
+    ) -> Result<(), String> {
         loop {
             if let Some(result) = self.finish() {
                 return result;
             }
-            if let Err(e) = sys::poll::readable(&[self.fd()], self.deadline) {
-                return Err(e.to_string());
+            let fds: Vec<_> = std::iter::once(self.fd()).chain(signals).collect();
+            let ready = sys::poll::readable(&fds, self.deadline).map_err(|e| e.to_string())?;
+            if ready.get(1) == Some(&true)
+                && let Some(reason) = asked()
+            {
+                self.abandon();
+                return Err(reason);
             }
         }
     }
@@ -184,9 +217,14 @@ impl Running {
 ///
 /// # Errors
 /// [`Error::Hook`] for the first that fails; the rest don't run.
-pub fn run_all(kind: &'static str, hooks: &[HookEntry], state: &[u8]) -> Result<()> {
+pub fn run_all(
+    kind: &'static str,
+    hooks: &[HookEntry],
+    setting: &Setting,
+    state: &[u8],
+) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
-        Running::start(hook, state)
+        Running::start(hook, setting, state)
             .map_err(|e| e.to_string())
             .and_then(Running::wait)
             .map_err(|reason| failed(kind, index, hook, reason))?;
@@ -222,6 +260,7 @@ mod tests {
         let error = run_all(
             "createRuntime",
             &[shell("echo no room >&2; exit 3", None)],
+            &Setting::default(),
             b"{}",
         )
         .unwrap_err();
@@ -234,12 +273,24 @@ mod tests {
     #[test]
     fn a_hook_gets_the_state_its_own_environment_and_no_other() {
         let script = r#"read s; [ "$s" = '{"id":"a"}' ] && [ "$ONLY" = this ] && [ -z "$HOME" ]"#;
-        run_all("poststop", &[shell(script, None)], b"{\"id\":\"a\"}").unwrap();
+        run_all(
+            "poststop",
+            &[shell(script, None)],
+            &Setting::default(),
+            b"{\"id\":\"a\"}",
+        )
+        .unwrap();
     }
 
     #[test]
     fn a_hook_past_its_timeout_is_killed() {
-        let error = run_all("prestart", &[shell("sleep 60", Some(1))], b"{}").unwrap_err();
+        let error = run_all(
+            "prestart",
+            &[shell("sleep 60", Some(1))],
+            &Setting::default(),
+            b"{}",
+        )
+        .unwrap_err();
         assert!(
             error
                 .to_string()
@@ -256,6 +307,7 @@ mod tests {
         run_all(
             "prestart",
             &[shell("[ \"$(ls /proc/self/fd | wc -l)\" = 4 ]", None)],
+            &Setting::default(),
             b"{}",
         )
         .unwrap();

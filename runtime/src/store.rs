@@ -184,6 +184,11 @@ impl Place {
         sys::file::open_dir(&self.root)
     }
 
+    /// Lets other verbs go on; whoever calls this changes nothing any more.
+    pub(crate) fn unlock(&self) -> Result<()> {
+        sys::file::unlock(&self.dir).map_err(Error::host("unlock the container's state directory"))
+    }
+
     /// The record; `None` if a crash came between the directory and its first record.
     ///
     /// # Errors

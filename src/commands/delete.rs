@@ -6,6 +6,7 @@ use runtime::{Force, Store};
 
 use super::{Outcome, parse};
 use crate::global::Global;
+use crate::report::warn;
 
 /// Remove all that a container has left
 #[derive(Debug, clap::Parser)]
@@ -23,6 +24,10 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     };
     let force = if args.force { Force::Yes } else { Force::No };
-    runtime::delete(&Store::new(global.state_root()?), &args.id.parse()?, force)?;
+    let store = Store::new(global.state_root()?);
+    warn(
+        &global.name,
+        &runtime::delete(&store, &args.id.parse()?, force)?,
+    );
     Ok(0)
 }

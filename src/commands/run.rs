@@ -10,7 +10,7 @@ use runtime::Manner;
 use super::create::BundleArgs;
 use super::{Outcome, image_run, parse};
 use crate::global::Global;
-use crate::report::{Failure, because};
+use crate::report::{Failure, because, warn};
 
 /// Create a bundle's container, start it, wait and delete it (`run IMAGE --help` tells of images)
 #[derive(Debug, clap::Parser)]
@@ -113,5 +113,6 @@ pub(crate) fn told(name: &str, id: &str, outcome: runtime::Outcome) -> u8 {
             "{name}: {id}: out of memory: the kernel killed {count} of its processes at the memory limit"
         );
     }
+    warn(name, &outcome.poststop);
     outcome.exit.code()
 }

@@ -363,5 +363,13 @@ pub fn lock(fd: impl AsFd, lock: Lock, wait: Wait) -> Result<bool> {
     }
 }
 
+/// Gives a lock back before its descriptor is closed.
+///
+/// # Errors
+/// As flock(2).
+pub fn unlock(fd: impl AsFd) -> Result<()> {
+    rustix::fs::flock(fd, FlockOperation::Unlock).map_err(|errno| SysError::new("flock", "", errno))
+}
+
 #[cfg(test)]
 mod tests;

@@ -207,20 +207,6 @@ fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exi
     }
 }
 
-/// Our process id as the procfs `proc` counts: the host's id of a process in a PID namespace below.
-///
-/// # Errors
-/// As readlink(2).
-pub fn id_seen_from(proc: BorrowedFd<'_>) -> Result<i32> {
-    let fail = |errno| SysError::new("readlink", "/proc/self", errno);
-    let target = rustix::fs::readlinkat(proc, "self", Vec::new()).map_err(fail)?;
-    target
-        .to_str()
-        .ok()
-        .and_then(|t| t.parse().ok())
-        .ok_or_else(|| fail(Errno::INVAL))
-}
-
 /// Replaces the session keyring by a new one of this name (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING).
 ///
 /// # Errors

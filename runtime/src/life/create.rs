@@ -16,7 +16,7 @@ use oci_spec::runtime::Spec;
 use sys::log::debug;
 use sys::process::{Pid, Process};
 
-use crate::hooks::{self, HookEntry, Running};
+use crate::hooks::{self, HookEntry, Running, Setting};
 use crate::life::made;
 use crate::life::options::{CreateOptions, RootSource};
 use crate::life::prepare::{self, CgroupPlan, Opening, Prepared};
@@ -40,6 +40,7 @@ pub struct Creation {
     queue: VecDeque<(&'static str, usize, HookEntry)>,
     running: Option<(&'static str, usize, HookEntry, Running)>,
     outside_hooks: Vec<(&'static str, usize, HookEntry)>,
+    setting: Setting,
     pid_file: Option<PathBuf>,
     pidfd_socket: Option<OwnedFd>,
     ready: bool,
@@ -145,6 +146,7 @@ impl Creation {
             queue: VecDeque::new(),
             running: None,
             outside_hooks: outside_hooks(spec),
+            setting: Setting::default(),
             pid_file: options.pid_file.clone(),
             pidfd_socket: None,
             ready: false,
@@ -166,6 +168,7 @@ impl Creation {
         opening: Opening,
         cgroup: Option<CgroupPlan>,
     ) -> Result<()> {
+        self.setting = Setting::of(&self.record)?;
         if let Some(plan) = cgroup {
             self.cgroup = Some(made::cgroup(&plan)?);
             debug(format_args!("cgroup {}: made", plan.location.name()));
@@ -196,6 +199,7 @@ impl Creation {
             },
             state: serde_json::to_value(self.record.report(Status::Creating))
                 .expect("strings and numbers always serialize"),
+            setting: Setting::of(&self.record)?,
             preserved: options.preserve_fds,
         };
         let cgroup = self.cgroup.as_ref().map(Cgroup::dir);
@@ -298,7 +302,7 @@ impl Creation {
             .report(Status::Creating)
             .with_pid(self.pid())
             .to_json();
-        let running = Running::start(&hook, &state)
+        let running = Running::start(&hook, &self.setting, &state)
             .map_err(|e| hooks::failed(kind, index, &hook, e.to_string()))?;
         self.running = Some((kind, index, hook, running));
         Ok(())

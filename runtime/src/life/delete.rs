@@ -2,11 +2,13 @@
 //! was written before anything was made, so that it also clears what a crash of any verb has left.
 //! Not its job: the caller's bundle.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use sys::log::debug;
 
-use crate::hooks;
-use crate::life::kill;
-use crate::state::Status;
+use crate::hooks::{self, Setting};
+use crate::life::{kill, run};
+use crate::state::{Record, Status};
 use crate::store::Store;
 use crate::{ContainerId, Error, Result};
 
@@ -19,19 +21,35 @@ pub enum Force {
     Yes,
 }
 
-/// Deletes the container `id`.
+/// Deletes the container `id`. What it gives are failures of poststop hooks: they are to be told, and change
+/// nothing (runtime.md, "Lifecycle").
 ///
 /// # Errors
 /// [`Error::Missing`] without force (with it, what is not there is deleted already);
 /// [`Error::Status`] for one that runs, without force.
-pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
-    match try_delete(store, id, force) {
-        Err(Error::Missing { .. }) if force == Force::Yes => Ok(()),
+pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<Vec<Error>> {
+    delete_watched(store, id, force, None)
+}
+
+/// The same, where one of `signals` ends a poststop hook.
+pub(crate) fn delete_watched(
+    store: &Store,
+    id: &ContainerId,
+    force: Force,
+    signals: Option<&OwnedFd>,
+) -> Result<Vec<Error>> {
+    match try_delete(store, id, force, signals) {
+        Err(Error::Missing { .. }) if force == Force::Yes => Ok(Vec::new()),
         result => result,
     }
 }
 
-fn try_delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
+fn try_delete(
+    store: &Store,
+    id: &ContainerId,
+    force: Force,
+    signals: Option<&OwnedFd>,
+) -> Result<Vec<Error>> {
     if force == Force::Yes {
         end_creation(store, id)?;
     }
@@ -39,7 +57,7 @@ fn try_delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
     let Some(record) = place.record()? else {
         // A crash between the directory and the first record: nothing else was made.
         return match force {
-            Force::Yes => place.remove(),
+            Force::Yes => place.remove().map(|()| Vec::new()),
             Force::No => Err(Error::Status {
                 id: id.to_string(),
                 reason: "its creation was cut off; use --force".to_owned(),
@@ -64,12 +82,11 @@ fn try_delete(store: &Store, id: &ContainerId, force: Force) -> Result<()> {
         debug(format_args!("cgroup {}: removed", directory.display()));
     }
     remove_scratch(&record)?;
-    let state = record.report(Status::Stopped).to_json();
     // After the cgroup, before the record: a crash here runs them again rather than never.
-    let hooked = run_poststop(&record.poststop, &state);
+    let failed = run_poststop(&record, signals);
     place.remove()?;
     debug(format_args!("{id}: deleted"));
-    hooked
+    Ok(failed)
 }
 
 /// Removes the container's own changes. Its first process has ended, and its mounts with it.
@@ -98,16 +115,26 @@ fn end_creation(store: &Store, id: &ContainerId) -> Result<()> {
     }
 }
 
-/// A failing poststop hook does not keep the container (runtime.md: log and go on): the rest runs, and
-/// the first failure is told at the end.
-fn run_poststop(list: &[hooks::HookEntry], state: &[u8]) -> Result<()> {
-    let mut first = Ok(());
-    for (index, hook) in list.iter().enumerate() {
-        let result = hooks::Running::start(hook, state)
-            .map_err(|e| e.to_string())
-            .and_then(hooks::Running::wait)
-            .map_err(|reason| hooks::failed("poststop", index, hook, reason));
-        first = first.and(result);
+/// Runs the poststop hooks; one that fails keeps neither the next nor the deletion from its course.
+pub(crate) fn run_poststop(record: &Record, signals: Option<&OwnedFd>) -> Vec<Error> {
+    if record.poststop.is_empty() {
+        return Vec::new();
     }
-    first
+    let setting = match Setting::of(record) {
+        Ok(setting) => setting,
+        Err(error) => return vec![error],
+    };
+    let state = record.report(Status::Stopped).to_json();
+    let asked = || run::interrupted(signals?).err().map(|e| e.to_string());
+    let fd = signals.map(AsFd::as_fd);
+    let mut failures = Vec::new();
+    for (index, hook) in record.poststop.iter().enumerate() {
+        let result = hooks::Running::start(hook, &setting, &state)
+            .map_err(|e| e.to_string())
+            .and_then(|running| running.wait_or(asked, fd));
+        if let Err(reason) = result {
+            failures.push(hooks::failed("poststop", index, hook, reason));
+        }
+    }
+    failures
 }

@@ -7,7 +7,7 @@ use cgroups::Cgroup;
 use sys::process::{Exit, Process, Signal};
 
 use crate::life::create::{Created, Creation, Progress};
-use crate::life::delete::{Force, delete};
+use crate::life::delete::{Force, delete, delete_watched};
 use crate::life::options::CreateOptions;
 use crate::life::relay::{Relay, Terminal};
 use crate::life::start::Starting;
@@ -25,12 +25,14 @@ pub enum Manner {
 }
 
 /// How a container that was waited for ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Outcome {
     /// How its first process ended.
     pub exit: Exit,
     /// How many of its processes the kernel killed for want of memory; 0 where it does not say.
     pub oom_kills: u64,
+    /// Failures of poststop hooks.
+    pub poststop: Vec<Error>,
 }
 
 /// Runs a container; `None` for a detached one.
@@ -52,26 +54,50 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
     let terminal = Terminal::wanted(&mut options)?;
     let created = create_watched(options, &signals)?;
     let outcome = Starting::begin(&store, &id)
-        .and_then(Starting::finish)
+        .and_then(|starting| start_watched(starting, &signals))
         .and_then(|()| beside(&created, &signals, terminal));
     let cleared = match (manner, &outcome) {
-        (Manner::Keep, Ok(_)) => Ok(()),
-        _ => delete(&store, &id, Force::Yes),
+        (Manner::Keep, Ok(_)) => Ok(Vec::new()),
+        _ => delete_watched(&store, &id, Force::Yes, Some(&signals)),
     };
     match outcome {
-        Ok(outcome) => cleared.map(|()| Some(outcome)),
+        Ok(outcome) => cleared.map(|poststop| {
+            Some(Outcome {
+                poststop,
+                ..outcome
+            })
+        }),
         Err(error) => Err(after(error, cleared)),
     }
 }
 
+/// As [`Starting::finish`], but a signal that would end us ends a hook that hangs, and the container.
+fn start_watched(mut starting: Starting, signals: &OwnedFd) -> Result<()> {
+    loop {
+        let (fd, deadline) = starting.waits_for();
+        let ready = sys::poll::readable(&[fd, signals.as_fd()], deadline)
+            .map_err(Error::host("wait for the program's start"))?;
+        // What has come about goes before what was asked for meanwhile.
+        let quiet = ready == [false, true];
+        if quiet {
+            if let Err(error) = interrupted(signals) {
+                return Err(starting.abandon(error));
+            }
+        } else if starting.advance()? {
+            return Ok(());
+        }
+    }
+}
+
 /// The first error with what clearing up had to say.
-fn after(error: Error, cleared: Result<()>) -> Error {
-    match cleared {
-        Ok(()) => error,
-        Err(e) => Error::AndThen {
-            first: Box::new(error),
-            notes: vec![crate::error::chain(&e)],
-        },
+fn after(error: Error, cleared: Result<Vec<Error>>) -> Error {
+    let failures = cleared.unwrap_or_else(|e| vec![e]);
+    if failures.is_empty() {
+        return error;
+    }
+    Error::AndThen {
+        first: Box::new(error),
+        notes: failures.iter().map(|e| crate::error::chain(e)).collect(),
     }
 }
 
@@ -98,15 +124,13 @@ fn create_watched(options: CreateOptions, signals: &OwnedFd) -> Result<Created> 
     }
 }
 
-fn interrupted(signals: &OwnedFd) -> Result<()> {
+pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
     let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
     while let Some(number) =
         sys::signal::next_signal(signals).map_err(Error::host("read our signals"))?
     {
         if ends.contains(&number) {
-            return Err(Error::Words(format!(
-                "interrupted by signal {number} before the container was started"
-            )));
+            return Err(Error::Words(format!("interrupted by signal {number}")));
         }
     }
     Ok(())
@@ -131,7 +155,11 @@ fn beside(created: &Created, signals: &OwnedFd, terminal: Option<Terminal>) -> R
         .transpose()?
         .flatten()
         .unwrap_or(0);
-    Ok(Outcome { exit, oom_kills })
+    Ok(Outcome {
+        exit,
+        oom_kills,
+        poststop: Vec::new(),
+    })
 }
 
 fn wait(process: &Process, signals: &OwnedFd) -> Result<Exit> {

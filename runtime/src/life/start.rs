@@ -1,12 +1,14 @@
 //! `start`: lets a created container's program begin. Not its job: waiting for its end (run).
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use sys::Errno;
 
-use crate::hooks;
+use crate::hooks::{self, HookEntry, Running, Setting};
 use crate::process::sync::{self, FromInit};
-use crate::state::{Record, Status};
+use crate::state::{ProcessId, Record, Status};
 use crate::store::{Place, START, Store};
 use crate::{ContainerId, Error, Result};
 
@@ -16,6 +18,17 @@ pub struct Starting {
     place: Place,
     record: Record,
     socket: OwnedFd,
+    /// The poststart hooks, once the program runs.
+    hooks: Option<Hooks>,
+}
+
+/// The poststart hooks that are still to run, and the one that runs.
+#[derive(Debug)]
+struct Hooks {
+    setting: Setting,
+    state: Vec<u8>,
+    queue: VecDeque<(usize, HookEntry)>,
+    running: Option<(usize, HookEntry, Running)>,
 }
 
 /// Starts the container `id` and waits until its program runs.
@@ -60,6 +73,7 @@ impl Starting {
                 place,
                 record,
                 socket,
+                hooks: None,
             }),
             Err(e) if e.errno == Errno::CONNREFUSED => Err(wrong(
                 "cannot start an already running container".to_owned(),
@@ -68,22 +82,47 @@ impl Starting {
         }
     }
 
-    /// Readable when the program runs or could not be run.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// What must be readable, or which moment must have come, before it is worth advancing.
+    pub fn waits_for(&self) -> (BorrowedFd<'_>, Option<Instant>) {
+        let running = self.hooks.as_ref().and_then(|hooks| hooks.running.as_ref());
+        match running {
+            Some((_, _, running)) => (running.fd(), running.deadline()),
+            None => (self.socket.as_fd(), None),
+        }
     }
 
-    /// Waits for that; runs the poststart hooks.
+    /// Goes on by one message or one hook, waiting for it if it is not there yet; `true` when all is done.
     ///
     /// # Errors
     /// As [`start`].
-    pub fn finish(self) -> Result<()> {
-        // The exec closes the other end: silence is success.
+    pub fn advance(&mut self) -> Result<bool> {
+        let result = match &mut self.hooks {
+            None => return self.listen(),
+            Some(hooks) => hooks.advance(),
+        };
+        result.map_err(|error| self.end(error))
+    }
+
+    /// Advances until all is done.
+    ///
+    /// # Errors
+    /// As [`start`].
+    pub fn finish(mut self) -> Result<()> {
+        while !self.advance()? {}
+        Ok(())
+    }
+
+    /// The exec closes the other end: silence is success.
+    fn listen(&mut self) -> Result<bool> {
         match sync::hear(&self.socket)
             .map_err(Error::host("listen to the first process"))?
             .message
         {
             None => {}
+            Some(FromInit::Failed(failure)) if failure.errno == 0 => {
+                // A hook's: the words are complete, and callers match them.
+                return Err(Error::Words(failure.to_string()));
+            }
             Some(FromInit::Failed(failure)) => return Err(Error::Program(Box::new(failure))),
             Some(_) => {
                 return Err(Error::Words(
@@ -93,23 +132,80 @@ impl Starting {
         }
         sys::log::debug(format_args!("{}: started", self.record.id));
         if self.record.poststart.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let state = self.record.report(Status::Running).to_json();
-        hooks::run_all("poststart", &self.record.poststart, &state).map_err(|error| {
-            // runtime.md: a failing poststart hook ends the container; `delete` clears it.
-            match crate::life::kill::everything(&self.record) {
-                Ok(()) => error,
-                Err(e) => Error::AndThen {
-                    first: Box::new(error),
-                    notes: vec![crate::error::chain(&e)],
-                },
-            }
-        })
+        // From here on other verbs may go on: a hook that hangs must not keep `delete` from its work.
+        self.place
+            .unlock()
+            .and_then(|()| Hooks::new(&self.record))
+            .map(|hooks| {
+                self.hooks = Some(hooks);
+                false
+            })
+            .map_err(|error| self.end(error))
+    }
+
+    /// runtime.md: a failing poststart hook ends the container; `delete` clears it.
+    fn end(&mut self, error: Error) -> Error {
+        if let Some((_, _, running)) = self.hooks.take().and_then(|hooks| hooks.running) {
+            running.abandon();
+        }
+        // Without our lock it may have been deleted, and its name and cgroup been given to another.
+        let lives = self.record.init.map_or(Ok(false), ProcessId::lives);
+        let ended = match lives.map_err(Error::host("look at the container")) {
+            Ok(true) => crate::life::kill::everything(&self.record),
+            Ok(false) => Ok(()),
+            Err(e) => Err(e),
+        };
+        match ended {
+            Ok(()) => error,
+            Err(e) => Error::AndThen {
+                first: Box::new(error),
+                notes: vec![crate::error::chain(&e)],
+            },
+        }
+    }
+
+    /// Ends the container and gives `error` back, with what else went wrong.
+    pub(crate) fn abandon(mut self, error: Error) -> Error {
+        self.end(error)
     }
 
     /// The container's directory.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+}
+
+impl Hooks {
+    fn new(record: &Record) -> Result<Self> {
+        Ok(Self {
+            setting: Setting::of(record)?,
+            state: record.report(Status::Running).to_json(),
+            queue: record.poststart.iter().cloned().enumerate().collect(),
+            running: None,
+        })
+    }
+
+    fn advance(&mut self) -> Result<bool> {
+        if let Some((index, hook, mut running)) = self.running.take() {
+            sys::poll::readable(&[running.fd()], running.deadline())
+                .map_err(Error::host("wait for a hook"))?;
+            match running.finish() {
+                None => {
+                    self.running = Some((index, hook, running));
+                    return Ok(false);
+                }
+                Some(Err(reason)) => return Err(hooks::failed("poststart", index, &hook, reason)),
+                Some(Ok(())) => {}
+            }
+        }
+        let Some((index, hook)) = self.queue.pop_front() else {
+            return Ok(true);
+        };
+        let running = Running::start(&hook, &self.setting, &self.state)
+            .map_err(|e| hooks::failed("poststart", index, &hook, e.to_string()))?;
+        self.running = Some((index, hook, running));
+        Ok(false)
     }
 }

@@ -17,7 +17,7 @@ use sys::exec::CStrings;
 use sys::seccomp::Filter;
 use sys::{Errno, SysError};
 
-use crate::hooks::{self, HookEntry};
+use crate::hooks::{self, HookEntry, Setting};
 use crate::plan::{Plan, RootPlace, Step};
 use crate::process::sync::{self, Failure, FromInit};
 use crate::{account, privileges, program};
@@ -49,6 +49,8 @@ pub(crate) struct Init {
     pub(crate) stdio: Option<[OwnedFd; 3]>,
     /// The state for hooks, as JSON, with a process id of 0.
     pub(crate) state: serde_json::Value,
+    /// Where hooks run and what becomes of their output.
+    pub(crate) setting: Setting,
     /// How many descriptors of the caller's after stdio the program is to have.
     pub(crate) preserved: u32,
 }
@@ -58,7 +60,6 @@ struct Life {
     init: Init,
     root: Option<Root>,
     masks: Masks,
-    host_pid: i32,
     cwd: Option<CString>,
     program: Option<CString>,
     /// The channel to whoever waits for us: dhow create, then dhow start.
@@ -112,7 +113,6 @@ pub(crate) fn run(plan: &Plan, init: Init, first: u32) -> ! {
         init,
         root: None,
         masks: Masks::default(),
-        host_pid: 0,
         cwd: None,
         program: None,
         channel,
@@ -157,6 +157,7 @@ impl Life {
             Step::Console(size) => self.console(*size)?,
             Step::AskHooks => self.ask(&FromInit::NeedHooks)?,
             Step::CreateContainerHooks(hooks) => {
+                self.init.setting.outside_root();
                 self.hooks("createContainer", "creating", hooks)?
             }
             step => self.carry_out_rest(step)?,
@@ -189,7 +190,10 @@ impl Life {
             Step::CloseDescriptors => self.close_descriptors()?,
             Step::Ready => self.ask(&FromInit::Ready)?,
             Step::AwaitStart => self.await_start()?,
-            Step::StartContainerHooks(hooks) => self.hooks("startContainer", "created", hooks)?,
+            Step::StartContainerHooks(hooks) => {
+                self.init.setting.inside_root();
+                self.hooks("startContainer", "created", hooks)?;
+            }
             Step::Seccomp => self.load_filter()?,
             Step::FinalCapabilities(credentials) => privileges::set_capabilities(credentials, 0)?,
             Step::Exec => return Err(Fault::Call(self.exec())),
@@ -218,7 +222,6 @@ impl Life {
         sys::signal::reset_signals();
         // Modes given to mkdir and mknod are to be exactly those.
         sys::process::set_umask(0);
-        self.host_pid = sys::process::id_seen_from(sys::proc::handle()?)?;
         Ok(())
     }
 
@@ -275,11 +278,13 @@ impl Life {
         Ok(sys::tty::take(&console.slave)?)
     }
 
+    /// runtime.md, "State": to a hook in the container's namespaces, our id is the one seen from there.
     fn hooks(&self, kind: &'static str, status: &str, list: &[HookEntry]) -> Result<(), Fault> {
         let mut state = self.init.state.clone();
-        state["pid"] = self.host_pid.into();
+        state["pid"] = sys::process::id().as_raw_nonzero().get().into();
         state["status"] = status.into();
-        hooks::run_all(kind, list, state.to_string().as_bytes())
+        let state = state.to_string();
+        hooks::run_all(kind, list, &self.init.setting, state.as_bytes())
             .map_err(|e| Fault::Words(e.to_string()))
     }
 
@@ -321,11 +326,12 @@ impl Life {
             return Ok(());
         }
         let first = 3 + self.init.preserved;
-        let kept = [
+        let own = [
             self.channel.as_fd(),
             self.init.listener.as_fd(),
             self.init.waiting.as_fd(),
         ];
+        let kept: Vec<_> = own.into_iter().chain(self.init.setting.fds()).collect();
         sys::descriptor::close_all_but(first, &kept)?;
         // The preserved ones pass the exec, whatever flags they came with.
         for number in 3..first {

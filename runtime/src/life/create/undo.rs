@@ -65,6 +65,11 @@ impl Creation {
         if let Err(e) = crate::life::delete::remove_scratch(&self.record) {
             notes.push(crate::error::chain(&e));
         }
+        if self.born.is_some() {
+            // runtime.md: a start that fails goes on with the container's destruction.
+            let failed = crate::life::delete::run_poststop(&self.record, None);
+            notes.extend(failed.iter().map(|e| crate::error::chain(e)));
+        }
         if self.ready
             && let Some(path) = &self.pid_file
             && let Err(e) = sys::file::remove_file(path)
