@@ -63,8 +63,16 @@ impl Cgroup {
                 }
                 _ => "this kernel has no such file".to_owned(),
             },
-            (Errno::INVAL, "cpu.max") => {
-                "quotas are 1000 µs or more, periods 1000 to 1000000 µs".to_owned()
+            (Errno::INVAL, "cpu.max") => match interface::read(dir, "cpu.max.burst") {
+                Ok(burst) if burst.trim() != "0" => format!(
+                    "quotas are no less than cpu.burst, which is {}, and 1000 µs, periods 1000 to 1000000 µs",
+                    burst.trim()
+                ),
+                _ => "quotas are 1000 µs or more, periods 1000 to 1000000 µs".to_owned(),
+            },
+            (Errno::INVAL, "cpu.max.burst") => "a burst is no more than the quota".to_owned(),
+            (Errno::INVAL, "cpu.weight") => {
+                "an idle cgroup has no weight: set cpu.idle to 0 with it".to_owned()
             }
             (Errno::NODEV, "io.max" | "io.weight" | "io.bfq.weight" | "io.latency") => {
                 "no such block device, or a partition: only whole devices take limits".to_owned()

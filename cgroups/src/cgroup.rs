@@ -205,6 +205,16 @@ impl Cgroup {
     }
 }
 
+/// Hands the controllers that `writes` need down from the tree's `root` to the cgroup at `directory`.
+pub(crate) fn enable_down_to(root: &Path, directory: &Path, writes: &[Write]) -> Result<()> {
+    let location = Location {
+        root: root.to_owned(),
+        directory: directory.to_owned(),
+        made_from: None,
+    };
+    descend(&location, writes).map(|_| ())
+}
+
 /// Goes from the root of the tree to the cgroup, makes what is missing and hands the controllers down.
 fn descend(location: &Location, writes: &[Write]) -> Result<Cgroup> {
     let mut path = location.root.clone();

@@ -109,7 +109,7 @@ pub(crate) fn place(cgroups_path: Option<&str>, id: &str) -> Result<PathBuf> {
 }
 
 /// Where the cgroup v2 tree is mounted.
-fn tree() -> Result<PathBuf> {
+pub(crate) fn tree() -> Result<PathBuf> {
     for path in USUAL {
         if is_tree(Path::new(path))? {
             return Ok(PathBuf::from(path));

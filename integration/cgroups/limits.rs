@@ -1,10 +1,10 @@
 //! Limits hold: seen from inside, from the cgroup's files, and by what happens to a program that goes too far.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::{file, read};
 use crate::support::command::wait_for;
 use crate::support::{Bundle, Sandbox, claims};
 
@@ -36,23 +36,13 @@ fn created(sandbox: &Sandbox, resources: Value) -> Bundle {
     bundle
 }
 
-fn limited(sandbox: &Sandbox, resources: Value) -> Bundle {
+pub(super) fn limited(sandbox: &Sandbox, resources: Value) -> Bundle {
     sandbox.bundle("c").edit(|spec| {
         let all = spec["linux"]["resources"].as_object_mut().unwrap();
         for (name, value) in resources.as_object().unwrap() {
             all.insert(name.clone(), value.clone());
         }
     })
-}
-
-fn file(sandbox: &Sandbox, name: &str) -> String {
-    read(&sandbox.cgroup("c").join(name))
-}
-
-fn read(path: &Path) -> String {
-    let text =
-        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("read {path:?}: {error}"));
-    text.trim_end().to_owned()
 }
 
 /// The number after `name` in a flat keyed file such as `cpu.stat`.

@@ -49,12 +49,31 @@ impl Bundle {
 /// other runtimes accept and else names the place.
 fn parse(file: &Path, bytes: &[u8]) -> Result<Spec> {
     match serde_json::from_slice(bytes) {
-        Ok(spec) => Ok(spec),
+        Ok(spec) => Ok(without_empty_pids(spec, bytes)),
         Err(first) => repaired(bytes).ok_or_else(|| Error::Config {
             path: file.to_owned(),
             reason: place(bytes, &first),
         }),
     }
+}
+
+/// `pids` without a limit asks nothing (runtime-spec 1.3), which oci-spec reads as a limit of 0.
+fn without_empty_pids(mut spec: Spec, bytes: &[u8]) -> Spec {
+    let resources = spec.linux().as_ref().and_then(|l| l.resources().as_ref());
+    let pids = resources.and_then(|resources| *resources.pids());
+    if pids.is_none_or(|pids| pids.limit() != 0) {
+        return spec;
+    }
+    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let limit = value.pointer("/linux/resources/pids/limit");
+    if limit.is_none_or(Value::is_null) {
+        let mut resources = resources.cloned().unwrap_or_default();
+        resources.set_pids(None);
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_resources(Some(resources));
+        }
+    }
+    spec
 }
 
 /// What the spec lets out and oci-spec insists on: `process.user` (runc takes it as root).
@@ -99,6 +118,20 @@ mod tests {
         parse(Path::new("config.json"), text.as_bytes())
             .unwrap_err()
             .to_string()
+    }
+
+    #[test]
+    fn processes_without_a_limit_are_not_limited_to_none() {
+        let pids = |pids: &str| {
+            let text =
+                format!(r#"{{"ociVersion":"1.3.0","linux":{{"resources":{{"pids":{pids}}}}}}}"#);
+            let spec = parse(Path::new("config.json"), text.as_bytes()).unwrap();
+            let resources = spec.linux().as_ref().unwrap().resources().clone();
+            resources.unwrap().pids().map(|pids| pids.limit())
+        };
+        assert_eq!(pids("{}"), None);
+        assert_eq!(pids(r#"{"limit":0}"#), Some(0));
+        assert_eq!(pids(r#"{"limit":7}"#), Some(7));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod build;
 mod create;
 mod delete;
+mod events;
 mod image_run;
 mod images;
 mod inspect;
@@ -19,6 +20,7 @@ mod start;
 mod state;
 mod tag;
 mod unpack;
+mod update;
 
 use std::ffi::OsString;
 
@@ -84,6 +86,16 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "resume",
         about: "let the processes of a paused container go on",
         run: resume::run,
+    },
+    Verb {
+        name: "update",
+        about: "change the limits of a container",
+        run: update::run,
+    },
+    Verb {
+        name: "events",
+        about: "show what a container uses, and when it runs out of memory",
+        run: events::run,
     },
     Verb {
         name: "delete",

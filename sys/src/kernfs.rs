@@ -1,7 +1,7 @@
 //! Files of the kernel's own file systems that say when their content has changed: cgroup.events,
 //! memory.events. Not its job: what is in them.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -14,7 +14,18 @@ use crate::{Errno, Result, SysError};
 /// # Errors
 /// As poll(2).
 pub fn changed(file: impl AsFd, deadline: Instant) -> Result<bool> {
-    let mut list = [PollFd::new(&file, PollFlags::PRI)];
+    any_changed(&[file.as_fd()], deadline)
+}
+
+/// The same for several files: whether one of them is another than it was.
+///
+/// # Errors
+/// As poll(2).
+pub fn any_changed(files: &[BorrowedFd<'_>], deadline: Instant) -> Result<bool> {
+    let mut list: Vec<PollFd<'_>> = files
+        .iter()
+        .map(|file| PollFd::from_borrowed_fd(*file, PollFlags::PRI))
+        .collect();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec {

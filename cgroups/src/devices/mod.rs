@@ -13,6 +13,8 @@
 mod program;
 mod rules;
 
+use std::os::fd::{BorrowedFd, OwnedFd};
+
 use oci_spec::runtime::LinuxDeviceCgroup;
 
 use crate::{Cgroup, Error, Result};
@@ -45,12 +47,32 @@ impl Filter {
     /// # Errors
     /// [`Error::DeviceFilter`].
     pub fn attach(&self, cgroup: &Cgroup) -> Result<()> {
-        let fail = |source| Error::DeviceFilter {
-            path: cgroup.path().to_owned(),
-            source,
-        };
-        let program = sys::bpf::load_device_program(&self.instructions).map_err(fail)?;
-        sys::bpf::attach_device_program(cgroup.dir(), &program).map_err(fail)
+        self.put(cgroup, |dir, program| {
+            sys::bpf::attach_device_program(dir, program)
+        })
+    }
+
+    /// Puts it in the place of the filter that is on `cgroup`; at no moment does none hold.
+    ///
+    /// # Errors
+    /// [`Error::DeviceFilter`]; the old one holds then.
+    pub fn replace(&self, cgroup: &Cgroup) -> Result<()> {
+        self.put(cgroup, |dir, program| {
+            sys::bpf::replace_device_program(dir, program)
+        })
+    }
+
+    fn put(
+        &self,
+        cgroup: &Cgroup,
+        how: impl Fn(BorrowedFd<'_>, OwnedFd) -> sys::Result<()>,
+    ) -> Result<()> {
+        sys::bpf::load_device_program(&self.instructions)
+            .and_then(|program| how(cgroup.dir(), program))
+            .map_err(|source| Error::DeviceFilter {
+                path: cgroup.path().to_owned(),
+                source,
+            })
     }
 }
 

@@ -12,12 +12,15 @@ mod memory;
 mod pids;
 mod rdma;
 mod unified;
+mod update;
 
 use std::fmt;
 
 use oci_spec::runtime::LinuxResources;
 
 use crate::{Controller, Error, Result};
+
+pub use update::{Present, changes, complete};
 
 /// One value for one file of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,14 @@ impl Write {
             field: format!("linux.resources.{field}"),
             controller: Some(controller),
             if_missing: IfMissing::Fail,
+        }
+    }
+
+    /// The file that is written where its own does not exist.
+    pub(crate) fn instead(&self) -> Option<&String> {
+        match &self.if_missing {
+            IfMissing::Instead(file, _) => Some(file),
+            IfMissing::Fail | IfMissing::Skip => None,
         }
     }
 

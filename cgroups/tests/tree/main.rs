@@ -130,7 +130,7 @@ fn a_frozen_cgroup_stands_still_until_it_is_thawed(place: &Place) {
     let _busy = Busy::new(&cgroup);
     cgroup.freeze().unwrap();
     assert!(cgroup.frozen().unwrap() && cgroups::is_frozen(cgroup.path()));
-    let used = || cgroup.stats().unwrap().cpu_microseconds.unwrap();
+    let used = || cgroup.stats().unwrap().cpu.unwrap().usage;
     let before = used();
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(used(), before, "it ran while it was frozen");
@@ -236,7 +236,7 @@ fn a_missing_controller_is_named_and_nothing_is_left(place: &Place) {
 
 fn use_is_read(place: &Place) {
     let cgroup = place.cgroup();
-    assert!(cgroup.stats().unwrap().cpu_microseconds.is_some());
+    assert!(cgroup.stats().unwrap().cpu.is_some());
     let has = std::fs::read_to_string(cgroup.path().join("cgroup.controllers")).unwrap();
     let kills = cgroup.oom_kills().unwrap();
     assert_eq!(kills, has.contains("memory").then_some(0));

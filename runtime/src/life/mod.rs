@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod events;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod made;
@@ -11,3 +12,4 @@ pub(crate) mod prepare;
 pub(crate) mod relay;
 pub(crate) mod run;
 pub(crate) mod start;
+pub(crate) mod update;

@@ -48,7 +48,7 @@ pub fn resume(store: &Store, id: &ContainerId) -> Result<()> {
     }
 }
 
-fn look(place: &Place) -> Result<(Record, Status)> {
+pub(super) fn look(place: &Place) -> Result<(Record, Status)> {
     let record = place.record()?.ok_or_else(|| Error::Missing {
         id: place.id().to_string(),
     })?;
@@ -56,13 +56,10 @@ fn look(place: &Place) -> Result<(Record, Status)> {
     Ok((record, status))
 }
 
-/// The cgroup by which a container is paused.
-fn cgroup(record: &Record) -> Result<Cgroup> {
+/// The container's cgroup.
+pub(super) fn cgroup(record: &Record) -> Result<Cgroup> {
     let Some(path) = &record.cgroup else {
-        return Err(wrong(
-            record,
-            "it has no cgroup of its own, by which it could be paused",
-        ));
+        return Err(wrong(record, "container has no cgroup of its own"));
     };
     match Cgroup::open(path)? {
         Some(cgroup) => Ok(cgroup),
