@@ -22,6 +22,7 @@ mod hooks;
 mod killpoint;
 mod lifecycle;
 mod messages;
+mod mounts;
 mod namespaces;
 mod process;
 mod rootfs;
@@ -49,6 +50,7 @@ fn claims() -> Vec<Claim> {
         killpoint::claims(),
         lifecycle::claims(),
         messages::claims(),
+        mounts::claims(),
         namespaces::claims(),
         process::claims(),
         rootfs::claims(),

@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Overlay,
     /// New user namespaces.
     UserNamespaces,
+    /// A temporary folder on a file system that can show its files with other ids.
+    MappableFiles,
     /// CAP_SYS_RESOURCE: raising limits above one's own.
     SysResource,
     /// A program in PATH.
@@ -46,6 +48,7 @@ impl fmt::Display for Need {
             Self::Without(name) => write!(out, "a tree without the {name} controller"),
             Self::Overlay => out.write_str("overlay"),
             Self::UserNamespaces => out.write_str("user namespaces"),
+            Self::MappableFiles => out.write_str("files whose ids can be mapped"),
             Self::SysResource => out.write_str("CAP_SYS_RESOURCE"),
             Self::Tool(name) => write!(out, "program {name}"),
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
@@ -70,6 +73,11 @@ impl Need {
                 Path::new("/proc/self/ns/user").exists()
                     && read("/proc/sys/user/max_user_namespaces").trim() != "0"
             }
+            Self::MappableFiles => {
+                // FS_ALLOW_IDMAP in their sources, since Linux 5.12 (tmpfs: 6.3).
+                let kinds = ["ext4", "xfs", "btrfs", "f2fs", "tmpfs", "erofs"];
+                kinds.contains(&file_system_of(&std::env::temp_dir()).as_str())
+            }
             Self::SysResource => effective_capabilities() & (1 << 24) != 0,
             Self::Tool(name) => program(name).is_some(),
             Self::RootlessUser => user_1000_has_subordinate_ids(),
@@ -91,6 +99,20 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The type of the file system that holds `path`: that of the last mount on the longest way to it.
+fn file_system_of(path: &Path) -> String {
+    let table = read("/proc/self/mounts");
+    let mounts = table.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        path.starts_with(words.get(1)?)
+            .then(|| (words[1].len(), words[2]))
+    });
+    mounts
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, kind)| kind.to_owned())
+        .unwrap_or_default()
 }
 
 fn status_field(name: &str) -> Option<String> {

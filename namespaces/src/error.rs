@@ -92,6 +92,12 @@ pub enum Error {
         /// What it printed.
         words: String,
     },
+    /// A user namespace that lends its maps to a mount could not be made.
+    #[error("make a user namespace for the ids of a mount")]
+    Holder {
+        /// Why not.
+        source: SysError,
+    },
     /// The clocks of a new time namespace could not be set.
     #[error("set the offsets of linux.timeOffsets")]
     TimeOffsets {

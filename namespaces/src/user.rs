@@ -58,6 +58,41 @@ impl IdMap {
         })
     }
 
+    /// What is wrong with the ranges, if anything is.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let mut problems = Vec::new();
+        for (i, range) in self.ranges.iter().enumerate() {
+            check("range", i, range, &self.ranges[..i], &mut problems);
+        }
+        problems.into_iter().find_map(|problem| match problem {
+            Error::Spec { reason, .. } => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// `range` with its second side, which counts inside of us, as it is outside; in parts where we map
+    /// it in parts. `None` if some of it is not mapped.
+    pub(crate) fn translate(&self, range: &Range) -> Option<Vec<Range>> {
+        let mut parts = Vec::new();
+        let mut done = 0;
+        while done < range.size {
+            let first = range.outside.checked_add(done)?;
+            let ours = self
+                .ranges
+                .iter()
+                .find(|ours| first >= ours.inside && first - ours.inside < ours.size)?;
+            let offset = first - ours.inside;
+            let size = (ours.size - offset).min(range.size - done);
+            parts.push(Range {
+                inside: range.inside.checked_add(done)?,
+                outside: ours.outside.checked_add(offset)?,
+                size,
+            });
+            done += size;
+        }
+        Some(parts).filter(|parts| !parts.is_empty())
+    }
+
     /// Whether it maps one id alone: all that a caller without rights can map by itself.
     pub fn is_single(&self) -> bool {
         matches!(self.ranges[..], [Range { size: 1, .. }])

@@ -27,18 +27,22 @@ use crate::{Error, destination};
 /// after [`crate::pivot::isolate`], can only receive). A parent without the right to mount leaves it to
 /// [`attach()`].
 ///
+/// `ids` is the user namespace whose maps an id-mapped step's mount is to have. A new file system is made
+/// by [`attach()`], which then is to get it instead of a mount.
+///
 /// # Errors
 /// [`Error::Act`] with the step's words: the source is missing, an attribute is refused.
-pub fn prepare(step: &MountStep) -> Result<Option<OwnedFd>, Error> {
+pub fn prepare(step: &MountStep, ids: Option<OwnedFd>) -> Result<Option<OwnedFd>, Error> {
     match &step.what {
-        What::Bind { source, depth } => {
-            bind(source, *depth, &step.options).doing(|| step).map(Some)
-        }
-        What::FileSystem { .. } | What::Remount => Ok(None),
+        What::Bind { source, depth } => bind(source, *depth, &step.options, ids.as_ref())
+            .doing(|| step)
+            .map(Some),
+        What::FileSystem { .. } => Ok(ids),
+        What::Remount => Ok(None),
     }
 }
 
-/// Makes the step's mount, unless it is `prepared`, and attaches it below `root`.
+/// Makes the step's mount, unless it is `prepared` (see [`prepare`]), and attaches it below `root`.
 ///
 /// # Errors
 /// [`Error::Act`] with the step's words and the kernel's.
@@ -52,7 +56,7 @@ fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result
         What::Bind { source, depth } => {
             let mount = match prepared {
                 Some(mount) => mount,
-                None => bind(source, *depth, &step.options)?,
+                None => bind(source, *depth, &step.options, None)?,
             };
             let target = destination::find(root, step, file_type(&mount)?)?;
             destination::check_proc_source(step, &mount)?;
@@ -67,12 +71,12 @@ fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result
                 copy_up(&target.fd, &mount)?;
                 late = step.options.attr;
             }
-            dress(&mount, &late, &step.options)?;
+            dress(&mount, &late, &step.options, prepared.as_ref())?;
             onto(&mount, &target.fd, &step.destination)
         }
         What::Remount => {
             let target = destination::find(root, step, FileType::Unknown)?;
-            dress(&target.fd, &step.options.attr, &step.options)
+            dress(&target.fd, &step.options.attr, &step.options, None)
         }
     }
 }
@@ -86,31 +90,67 @@ pub(crate) fn check_kernel() -> Result<(), SysError> {
     Err(error.with_note("mounting by fd needs Linux 5.12"))
 }
 
-fn bind(source: &Path, depth: Depth, options: &MountOptions) -> Result<OwnedFd, SysError> {
+fn bind(
+    source: &Path,
+    depth: Depth,
+    options: &MountOptions,
+    ids: Option<&OwnedFd>,
+) -> Result<OwnedFd, SysError> {
     check_kernel()?;
     let source = sys::file::open_path(source)?;
     let mount = mount::clone_tree(&source, "", depth)?;
-    dress(&mount, &options.attr, options)?;
+    dress(&mount, &options.attr, options, ids)?;
     Ok(mount)
 }
 
-/// Gives a mount its attributes and propagation, in the order of the option words' weight: this mount,
-/// the tree, then how mounts travel.
-fn dress(mount: &OwnedFd, attr: &AttrChange, options: &MountOptions) -> Result<(), SysError> {
+/// Gives a mount its attributes, ids and propagation, in the order of the option words' weight: this
+/// mount, the tree, then how mounts travel.
+fn dress(
+    mount: &OwnedFd,
+    attr: &AttrChange,
+    options: &MountOptions,
+    ids: Option<&OwnedFd>,
+) -> Result<(), SysError> {
+    let mapped = options.ids.as_ref().map(|ids| ids.depth);
+    if mapped.is_some() && ids.is_none() {
+        // Never shown with the wrong owners instead.
+        return Err(SysError::new("mount_setattr", "", Errno::PERM)
+            .with_note("only who is root on the host may map the ids of a mount"));
+    }
     for (change, depth) in [(attr, Depth::One), (&options.recursive, Depth::Recursive)] {
-        if !change.is_empty() {
-            let change = Change {
-                set: change.set,
-                clear: change.clear,
-                ..Change::default()
-            };
-            mount::set_attr(mount, depth, &change)?;
+        let user_namespace = ids.filter(|_| mapped == Some(depth)).map(AsFd::as_fd);
+        if change.is_empty() && user_namespace.is_none() {
+            continue;
         }
+        let change = Change {
+            set: change.set | user_namespace.map_or(0, |_| IDMAP),
+            clear: change.clear,
+            user_namespace,
+            ..Change::default()
+        };
+        mount::set_attr(mount, depth, &change)
+            .map_err(|error| explain(error, user_namespace.is_some()))?;
     }
     for (propagation, depth) in &options.propagation {
         propagate(mount, *propagation, *depth)?;
     }
     Ok(())
+}
+
+/// The attribute that says that a mount has a user namespace's ids.
+const IDMAP: u64 = Attr::MOUNT_ATTR_IDMAP.bits() as u64;
+
+/// What the kernel means when it refuses ids: the other reasons are ruled out by how we ask.
+fn explain(error: SysError, mapped: bool) -> SysError {
+    match error.errno {
+        Errno::INVAL if mapped => {
+            error.with_note("the file system can't show its files with other ids")
+        }
+        Errno::PERM if mapped => {
+            error.with_note("the mount has other ids already, or is a user namespace's own")
+        }
+        _ => error,
+    }
 }
 
 /// Sets how mounts travel to and from the mount that `mount` is an fd of.

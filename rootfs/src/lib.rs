@@ -30,6 +30,7 @@ pub mod options;
 pub mod overlay;
 pub mod pivot;
 pub mod protect;
+mod words;
 
 pub use attach::{attach, prepare};
 pub use console::{Console, Size};

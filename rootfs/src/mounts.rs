@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount;
 use sys::mount::{Depth, Propagation};
 
-use crate::options::MountOptions;
+use crate::options::{IdMapped, MountOptions};
 use crate::{Error, destination};
 
 /// What a spec's `cgroup` mount shows.
@@ -83,19 +83,22 @@ pub fn steps(mounts: &[Mount], around: &Surroundings<'_>) -> Result<Vec<MountSte
 pub fn step(index: usize, mount: &Mount, around: &Surroundings<'_>) -> Result<MountStep, Error> {
     let fail =
         |field: &str, reason: String| Error::field(format!("mounts[{index}]{field}"), reason);
-    for (name, maps) in [
-        ("uidMappings", mount.uid_mappings()),
-        ("gidMappings", mount.gid_mappings()),
-    ] {
-        if maps.as_ref().is_some_and(|maps| !maps.is_empty()) {
-            let reason = "id-mapped mounts are not supported yet".to_owned();
-            return Err(fail(&format!(".{name}"), reason));
-        }
-    }
     let destination =
         destination::absolute(mount.destination()).map_err(|r| fail(".destination", r))?;
     let mut options = MountOptions::parse(mount.options().iter().flatten())
         .map_err(|reason| fail(".options", reason))?;
+    let maps = [mount.uid_mappings(), mount.gid_mappings()];
+    if options.ids.is_none()
+        && maps
+            .iter()
+            .any(|maps| maps.iter().flatten().next().is_some())
+    {
+        // The spec asks for the word too; the maps say clearly enough what is wanted.
+        options.ids = Some(IdMapped {
+            depth: Depth::One,
+            words: None,
+        });
+    }
     let what = what(mount, &options, around).map_err(|(field, reason)| fail(field, reason))?;
     check_options(&what, &options).map_err(|reason| fail(".options", reason))?;
     destination::check_proc(&destination, &what).map_err(|reason| fail(".destination", reason))?;
@@ -171,6 +174,9 @@ fn cgroup(around: &Surroundings<'_>) -> What {
 fn check_options(what: &What, options: &MountOptions) -> Result<(), String> {
     if options.copy_up && !matches!(what, What::FileSystem { kind, .. } if kind == "tmpfs") {
         return Err("`tmpcopyup`: only a tmpfs can begin with what it covers".to_owned());
+    }
+    if options.ids.is_some() && *what == What::Remount {
+        return Err("`idmap`: a mount that is in use can't get other ids".to_owned());
     }
     let Some(data) = options.data.first() else {
         return Ok(());
@@ -298,8 +304,8 @@ mod tests {
                 "mounts[3].options: `size`: a bind mount takes no option of a file system",
             ),
             (
-                mount("/a", "", "/x", &["bind", "idmap"]),
-                "mounts[3].options: `idmap`: id-mapped mounts are not supported yet",
+                mount("/a", "", "", &["remount", "idmap"]),
+                "mounts[3].options: `idmap`: a mount that is in use can't get other ids",
             ),
             (
                 mount("/proc/self/attr", "tmpfs", "x", &[]),

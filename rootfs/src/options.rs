@@ -1,10 +1,12 @@
-//! The table of mount option words: what each means to the kernel. Pure.
-//! Not its job: which mounts are made, or making them.
+//! A mount's option words, put together. Pure.
+//! Not its job: what one word means (that is the table in `words`), and making mounts.
 //!
 //! Later words win over earlier ones (`ro,rw` is `rw`), as in mount(8). A word that is not in the table
 //! belongs to the file system and is handed to it as it stands (`size=64m`).
 
 use sys::mount::{Attr, Depth, Propagation};
+
+use crate::words::{Effect, WORDS};
 
 /// A change of mount attributes: MOUNT_ATTR_* bits (mount_setattr(2)). What is in neither stays as it is,
 /// so a bind mount keeps the `nosuid` or `nodev` of its source unless a word takes it away.
@@ -44,6 +46,15 @@ fn bits(attr: Attr) -> u64 {
     u64::from(attr.bits())
 }
 
+/// That a mount shows its files with other ids than they have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMapped {
+    /// `ridmap` is for all that is mounted below, too.
+    pub depth: Depth,
+    /// What follows `idmap=`, as crun and podman write it: `uids=0-1-10#10-11-10;gids=0-100-10`.
+    pub words: Option<String>,
+}
+
 /// An option of the file system itself: `size=64m`, `newinstance`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
@@ -68,6 +79,8 @@ pub struct MountOptions {
     pub remount: bool,
     /// `tmpcopyup`: a tmpfs begins with what it covers.
     pub copy_up: bool,
+    /// `idmap` or `ridmap`.
+    pub ids: Option<IdMapped>,
     /// Words for the file system as a whole (`sync`, `lazytime`), as fsconfig(2) knows them.
     pub whole: Vec<&'static str>,
     /// Words of the file system's own.
@@ -88,7 +101,7 @@ impl MountOptions {
             match WORDS.iter().find(|(name, _)| *name == word) {
                 Some((_, effect)) => options.apply(word, effect)?,
                 None if word.is_empty() => continue,
-                None => options.data.push(data(word)),
+                None => options.own(word),
             }
             if !matches!(word, "bind" | "rbind" | "remount") {
                 options.words.push(word.to_owned());
@@ -101,6 +114,25 @@ impl MountOptions {
     pub fn value(&self, key: &str) -> Option<&str> {
         let found = self.data.iter().rev().find(|data| data.key == key)?;
         found.value.as_deref()
+    }
+
+    /// A word that is not in the table: the file system's own, but for crun's `idmap=`.
+    fn own(&mut self, word: &str) {
+        let depth = |key| match key {
+            "idmap" => Some(Depth::One),
+            "ridmap" => Some(Depth::Recursive),
+            _ => None,
+        };
+        let mapped = word.split_once('=').and_then(|(key, maps)| {
+            depth(key).map(|depth| IdMapped {
+                depth,
+                words: Some(maps.to_owned()),
+            })
+        });
+        match mapped {
+            Some(mapped) => self.ids = Some(mapped),
+            None => self.data.push(data(word)),
+        }
     }
 
     fn apply(&mut self, word: &str, effect: &Effect) -> Result<(), String> {
@@ -120,6 +152,12 @@ impl MountOptions {
             Effect::Bind(depth) => self.bind = Some(*depth),
             Effect::Remount => self.remount = true,
             Effect::CopyUp => self.copy_up = true,
+            Effect::Ids(depth) => {
+                self.ids = Some(IdMapped {
+                    depth: *depth,
+                    words: None,
+                });
+            }
             Effect::Nothing => {}
             Effect::Refused(reason) => return Err(format!("`{word}`: {reason}")),
         }
@@ -139,117 +177,6 @@ fn data(word: &str) -> Data {
         },
     }
 }
-
-enum Effect {
-    On(Attr),
-    Off(Attr),
-    Atime(Attr),
-    AllOn(Attr),
-    AllOff(Attr),
-    AllAtime(Attr),
-    Whole(&'static str),
-    NotWhole(&'static str),
-    Spread(Propagation, Depth),
-    Bind(Depth),
-    Remount,
-    CopyUp,
-    Nothing,
-    Refused(&'static str),
-}
-
-use Effect::{
-    AllAtime, AllOff, AllOn, Atime, Bind, CopyUp, NotWhole, Nothing, Off, On, Refused, Remount,
-    Spread, Whole,
-};
-
-const RDONLY: Attr = Attr::MOUNT_ATTR_RDONLY;
-const NOSUID: Attr = Attr::MOUNT_ATTR_NOSUID;
-const NODEV: Attr = Attr::MOUNT_ATTR_NODEV;
-const NOEXEC: Attr = Attr::MOUNT_ATTR_NOEXEC;
-const NODIRATIME: Attr = Attr::MOUNT_ATTR_NODIRATIME;
-const NOSYMFOLLOW: Attr = Attr::MOUNT_ATTR_NOSYMFOLLOW;
-const RELATIME: Attr = Attr::MOUNT_ATTR_RELATIME;
-const NOATIME: Attr = Attr::MOUNT_ATTR_NOATIME;
-const STRICTATIME: Attr = Attr::MOUNT_ATTR_STRICTATIME;
-
-const IDMAP: &str = "id-mapped mounts are not supported yet";
-const LINKS: &str = "crun's ways with links are not supported yet";
-
-/// Every word of the runtime spec's table and of runc's, with its meaning.
-///
-/// `ro` and its like concern one mount, even with `rbind`: what is mounted below stays writable, as the
-/// spec and runc have it. `rro` and its like are for the whole tree. `norelatime` and `silent` change
-/// nothing: the kernel has no mode without any atime rule, and the other is about its log.
-const WORDS: &[(&str, Effect)] = &[
-    ("async", NotWhole("sync")),
-    ("atime", Atime(RELATIME)),
-    ("bind", Bind(Depth::One)),
-    ("copy-symlink", Refused(LINKS)),
-    ("defaults", Nothing),
-    ("dest-nofollow", Refused(LINKS)),
-    ("dev", Off(NODEV)),
-    ("diratime", Off(NODIRATIME)),
-    ("dirsync", Whole("dirsync")),
-    ("exec", Off(NOEXEC)),
-    ("idmap", Refused(IDMAP)),
-    ("lazytime", Whole("lazytime")),
-    ("loud", Nothing),
-    ("mand", Whole("mand")),
-    ("noatime", Atime(NOATIME)),
-    ("nodev", On(NODEV)),
-    ("nodiratime", On(NODIRATIME)),
-    ("noexec", On(NOEXEC)),
-    ("noiversion", NotWhole("iversion")),
-    ("iversion", Whole("iversion")),
-    ("nolazytime", NotWhole("lazytime")),
-    ("nomand", NotWhole("mand")),
-    ("norelatime", Nothing),
-    ("nostrictatime", Atime(RELATIME)),
-    ("nosuid", On(NOSUID)),
-    ("nosymfollow", On(NOSYMFOLLOW)),
-    ("private", Spread(Propagation::Private, Depth::One)),
-    ("ratime", AllAtime(RELATIME)),
-    ("rbind", Bind(Depth::Recursive)),
-    ("rdev", AllOff(NODEV)),
-    ("rdiratime", AllOff(NODIRATIME)),
-    ("relatime", Atime(RELATIME)),
-    ("remount", Remount),
-    ("rexec", AllOff(NOEXEC)),
-    ("ridmap", Refused(IDMAP)),
-    ("rnoatime", AllAtime(NOATIME)),
-    ("rnodev", AllOn(NODEV)),
-    ("rnodiratime", AllOn(NODIRATIME)),
-    ("rnoexec", AllOn(NOEXEC)),
-    ("rnorelatime", Nothing),
-    ("rnostrictatime", AllAtime(RELATIME)),
-    ("rnosuid", AllOn(NOSUID)),
-    ("rnosymfollow", AllOn(NOSYMFOLLOW)),
-    ("ro", On(RDONLY)),
-    ("rprivate", Spread(Propagation::Private, Depth::Recursive)),
-    ("rrelatime", AllAtime(RELATIME)),
-    ("rro", AllOn(RDONLY)),
-    ("rrw", AllOff(RDONLY)),
-    ("rshared", Spread(Propagation::Shared, Depth::Recursive)),
-    ("rslave", Spread(Propagation::Slave, Depth::Recursive)),
-    ("rstrictatime", AllAtime(STRICTATIME)),
-    ("rsuid", AllOff(NOSUID)),
-    ("rsymfollow", AllOff(NOSYMFOLLOW)),
-    (
-        "runbindable",
-        Spread(Propagation::Unbindable, Depth::Recursive),
-    ),
-    ("rw", Off(RDONLY)),
-    ("shared", Spread(Propagation::Shared, Depth::One)),
-    ("silent", Nothing),
-    ("slave", Spread(Propagation::Slave, Depth::One)),
-    ("src-nofollow", Refused(LINKS)),
-    ("strictatime", Atime(STRICTATIME)),
-    ("suid", Off(NOSUID)),
-    ("symfollow", Off(NOSYMFOLLOW)),
-    ("sync", Whole("sync")),
-    ("tmpcopyup", CopyUp),
-    ("unbindable", Spread(Propagation::Unbindable, Depth::One)),
-];
 
 #[cfg(test)]
 mod tests {
@@ -321,8 +248,18 @@ mod tests {
 
     #[test]
     fn a_word_that_cannot_be_honoured_is_refused_by_name() {
-        let reason = MountOptions::parse(["ro", "ridmap"]).unwrap_err();
-        assert_eq!(reason, "`ridmap`: id-mapped mounts are not supported yet");
+        let reason = MountOptions::parse(["ro", "copy-symlink"]).unwrap_err();
+        assert!(reason.starts_with("`copy-symlink`: "));
+    }
+
+    #[test]
+    fn maps_of_ids_may_follow_the_word() {
+        let mapped = |words: &[&str]| parse(words).ids.map(|ids| (ids.depth, ids.words));
+        assert_eq!(mapped(&["ro"]), None);
+        assert_eq!(mapped(&["ridmap"]), Some((Depth::Recursive, None)));
+        let words = "uids=0-1-10;gids=0-1-10".to_owned();
+        let options = ["idmap=uids=0-1-10;gids=0-1-10"];
+        assert_eq!(mapped(&options), Some((Depth::One, Some(words))));
     }
 
     #[test]

@@ -271,7 +271,7 @@ fn a_bind_receives_the_hosts_mounts_and_sends_none(world: &World) {
     let volume = world.volume("volume");
     std::fs::create_dir(volume.join("sub")).unwrap();
     let step = world.step("/vol", "", &volume, &["rbind"]);
-    let prepared = rootfs::attach::prepare(&step).unwrap();
+    let prepared = rootfs::attach::prepare(&step, None).unwrap();
     let root = world.enter();
     rootfs::attach::attach(&root, &step, prepared).unwrap();
     let line = mount_on(&world.rootfs("vol").display().to_string());
@@ -291,7 +291,7 @@ fn a_prepared_shared_bind_is_one_with_the_hosts(world: &World) {
     };
     let hosts = group(&mount_on(&world.dir.display().to_string())).unwrap();
     let step = world.step("/vol", "", world.volume("volume"), &["rbind", "rshared"]);
-    let prepared = rootfs::attach::prepare(&step).unwrap();
+    let prepared = rootfs::attach::prepare(&step, None).unwrap();
     let root = world.enter();
     rootfs::attach::attach(&root, &step, prepared).unwrap();
     let line = mount_on(&world.rootfs("vol").display().to_string());

@@ -75,7 +75,7 @@ fn prepare() -> [OwnedFd; 2] {
     let volume = world.volume("volume");
     std::fs::write(volume.join("f"), "from the host").unwrap();
     let step = world.step("/vol", "", &volume, &["rbind", "ro"]);
-    let bind = rootfs::attach::prepare(&step).unwrap().unwrap();
+    let bind = rootfs::attach::prepare(&step, None).unwrap().unwrap();
     let overlay = Overlay {
         lower: vec![world.volume("top"), world.volume("base/etc")],
         upper: Some(world.volume("upper")),

@@ -8,7 +8,7 @@ use std::path::Path;
 use cgroups::devices::Filter as DeviceFilter;
 use cgroups::{Location, Write};
 use namespaces::join::{Opened, open_all};
-use namespaces::{NamespaceSet, Rights, Shape};
+use namespaces::{MountIds, Namespace, NamespaceSet, Rights, Shape};
 use oci_spec::runtime::Spec;
 use rootfs::{MountStep, What};
 use sys::exec::CStrings;
@@ -212,7 +212,7 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
         .and_then(|p| p.args().as_deref())
         .unwrap_or_default();
     Ok(Opening {
-        mounts: mounts(prepared)?,
+        mounts: mounts(prepared, &options.spec)?,
         root_mount: root_mount(&options.root, prepared.rights)?,
         joins: open_all(&joins)?,
         step_in: open_all(&step_in)?,
@@ -222,23 +222,71 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
     })
 }
 
-/// Bind sources are opened with our rights: a container's root user may not reach them by path. But for
+/// What the first process is given for each mount. Bind sources are opened with our rights: a container's root user may not reach them by path. But for
 /// the container's own cgroup, which is made later than this; everybody can reach that.
-fn mounts(prepared: &Prepared) -> Result<Vec<Option<OwnedFd>>> {
+fn mounts(prepared: &Prepared, spec: &Spec) -> Result<Vec<Option<OwnedFd>>> {
     let own_cgroup = prepared
         .cgroup
         .as_ref()
         .map(|cgroup| &cgroup.location.directory);
-    let open = |step: &MountStep| match &step.what {
-        _ if prepared.rights == Rights::Few => Ok(None),
+    let mut held = Vec::new();
+    let mut open = |index: usize, step: &MountStep| match &step.what {
+        _ if prepared.rights == Rights::Few => few(index, step).map(|()| None),
         What::Bind { source, .. } if Some(source) == own_cgroup => Ok(None),
-        _ => Ok(rootfs::prepare(step)?),
+        _ => Ok(rootfs::prepare(
+            step,
+            ids(prepared, spec, (index, step), &mut held)?,
+        )?),
     };
     let steps = prepared.plan.init.iter().filter_map(|step| match step {
-        Step::Mount(_, mount) => Some(mount),
+        Step::Mount(index, mount) => Some((*index, mount)),
         _ => None,
     });
-    steps.map(open).collect()
+    steps.map(|(index, step)| open(index, step)).collect()
+}
+
+/// The kernel lets nobody else map the ids of the host's file systems (mount_setattr(2)).
+fn few(index: usize, step: &MountStep) -> Result<()> {
+    match &step.options.ids {
+        None => Ok(()),
+        Some(_) => Err(Error::Words(format!(
+            "mounts[{index}].options: `idmap`: only root on the host may map the ids of a mount"
+        ))),
+    }
+}
+
+/// The user namespace whose ids an id-mapped mount gets. Mounts with the same ids share one.
+fn ids(
+    prepared: &Prepared,
+    spec: &Spec,
+    (index, step): (usize, &MountStep),
+    held: &mut Vec<(MountIds, OwnedFd)>,
+) -> Result<Option<OwnedFd>> {
+    let Some(mapped) = &step.options.ids else {
+        return Ok(None);
+    };
+    let Some(mount) = spec.mounts().iter().flatten().nth(index) else {
+        return Ok(None);
+    };
+    if prepared.set.has(Namespace::User) && !matches!(step.what, What::Bind { .. }) {
+        return Err(Error::Words(format!(
+            "mounts[{index}].options: `idmap`: a new file system has the ids of the container's user namespace already"
+        )));
+    }
+    let ids = MountIds::of(index, mount, mapped.words.as_deref(), &prepared.set)?;
+    let known = match held.iter().position(|(known, _)| *known == ids) {
+        Some(known) => known,
+        None => {
+            let namespace = ids.open()?;
+            held.push((ids, namespace));
+            held.len() - 1
+        }
+    };
+    held[known]
+        .1
+        .try_clone()
+        .map(Some)
+        .map_err(|e| Error::host("a user namespace")(sys::SysError::from_io("dup", "", &e)))
 }
 
 fn root_mount(root: &RootSource, rights: Rights) -> Result<Option<OwnedFd>> {
