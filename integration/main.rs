@@ -17,7 +17,6 @@ mod bundles;
 mod cgroups;
 mod command_line;
 mod docs;
-mod exec;
 mod faults;
 mod hooks;
 mod killpoint;
@@ -46,7 +45,6 @@ fn claims() -> Vec<Claim> {
         cgroups::claims(),
         command_line::claims(),
         docs::claims(),
-        exec::claims(),
         faults::claims(),
         hooks::claims(),
         killpoint::claims(),

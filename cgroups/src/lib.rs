@@ -21,7 +21,6 @@ mod kill;
 pub mod limits;
 mod location;
 mod mounts;
-mod part;
 pub mod stats;
 mod update;
 

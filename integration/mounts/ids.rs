@@ -159,17 +159,8 @@ fn only_the_recursive_word_reaches_what_is_mounted_below() {
         let below = data.join("below");
         std::fs::create_dir(&below).unwrap();
         let bundle = bundle.edit(|spec| bind(spec, &data, &["rbind", word], maps(1000, 0, 1)));
-        // The mount below is one of a mount namespace that only this start has.
-        let script = r#"mount --bind "$0" "$0/below" && exec "$@""#;
-        let mut command = std::process::Command::new("unshare");
-        command.args(["-m", "--propagation", "private", "sh", "-c", script]);
-        let ours = sandbox.command();
-        command
-            .arg(&data)
-            .arg(ours.get_program())
-            .args(ours.get_args());
-        command.args(["run", "--bundle", bundle.argument(), "c"]);
-        let output = crate::support::run(&mut command).success();
+        let script = r#"mount --bind "$0" "$0/below""#;
+        let output = super::run_after(script, &data, &sandbox, &bundle).success();
         assert_eq!(output.stdout, seen, "{word}");
     }
 }

@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use sys::at::FileType;
+use sys::at::{FileType, Mode, OFlags, XattrFlags};
 use sys::beneath::Root;
 use sys::mount::{self, Attr, Change, Depth, FsContext, Propagation};
 use sys::probe::Feature;
@@ -16,16 +16,14 @@ use sys::{Errno, SysError};
 
 use crate::copy_up::copy_up;
 use crate::error::Doing;
-use crate::mounts::{MountStep, What};
-use crate::options::{AttrChange, MountOptions};
+use crate::mounts::{Lock, MountStep, What};
+use crate::options::{AttrChange, Link, MountOptions};
 use crate::{Error, destination};
 
-/// The detached mount that a bind step is to attach; `None` for any other step.
-///
-/// The privileged parent calls it before it clones, and hands the fd to [`attach()`]: so a missing source
-/// is found before anything is made, and a `shared` mount is one with the host's (a copy made inside,
-/// after [`crate::pivot::isolate`], can only receive). A parent without the right to mount leaves it to
-/// [`attach()`].
+/// What the privileged parent can do of a step before it clones, to be handed to [`attach()`]: for a bind,
+/// its detached mount. So a missing source is found before anything is made, and a `shared` mount is one
+/// with the host's (a copy made inside, after [`crate::pivot::isolate`], can only receive). A parent
+/// without the right to mount leaves it to [`attach()`].
 ///
 /// `ids` is the user namespace whose maps an id-mapped step's mount is to have. A new file system is made
 /// by [`attach()`], which then is to get it instead of a mount.
@@ -43,42 +41,84 @@ pub fn prepare(step: &MountStep, ids: Option<OwnedFd>) -> Result<Option<OwnedFd>
 }
 
 /// Makes the step's mount, unless it is `prepared` (see [`prepare`]), and attaches it below `root`.
+/// Gives the mount if it is still to become read-only ([`Lock::Late`]), for [`lock()`].
 ///
 /// # Errors
 /// [`Error::Act`] with the step's words and the kernel's.
-pub fn attach(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result<(), Error> {
+pub fn attach(
+    root: &Root,
+    step: &MountStep,
+    prepared: Option<OwnedFd>,
+) -> Result<Option<OwnedFd>, Error> {
     carry_out(root, step, prepared).doing(|| step)
 }
 
-fn carry_out(root: &Root, step: &MountStep, prepared: Option<OwnedFd>) -> Result<(), SysError> {
+/// Makes a mount read-only that had to be written before.
+///
+/// # Errors
+/// [`Error::Act`].
+pub fn lock(mount: &OwnedFd) -> Result<(), Error> {
+    let change = Change {
+        set: u64::from(Attr::MOUNT_ATTR_RDONLY.bits()),
+        ..Change::default()
+    };
+    mount::set_attr(mount, Depth::One, &change).doing(|| "make a mount read-only")
+}
+
+fn carry_out(
+    root: &Root,
+    step: &MountStep,
+    prepared: Option<OwnedFd>,
+) -> Result<Option<OwnedFd>, SysError> {
     check_kernel()?;
+    let options = &step.options;
     match &step.what {
         What::Bind { source, depth } => {
             let mount = match prepared {
                 Some(mount) => mount,
-                None => bind(source, *depth, &step.options, None)?,
+                None => bind(source, *depth, options, None)?,
             };
-            let target = destination::find(root, step, file_type(&mount)?)?;
+            let kind = file_type(&mount)?;
+            if kind == FileType::Symlink && options.links.contains(&Link::Copy) {
+                return destination::copy_link(root, &step.destination, &mount).map(|()| None);
+            }
+            let target = destination::find(root, step, kind)?;
             destination::check_proc_source(step, &mount)?;
-            onto(&mount, &target.fd, &step.destination)
+            onto(&mount, &target.fd, &step.destination)?;
         }
         What::FileSystem { kind, source } => {
             let target = destination::find(root, step, FileType::Directory)?;
             let mode = target.mode.filter(|_| kind == "tmpfs");
-            let mount = file_system(kind, source.as_deref(), &step.options, mode)?;
-            let mut late = AttrChange::default();
-            if step.options.copy_up {
-                copy_up(&target.fd, &mount)?;
-                late = step.options.attr;
+            let mount = file_system(kind, source.as_deref(), step, mode)?;
+            if let Some(label) = &step.label {
+                set_label(&mount, label)?;
             }
-            dress(&mount, &late, &step.options, prepared.as_ref())?;
-            onto(&mount, &target.fd, &step.destination)
+            if options.copy_up {
+                copy_up(&target.fd, &mount)?;
+            }
+            dress(&mount, &AttrChange::default(), options, prepared.as_ref())?;
+            onto(&mount, &target.fd, &step.destination)?;
+            return Ok(Some(mount).filter(|_| step.lock == Lock::Late));
         }
         What::Remount => {
             let target = destination::find(root, step, FileType::Unknown)?;
-            dress(&target.fd, &step.options.attr, &step.options, None)
+            if !options.data.is_empty() || !options.whole.is_empty() {
+                let context = FsContext::of_mount(&target.fd)?;
+                configure(&context, options)?;
+                context.reconfigure()?;
+            }
+            dress(&target.fd, &options.attr, options, None)?;
         }
     }
+    Ok(None)
+}
+
+/// The label of a file system that takes none as an option: that of its root (security.selinux).
+fn set_label(mount: &OwnedFd, label: &str) -> Result<(), SysError> {
+    let root = sys::proc::open_again(mount, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let (name, none) = ("security.selinux", XattrFlags::empty());
+    sys::at::fsetxattr(&root, name, label.as_bytes(), none)
+        .map_err(|errno| SysError::new("setxattr", format_args!("{name} {label}"), errno))
 }
 
 /// Says at once what an old kernel lacks, before its own words (ENOSYS, half way) would.
@@ -97,10 +137,23 @@ fn bind(
     ids: Option<&OwnedFd>,
 ) -> Result<OwnedFd, SysError> {
     check_kernel()?;
-    let source = sys::file::open_path(source)?;
+    let source = match options.links.iter().any(|link| *link != Link::Destination) {
+        true => open_link(source)?,
+        false => sys::file::open_path(source)?,
+    };
+    if options.links.contains(&Link::Copy) && file_type(&source)? == FileType::Symlink {
+        return Ok(source);
+    }
     let mount = mount::clone_tree(&source, "", depth)?;
     dress(&mount, &options.attr, options, ids)?;
     Ok(mount)
+}
+
+/// An fd of what is at a trusted path, be it a link itself.
+fn open_link(path: &Path) -> Result<OwnedFd, SysError> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    sys::at::openat(sys::at::CWD, path, flags, Mode::empty())
+        .map_err(|errno| SysError::new("open", path.display(), errno))
 }
 
 /// Gives a mount its attributes, ids and propagation, in the order of the option words' weight: this
@@ -171,28 +224,33 @@ pub(crate) fn propagate(
 fn file_system(
     kind: &str,
     source: Option<&str>,
-    options: &MountOptions,
+    step: &MountStep,
     mode: Option<u32>,
 ) -> Result<OwnedFd, SysError> {
+    let options = &step.options;
     let context = FsContext::new(kind)?;
     if let Some(source) = source {
         context.set("source", source)?;
     }
-    for flag in &options.whole {
-        context.flag(flag)?;
-    }
     let mut attr = Attr::from_bits_retain(u32::try_from(options.attr.set).unwrap_or(0));
-    if attr.contains(Attr::MOUNT_ATTR_RDONLY) && source.is_some_and(|s| s.starts_with('/')) {
+    if step.lock == Lock::Late {
+        attr.remove(Attr::MOUNT_ATTR_RDONLY);
+    } else if options.is_read_only() && source.is_some_and(|s| s.starts_with('/')) {
         // A device is to be read-only as a whole, or its journal would be written. For the kernel's own
         // file systems, which all mounts share, the attribute of the mount is the right one.
         context.flag("ro")?;
     }
-    if options.copy_up {
-        // It must be filled first.
-        attr.remove(Attr::MOUNT_ATTR_RDONLY);
-    }
     if let Some(mode) = mode.filter(|_| options.value("mode").is_none()) {
         context.set("mode", &format!("{mode:o}"))?;
+    }
+    configure(&context, options)?;
+    context.mount(attr)
+}
+
+/// Tells a file system the options that are its own.
+fn configure(context: &FsContext, options: &MountOptions) -> Result<(), SysError> {
+    for flag in &options.whole {
+        context.flag(flag)?;
     }
     for data in &options.data {
         match &data.value {
@@ -200,7 +258,7 @@ fn file_system(
             None => context.flag(&data.key)?,
         }
     }
-    context.mount(attr)
+    Ok(())
 }
 
 pub(crate) fn file_type(fd: impl AsFd) -> Result<FileType, SysError> {

@@ -4,12 +4,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use sys::at::{FileType, Mode, OFlags};
+use sys::at::{FileType, Mode, OFlags, Stat};
 use sys::beneath::Root;
 use sys::{Errno, SysError};
 
 use crate::attach::file_type;
 use crate::mounts::{MountStep, What};
+use crate::options::Link;
 
 /// procfs' number in statfs(2).
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
@@ -90,25 +91,49 @@ pub(crate) fn find(root: &Root, step: &MountStep, kind: FileType) -> Result<Targ
     let path = &step.destination;
     let found = if must_be_plain(step) {
         plain(root.fd(), path, kind)?
+    } else if step.options.links.contains(&Link::Destination) {
+        present(root.open(path, OFlags::PATH | OFlags::NOFOLLOW))?
     } else {
-        let found = root.find(path)?;
-        if let Some(fd) = &found {
-            check_target(root, path, fd)?;
-        }
-        found
+        root.find(path)?
     };
     if let Some(fd) = found {
         let stat = sys::at::fstat(&fd).map_err(|e| SysError::new("stat", path.display(), e))?;
+        check_target(root, path, &fd, &stat)?;
         let mode = Some(stat.st_mode & 0o7777);
         return Ok(Target { fd, mode });
     }
+    // What is made here is new and empty: it can be neither the root nor a part of procfs, where nothing
+    // can be made.
     let fd = match kind {
         FileType::Directory => root.create_dir_all(path, 0o755)?,
         FileType::Unknown => return Err(SysError::new("open", path.display(), Errno::NOENT)),
         _ => root.create_file(path, 0o644)?,
     };
-    check_target(root, path, &fd)?;
     Ok(Target { fd, mode: None })
+}
+
+/// What is not there as `None`.
+fn present(opened: Result<OwnedFd, SysError>) -> Result<Option<OwnedFd>, SysError> {
+    match opened {
+        Err(e) if e.errno == Errno::NOENT || e.errno == Errno::NOTDIR => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Makes the link `path` below the root, with the target of the link that `source` is an fd of. One that
+/// is there already and says the same is as good.
+pub(crate) fn copy_link(root: &Root, path: &Path, source: &OwnedFd) -> Result<(), SysError> {
+    let fail = |call| move |errno| SysError::new(call, path.display(), errno);
+    let target = sys::at::readlinkat(source, "", Vec::new()).map_err(fail("readlink"))?;
+    root.create_dir_all(path.parent().unwrap_or(Path::new("/")), 0o755)?;
+    let (dir, name) = root.parent(path)?;
+    match sys::at::symlinkat(&target, &dir, &name) {
+        Err(Errno::EXIST) => match sys::at::readlinkat(&dir, &name, Vec::new()) {
+            Ok(there) if there == target => Ok(()),
+            _ => Err(fail("symlink")(Errno::EXIST).with_note("something else has this name")),
+        },
+        result => result.map_err(fail("symlink")),
+    }
 }
 
 /// Whether no link may stand in the destination's path: what the kernel answers in /proc and /sys is
@@ -162,13 +187,10 @@ fn open_plain(dir: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Refuses a destination that a link in the image led to the root itself or into /proc.
-fn check_target(root: &Root, path: &Path, target: &OwnedFd) -> Result<(), SysError> {
+fn check_target(root: &Root, path: &Path, target: &OwnedFd, stat: &Stat) -> Result<(), SysError> {
     let fail = |errno| SysError::new("open", path.display(), errno);
-    let (a, b) = (
-        sys::at::fstat(root.fd()).map_err(fail)?,
-        sys::at::fstat(target).map_err(fail)?,
-    );
-    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
+    let top = sys::at::fstat(root.fd()).map_err(fail)?;
+    if (top.st_dev, top.st_ino) == (stat.st_dev, stat.st_ino) {
         return Err(fail(Errno::BUSY).with_note("it leads to the container's root itself"));
     }
     if !path.starts_with("/proc") && on_procfs(target).map_err(fail)? {

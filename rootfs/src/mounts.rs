@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount;
 use sys::mount::{Depth, Propagation};
 
-use crate::options::{IdMapped, MountOptions};
+use crate::options::{Data, IdMapped, MountOptions};
 use crate::{Error, destination};
 
 /// What a spec's `cgroup` mount shows.
@@ -19,6 +19,17 @@ pub enum CgroupView {
     /// cgroup of the host, and made from the first cgroup namespace it would also take the host's
     /// mount options (`nsdelegate`) away.
     Directory(PathBuf),
+    /// It has no cgroup of its own either: the caller's is bound, never writable (CVE-2023-25809).
+    Callers(PathBuf),
+}
+
+/// An SELinux label, and how a mount says it.
+#[derive(Debug, Clone, Copy)]
+pub struct Label<'a> {
+    /// The mount option: `context`, or the one that `run.oci.mount_context_type` names.
+    pub option: &'a str,
+    /// `system_u:object_r:container_file_t:s0:c1,c2`.
+    pub label: &'a str,
 }
 
 /// What the mounts of a spec are read with.
@@ -28,6 +39,8 @@ pub struct Surroundings<'a> {
     pub bundle: &'a Path,
     /// What `cgroup` mounts show.
     pub cgroup: CgroupView,
+    /// The SELinux label of new file systems (`linux.mountLabel`).
+    pub label: Option<Label<'a>>,
     /// `linux.rootfsPropagation`, understood: bind mounts without a word of their own get it too.
     pub propagation: Option<(Propagation, Depth)>,
 }
@@ -41,6 +54,20 @@ pub struct MountStep {
     pub what: What,
     /// Its options.
     pub options: MountOptions,
+    /// When a read-only mount becomes so.
+    pub lock: Lock,
+    /// The SELinux label that its root gets as an attribute, where no option of the mount can say it.
+    pub label: Option<String>,
+}
+
+/// When `ro` takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// From the start.
+    AtOnce,
+    /// When all else is mounted: mount points and device files are made in it first, as runc does for
+    /// every tmpfs and for /dev.
+    Late,
 }
 
 /// What a step mounts.
@@ -85,8 +112,7 @@ pub fn step(index: usize, mount: &Mount, around: &Surroundings<'_>) -> Result<Mo
         |field: &str, reason: String| Error::field(format!("mounts[{index}]{field}"), reason);
     let destination =
         destination::absolute(mount.destination()).map_err(|r| fail(".destination", r))?;
-    let mut options = MountOptions::parse(mount.options().iter().flatten())
-        .map_err(|reason| fail(".options", reason))?;
+    let mut options = MountOptions::parse(mount.options().iter().flatten());
     let maps = [mount.uid_mappings(), mount.gid_mappings()];
     if options.ids.is_none()
         && maps
@@ -108,11 +134,51 @@ pub fn step(index: usize, mount: &Mount, around: &Surroundings<'_>) -> Result<Mo
         let default = (Propagation::Slave, Depth::Recursive);
         options.propagation = vec![around.propagation.unwrap_or(default)];
     }
+    if matches!(what, What::Bind { .. }) && holds_cgroups(mount, &destination, around) {
+        options.read_only_below();
+    }
+    let label = label(&what, &mut options, around);
+    let late = match &what {
+        What::FileSystem { kind, .. } => kind == "tmpfs" || destination == Path::new("/dev"),
+        What::Bind { .. } | What::Remount => false,
+    };
     Ok(MountStep {
+        lock: match late && options.is_read_only() {
+            true => Lock::Late,
+            false => Lock::AtOnce,
+        },
         destination,
         what,
         options,
+        label,
     })
+}
+
+/// Whether the host's cgroups lie in or below a bind mount. If that is read-only, they are to be so too:
+/// a start without rights has nothing else to keep the container from them (CVE-2023-25809).
+fn holds_cgroups(mount: &Mount, destination: &Path, around: &Surroundings<'_>) -> bool {
+    let cgroup = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
+    destination == Path::new("/sys") || cgroup && matches!(around.cgroup, CgroupView::Callers(_))
+}
+
+/// Labels a new file system: by an option where it takes one, as an attribute of its root where it does
+/// not. proc, sysfs and cgroup2 are labelled by the policy alone. As runc does.
+fn label(what: &What, options: &mut MountOptions, around: &Surroundings<'_>) -> Option<String> {
+    let Label { option, label } = around.label?;
+    match what {
+        What::FileSystem { kind, .. } => match kind.as_str() {
+            "proc" | "sysfs" | "cgroup2" => None,
+            "mqueue" => Some(label.to_owned()),
+            _ => {
+                options.data.push(Data {
+                    key: option.to_owned(),
+                    value: Some(label.to_owned()),
+                });
+                None
+            }
+        },
+        What::Bind { .. } | What::Remount => None,
+    }
 }
 
 type Fault = (&'static str, String);
@@ -164,7 +230,7 @@ fn cgroup(around: &Surroundings<'_>) -> What {
             kind: "cgroup2".to_owned(),
             source: Some("cgroup".to_owned()),
         },
-        CgroupView::Directory(directory) => What::Bind {
+        CgroupView::Directory(directory) | CgroupView::Callers(directory) => What::Bind {
             source: directory.clone(),
             depth: Depth::One,
         },
@@ -184,8 +250,7 @@ fn check_options(what: &What, options: &MountOptions) -> Result<(), String> {
     let kind = match what {
         // The kernel would ignore it without a word; runc refuses it too.
         What::Bind { .. } => "a bind mount",
-        What::Remount => "a remount",
-        What::FileSystem { .. } => return Ok(()),
+        What::Remount | What::FileSystem { .. } => return Ok(()),
     };
     Err(format!(
         "`{}`: {kind} takes no option of a file system",
@@ -216,130 +281,4 @@ impl fmt::Display for MountStep {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use oci_spec::runtime::MountBuilder;
-
-    fn around() -> Surroundings<'static> {
-        Surroundings {
-            bundle: Path::new("/b"),
-            cgroup: CgroupView::Namespace,
-            propagation: None,
-        }
-    }
-
-    fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
-        let options: Vec<String> = options.iter().map(|&o| o.to_owned()).collect();
-        MountBuilder::default()
-            .destination(destination)
-            .typ(kind)
-            .source(source)
-            .options(options)
-            .build()
-            .unwrap()
-    }
-
-    fn one(mount: &Mount) -> Result<MountStep, String> {
-        step(3, mount, &around()).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn a_step_says_what_it_does_in_plain_words() {
-        let proc = one(&mount("/proc", "proc", "proc", &["nosuid", "noexec"])).unwrap();
-        assert_eq!(proc.to_string(), "mount proc on /proc (nosuid, noexec)");
-        let bind = one(&mount("/b", "", "/a", &["rbind", "ro"])).unwrap();
-        assert_eq!(bind.to_string(), "bind /a on /b (ro, recursive)");
-        let plain = one(&mount("/dev/shm", "tmpfs", "shm", &[])).unwrap();
-        assert_eq!(plain.to_string(), "mount tmpfs on /dev/shm");
-    }
-
-    #[test]
-    fn relative_paths_start_at_the_root_and_at_the_bundle() {
-        let step = one(&mount("y/../data/./x/", "bind", "vol", &[])).unwrap();
-        assert_eq!(step.destination, Path::new("/data/x"));
-        assert_eq!(
-            step.what,
-            What::Bind {
-                source: "/b/vol".into(),
-                depth: Depth::One
-            }
-        );
-    }
-
-    #[test]
-    fn a_bind_without_a_word_for_it_only_receives_the_hosts_mounts() {
-        let slave = [(Propagation::Slave, Depth::Recursive)];
-        let step = one(&mount("/x", "", "/a", &["rbind"])).unwrap();
-        assert_eq!(step.options.propagation, slave);
-        let step = one(&mount("/x", "", "/a", &["rbind", "rshared"])).unwrap();
-        assert_eq!(
-            step.options.propagation,
-            [(Propagation::Shared, Depth::Recursive)]
-        );
-        let step = one(&mount("/x", "tmpfs", "", &[])).unwrap();
-        assert!(step.options.propagation.is_empty());
-    }
-
-    #[test]
-    fn faults_name_the_field_and_the_value() {
-        let table = [
-            (
-                mount("/", "tmpfs", "", &[]),
-                "mounts[3].destination: `/` is the container's root itself",
-            ),
-            (
-                mount("/a/../../", "tmpfs", "", &[]),
-                "mounts[3].destination: `/a/../../` is the container's root itself",
-            ),
-            (
-                mount("/a", "", "", &["ro"]),
-                "mounts[3].type: it is missing, and there is no `bind`",
-            ),
-            (
-                mount("/a", "bind", "", &["ro"]),
-                "mounts[3].source: a bind mount needs a source",
-            ),
-            (
-                mount("/a", "", "/x", &["bind", "size=3"]),
-                "mounts[3].options: `size`: a bind mount takes no option of a file system",
-            ),
-            (
-                mount("/a", "", "", &["remount", "idmap"]),
-                "mounts[3].options: `idmap`: a mount that is in use can't get other ids",
-            ),
-            (
-                mount("/proc/self/attr", "tmpfs", "x", &[]),
-                "mounts[3].destination: `/proc/self/attr`: only a procfs may be mounted on /proc, and nothing over its files",
-            ),
-            (
-                mount("/x/../proc", "tmpfs", "x", &[]),
-                "mounts[3].destination: `/proc`: only a procfs may be mounted on /proc, and nothing over its files",
-            ),
-        ];
-        for (mount, words) in table {
-            assert_eq!(one(&mount).unwrap_err(), words);
-        }
-    }
-
-    #[test]
-    fn lxcfs_may_cover_its_files() {
-        assert!(one(&mount("/proc/meminfo", "", "/var/lib/lxcfs/m", &["bind"])).is_ok());
-    }
-
-    #[test]
-    fn a_cgroup_mount_without_a_namespace_shows_the_containers_own_directory() {
-        let spec = mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro"]);
-        assert_eq!(
-            one(&spec).unwrap().to_string(),
-            "mount cgroup2 on /sys/fs/cgroup (ro)"
-        );
-        let around = Surroundings {
-            cgroup: CgroupView::Directory("/sys/fs/cgroup/unified/c1".into()),
-            ..around()
-        };
-        assert_eq!(
-            step(0, &spec, &around).unwrap().to_string(),
-            "bind /sys/fs/cgroup/unified/c1 on /sys/fs/cgroup (ro)"
-        );
-    }
-}
+mod tests;

@@ -7,14 +7,14 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use sys::SysError;
-use sys::at::StatxFlags;
+use sys::at::{FileType, StatxFlags};
 use sys::beneath::Root;
 use sys::mount::{self, Attr, Change, Depth, Propagation};
+use sys::{Errno, SysError};
 
 use crate::error::Doing;
 use crate::options::MountOptions;
-use crate::{Error, attach};
+use crate::{Error, attach, protect};
 
 /// Understands `linux.rootfsPropagation`; an empty word is none. Pure.
 ///
@@ -24,8 +24,7 @@ pub fn propagation(word: &str) -> Result<Option<(Propagation, Depth)>, Error> {
     if word.is_empty() {
         return Ok(None);
     }
-    let parsed = MountOptions::parse([word]).ok();
-    match parsed.and_then(|options| options.propagation.first().copied()) {
+    match MountOptions::parse([word]).propagation.first().copied() {
         Some(found) => Ok(Some(found)),
         None => Err(Error::field(
             "linux.rootfsPropagation",
@@ -112,10 +111,25 @@ fn enter(root: &Root) -> Result<(), SysError> {
         mount::move_over_root(root.fd())?;
     }
     for path in beside(&mountinfo()?, id) {
-        mount::detach(&path)?;
+        match mount::detach(&path) {
+            // Locked, for they came with the user namespace: covered instead, as runc does.
+            Err(e) if matches!(e.errno, Errno::INVAL | Errno::PERM) => cover(&path)?,
+            result => result?,
+        }
     }
     sys::process::change_dir_fd(root.fd())?;
     sys::process::change_root_here()
+}
+
+/// Covers a mount of the host's that can't be taken away with an empty read-only directory.
+fn cover(path: &Path) -> Result<(), SysError> {
+    let target = sys::file::open_path(path)?;
+    if attach::file_type(&target)? != FileType::Directory {
+        let null = sys::file::open_path("/dev/null")?;
+        let null = mount::clone_tree(&null, "", Depth::One)?;
+        return attach::onto(&null, target, path);
+    }
+    attach::onto(&protect::empty_directory()?, target, path)
 }
 
 /// The table of our own mount namespace, whichever thread we are.

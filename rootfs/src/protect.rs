@@ -79,7 +79,8 @@ fn null_device(root: &Root) -> Result<OwnedFd, SysError> {
     }
 }
 
-fn empty_directory() -> Result<OwnedFd, SysError> {
+/// An empty directory that stays so, detached.
+pub(crate) fn empty_directory() -> Result<OwnedFd, SysError> {
     let context = FsContext::new("tmpfs")?;
     for (key, value) in [("nr_blocks", "1"), ("nr_inodes", "1"), ("mode", "755")] {
         context.set(key, value)?;

@@ -3,6 +3,8 @@
 
 use sys::mount::{Attr, Depth, Propagation};
 
+use crate::options::Link;
+
 /// What a word does to a mount's options.
 pub(crate) enum Effect {
     On(Attr),
@@ -17,13 +19,13 @@ pub(crate) enum Effect {
     Bind(Depth),
     Remount,
     CopyUp,
+    Link(Link),
     Ids(Depth),
     Nothing,
-    Refused(&'static str),
 }
 
 use Effect::{
-    AllAtime, AllOff, AllOn, Atime, Bind, CopyUp, Ids, NotWhole, Nothing, Off, On, Refused,
+    AllAtime, AllOff, AllOn, Atime, Bind, CopyUp, Ids, Link as OfLinks, NotWhole, Nothing, Off, On,
     Remount, Spread, Whole,
 };
 
@@ -37,20 +39,19 @@ const RELATIME: Attr = Attr::MOUNT_ATTR_RELATIME;
 const NOATIME: Attr = Attr::MOUNT_ATTR_NOATIME;
 const STRICTATIME: Attr = Attr::MOUNT_ATTR_STRICTATIME;
 
-const LINKS: &str = "crun's ways with links are not supported yet";
-
 /// Every word of the runtime spec's table and of runc's, with its meaning.
 ///
 /// `ro` and its like concern one mount, even with `rbind`: what is mounted below stays writable, as the
-/// spec and runc have it. `rro` and its like are for the whole tree. `norelatime` and `silent` change
-/// nothing: the kernel has no mode without any atime rule, and the other is about its log.
+/// spec and runc have it. `rro` and its like are for the whole tree. `norelatime`, `silent` and `iversion`
+/// change nothing: the kernel has no mode without any atime rule, the second is about its log, and the
+/// file systems that count changes of a file have no way without it (Linux 6.1).
 pub(crate) const WORDS: &[(&str, Effect)] = &[
     ("async", NotWhole("sync")),
     ("atime", Atime(RELATIME)),
     ("bind", Bind(Depth::One)),
-    ("copy-symlink", Refused(LINKS)),
+    ("copy-symlink", OfLinks(Link::Copy)),
     ("defaults", Nothing),
-    ("dest-nofollow", Refused(LINKS)),
+    ("dest-nofollow", OfLinks(Link::Destination)),
     ("dev", Off(NODEV)),
     ("diratime", Off(NODIRATIME)),
     ("dirsync", Whole("dirsync")),
@@ -63,8 +64,8 @@ pub(crate) const WORDS: &[(&str, Effect)] = &[
     ("nodev", On(NODEV)),
     ("nodiratime", On(NODIRATIME)),
     ("noexec", On(NOEXEC)),
-    ("noiversion", NotWhole("iversion")),
-    ("iversion", Whole("iversion")),
+    ("noiversion", Nothing),
+    ("iversion", Nothing),
     ("nolazytime", NotWhole("lazytime")),
     ("nomand", NotWhole("mand")),
     ("norelatime", Nothing),
@@ -106,7 +107,7 @@ pub(crate) const WORDS: &[(&str, Effect)] = &[
     ("shared", Spread(Propagation::Shared, Depth::One)),
     ("silent", Nothing),
     ("slave", Spread(Propagation::Slave, Depth::One)),
-    ("src-nofollow", Refused(LINKS)),
+    ("src-nofollow", OfLinks(Link::Source)),
     ("strictatime", Atime(STRICTATIME)),
     ("suid", Off(NOSUID)),
     ("symfollow", Off(NOSYMFOLLOW)),

@@ -5,8 +5,8 @@
 
 pub use rustix::buffer::spare_capacity;
 pub use rustix::fs::{
-    AtFlags, Dev, DirEntry, FileType, Gid, Mode, OFlags, RawDir, RawDirEntry, RenameFlags, Stat,
-    StatVfs, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
+    AtFlags, CWD, Dev, DirEntry, FileType, Gid, Mode, OFlags, RawDir, RawDirEntry, RenameFlags,
+    Stat, StatVfs, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
     chownat, copy_file_range, fchmod, fchown, fdatasync, fgetxattr, flistxattr, fremovexattr,
     fsetxattr, fstat, fstatfs, fstatvfs, fsync, ftruncate, futimens, linkat, major, makedev,
     memfd_create, minor, mkdirat, mkfifoat, mknodat, openat, readlinkat, renameat, renameat_with,

@@ -8,7 +8,8 @@ use std::path::Path;
 
 pub use rustix::mount::MountAttrFlags as Attr;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 use crate::{Errno, Result, SysError};
@@ -61,6 +62,28 @@ impl FsContext {
     /// As [`FsContext::set`].
     pub fn flag(&self, key: &str) -> Result<()> {
         rustix::mount::fsconfig_set_flag(&self.fd, key).map_err(|errno| self.fail(errno))
+    }
+
+    /// Begins a change of the file system that `mount` is a mount of (fspick(2)).
+    ///
+    /// # Errors
+    /// As fspick(2): EINVAL if it is not the root of a mount.
+    pub fn of_mount(mount: impl AsFd) -> Result<Self> {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let fd = rustix::mount::fspick(mount, "", flags)
+            .map_err(|errno| SysError::new("fspick", "", errno))?;
+        Ok(Self {
+            fd,
+            kind: String::new(),
+        })
+    }
+
+    /// Gives the file system the options that were set (remount).
+    ///
+    /// # Errors
+    /// As fsconfig(2), with the kernel's text.
+    pub fn reconfigure(self) -> Result<()> {
+        rustix::mount::fsconfig_reconfigure(&self.fd).map_err(|errno| self.fail(errno))
     }
 
     /// Makes the file system, and a detached mount of it with these attributes.

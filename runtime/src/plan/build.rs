@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Spec};
+use rootfs::mounts::{Label, Lock};
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
 use crate::hooks::HookEntry;
@@ -189,6 +190,7 @@ impl Builder<'_> {
             bundle: self.request.bundle,
             cgroup: self.cgroup_view(),
             propagation,
+            label: self.mount_label(),
         };
         let mounts = self.spec.mounts().as_deref().unwrap_or_default();
         let mounts = rootfs::steps(mounts, &around)?;
@@ -248,8 +250,21 @@ impl Builder<'_> {
         match &self.request.cgroup {
             _ if self.set.has(Namespace::Cgroup) => CgroupView::Namespace,
             Some(facts) => CgroupView::Directory(facts.directory.clone()),
-            None => CgroupView::Directory(self.request.own_cgroup.clone()),
+            None => CgroupView::Callers(self.request.own_cgroup.clone()),
         }
+    }
+
+    fn mount_label(&self) -> Option<Label<'_>> {
+        let label = self.linux()?.mount_label().as_deref()?;
+        let annotations = self.spec.annotations().as_ref();
+        // crun's annotation, which podman sets.
+        let option = annotations.and_then(|all| all.get("run.oci.mount_context_type"));
+        Some(label)
+            .filter(|label| !label.is_empty())
+            .map(|label| Label {
+                option: option.map_or("context", String::as_str),
+                label,
+            })
     }
 
     fn nodes(&self) -> Nodes {
@@ -269,8 +284,7 @@ impl Builder<'_> {
             .is_some_and(|p| p.terminal().unwrap_or(false))
         {
             // After the pivot: nothing of the host's /dev is in sight any more.
-            let process = self.spec.process().as_ref();
-            steps.push(Step::Console(process.and_then(console_size)));
+            steps.push(Step::Console(self.console_size()));
         }
         let Some(linux) = self.linux() else {
             return Ok(());
@@ -298,7 +312,15 @@ impl Builder<'_> {
                 .flatten()
                 .map(|p| Step::Mask(p.into())),
         );
-        // Last of the root: mount points had to be made in it.
+        // Last of all, for mount points and device files had to be made in them.
+        let late = steps.iter().filter_map(|step| match step {
+            Step::Mount(_, mount) if mount.lock == Lock::Late => Some(mount.destination.clone()),
+            _ => None,
+        });
+        let late: Vec<PathBuf> = late.collect();
+        if !late.is_empty() {
+            steps.push(Step::ReadOnlyMounts(late));
+        }
         if self
             .spec
             .root()
@@ -308,6 +330,15 @@ impl Builder<'_> {
             steps.push(Step::ReadOnlyRoot);
         }
         Ok(())
+    }
+
+    fn console_size(&self) -> Option<Size> {
+        let console = self.spec.process().as_ref()?.console_size()?;
+        let fit = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+        Some(Size {
+            width: fit(console.width()),
+            height: fit(console.height()),
+        })
     }
 
     fn process(&self, steps: &mut Vec<Step>) -> Result<()> {
@@ -339,14 +370,4 @@ impl Builder<'_> {
     fn groups_denied(&self) -> bool {
         self.request.rights == Rights::Few && self.request.single_id
     }
-}
-
-/// The window that a process' terminal is to have.
-pub(super) fn console_size(process: &Process) -> Option<Size> {
-    let console = process.console_size()?;
-    let fit = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-    Some(Size {
-        width: fit(console.width()),
-        height: fit(console.height()),
-    })
 }

@@ -3,7 +3,6 @@
 
 mod build;
 mod cred;
-mod exec;
 mod outside;
 mod program;
 mod step;
@@ -13,5 +12,4 @@ mod tests;
 pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
 pub use cred::{Credentials, CredentialsText};
-pub use exec::ExecRequest;
 pub use step::{Limit, ParentStep, Plan, RootPlace, Step};
