@@ -17,6 +17,7 @@ mod bundles;
 mod cgroups;
 mod command_line;
 mod docs;
+mod exec;
 mod faults;
 mod hooks;
 mod killpoint;
@@ -45,6 +46,7 @@ fn claims() -> Vec<Claim> {
         cgroups::claims(),
         command_line::claims(),
         docs::claims(),
+        exec::claims(),
         faults::claims(),
         hooks::claims(),
         killpoint::claims(),

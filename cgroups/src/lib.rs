@@ -21,6 +21,7 @@ mod kill;
 pub mod limits;
 mod location;
 mod mounts;
+mod part;
 pub mod stats;
 mod update;
 

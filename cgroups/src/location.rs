@@ -160,12 +160,18 @@ pub fn can_make() -> Result<bool> {
 /// # Errors
 /// [`Error::NoTree`] without cgroup v2, [`Error::Directory`].
 pub fn own() -> Result<PathBuf> {
+    of("self")
+}
+
+/// The directory of the cgroup that the process is in whose name in /proc is `process`.
+pub(crate) fn of(process: &str) -> Result<PathBuf> {
     let root = tree()?;
-    let text = sys::proc::read("self/cgroup").map_err(|source| Error::Directory {
-        what: "find our own",
-        path: root.clone(),
-        source,
-    })?;
+    let text =
+        sys::proc::read(&format!("{process}/cgroup")).map_err(|source| Error::Directory {
+            what: "find a process' own",
+            path: root.clone(),
+            source,
+        })?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
     Ok(root.join(path.unwrap_or_default()))
 }

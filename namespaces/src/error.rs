@@ -54,6 +54,16 @@ pub enum Error {
         /// Why not.
         source: SysError,
     },
+    /// The kernel refused to let us into the namespaces of a process.
+    #[error("join the namespaces ({kinds}) of process {pid}")]
+    JoinProcess {
+        /// Its id.
+        pid: i32,
+        /// Which kinds.
+        kinds: String,
+        /// Why not.
+        source: SysError,
+    },
     /// We stepped into a namespace for the next child and can't come back.
     #[error("return to our own {namespace} namespace")]
     Return {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -45,18 +46,6 @@ impl Bundle {
     }
 }
 
-/// Understands a configuration. The quick way first; only when it fails, the slow one that repairs what
-/// other runtimes accept and else names the place.
-fn parse(file: &Path, bytes: &[u8]) -> Result<Spec> {
-    match serde_json::from_slice(bytes) {
-        Ok(spec) => Ok(without_empty_pids(spec, bytes)),
-        Err(first) => repaired(bytes).ok_or_else(|| Error::Config {
-            path: file.to_owned(),
-            reason: place(bytes, &first),
-        }),
-    }
-}
-
 /// `pids` without a limit asks nothing (runtime-spec 1.3), which oci-spec reads as a limit of 0.
 fn without_empty_pids(mut spec: Spec, bytes: &[u8]) -> Spec {
     let resources = spec.linux().as_ref().and_then(|l| l.resources().as_ref());
@@ -76,29 +65,75 @@ fn without_empty_pids(mut spec: Spec, bytes: &[u8]) -> Spec {
     spec
 }
 
-/// What the spec lets out and oci-spec insists on: `process.user` (runc takes it as root).
-fn repaired(bytes: &[u8]) -> Option<Spec> {
-    let mut value: Value = serde_json::from_slice(bytes).ok()?;
-    let process = value.get_mut("process")?.as_object_mut()?;
+/// A process as `exec --process` takes it: the `process` of a configuration in a file of its own.
+///
+/// # Errors
+/// As [`Bundle::open`].
+pub fn process(file: &Path) -> Result<Process> {
+    let bytes = sys::file::read(file, MAX_CONFIG).map_err(Error::host("read the process"))?;
+    understand(file, &bytes, |mut value| {
+        with_user(&mut value)?;
+        Some(value)
+    })
+}
+
+fn parse(file: &Path, bytes: &[u8]) -> Result<Spec> {
+    let spec = understand(file, bytes, |mut value| {
+        with_user(value.get_mut("process")?)?;
+        Some(value)
+    })?;
+    Ok(without_empty_pids(spec, bytes))
+}
+
+/// Understands a file. The quick way first; only when it fails, the slow one that repairs what other
+/// runtimes accept and else names the place.
+fn understand<T: DeserializeOwned>(
+    file: &Path,
+    bytes: &[u8],
+    repair: impl FnOnce(Value) -> Option<Value>,
+) -> Result<T> {
+    let first = match serde_json::from_slice(bytes) {
+        Ok(understood) => return Ok(understood),
+        Err(first) => first,
+    };
+    let repaired = serde_json::from_slice(bytes).ok().and_then(repair);
+    let understood = match repaired {
+        Some(value) => serde_path_to_error::deserialize(value).map_err(|e| at(&e)),
+        None => Err(place::<T>(bytes, &first)),
+    };
+    understood.map_err(|reason| Error::Config {
+        path: file.to_owned(),
+        reason,
+    })
+}
+
+/// What the spec lets out and oci-spec insists on: `user` (runc takes it as root). `None` if it is there.
+fn with_user(process: &mut Value) -> Option<()> {
+    let process = process.as_object_mut()?;
     if process.contains_key("user") {
         return None;
     }
     process.insert("user".to_owned(), serde_json::json!({"uid": 0, "gid": 0}));
-    serde_json::from_value(value).ok()
+    Some(())
 }
 
 /// `process.args: invalid type: string "sh", expected a sequence (line 5, column 20)`.
-fn place(bytes: &[u8], first: &serde_json::Error) -> String {
+fn place<T: DeserializeOwned>(bytes: &[u8], first: &serde_json::Error) -> String {
     if first.is_syntax() || first.is_eof() {
         return format!("not valid JSON: {}", with_place(&first.to_string()));
     }
     let reader = &mut serde_json::Deserializer::from_slice(bytes);
-    match serde_path_to_error::deserialize::<_, Spec>(reader) {
-        Err(error) => {
-            let path = error.path().to_string();
-            format!("{path}: {}", with_place(&error.inner().to_string()))
-        }
+    match serde_path_to_error::deserialize::<_, T>(reader) {
+        Err(error) => at(&error),
         Ok(_) => with_place(&first.to_string()),
+    }
+}
+
+fn at(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let reason = with_place(&error.inner().to_string());
+    match error.path().iter().next() {
+        Some(_) => format!("{}: {reason}", error.path()),
+        None => reason,
     }
 }
 
@@ -150,6 +185,27 @@ mod tests {
             fault("{\"ociVersion\":\"1.0.0\",\n\"process\":{"),
             "config.json: not valid JSON: EOF while parsing an object (line 2, column 11)"
         );
+    }
+
+    #[test]
+    fn a_process_without_what_it_needs_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.json");
+        let fd = sys::file::open_dir(dir.path()).unwrap();
+        let mut read = |text: &str| {
+            let how = sys::file::Durability::Memory;
+            sys::file::replace(&fd, "p.json", text.as_bytes(), 0o600, how).unwrap();
+            process(&path).map_err(|e| e.to_string().rsplit_once("p.json: ").unwrap().1.to_owned())
+        };
+        assert_eq!(
+            read(r#"{"args":["x"]}"#).unwrap_err(),
+            "missing field `cwd`"
+        );
+        assert_eq!(
+            read(r#"{"cwd":"/","args":"x"}"#).unwrap_err(),
+            "args: invalid type: string \"x\", expected a sequence"
+        );
+        assert_eq!(read(r#"{"cwd":"/","args":["x"]}"#).unwrap().user().uid(), 0);
     }
 
     #[test]

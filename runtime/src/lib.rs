@@ -9,6 +9,7 @@
 
 mod account;
 mod bundle;
+mod entering;
 mod error;
 pub mod hooks;
 mod id;
@@ -23,13 +24,16 @@ mod state;
 mod store;
 pub mod validate;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, process};
 pub use cgroups::{Driver, controllers};
 pub use error::{Error, Result, chain};
 pub use id::ContainerId;
 pub use life::create::{Created, Creation, Progress, create};
 pub use life::delete::{Force, delete};
 pub use life::events::{Events, stats};
+pub use life::exec::asked::Asked;
+pub use life::exec::entrance::Entrance;
+pub use life::exec::{Background, ExecOptions, Execution, exec};
 pub use life::kill::{Target, kill};
 pub use life::list::{Snapshot, list, state};
 pub use life::options::{CreateOptions, Layers, RootSource, Rootless, Stdio};

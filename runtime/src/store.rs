@@ -4,6 +4,8 @@
 //! <root>/<id>/            flock'ed by the verb that changes the container
 //! <root>/<id>/state.json  the record, replaced as a whole
 //! <root>/<id>/waiting     flock'ed by the first process until its exec drops it
+//! <root>/<id>/exec.json   what `exec` needs, written once
+//! <root>/<id>/filter      the seccomp filter, for `exec`
 //! <root>/<id>/start       the socket at which the first process waits for `start`
 //! <root>/.seccomp/        compiled filters
 //! ```
@@ -15,13 +17,17 @@ use std::path::{Path, PathBuf};
 
 use sys::at::{AtFlags, Mode, OFlags};
 use sys::file::{Durability, Lock, Wait};
+use sys::seccomp::Filter;
 use sys::{Errno, SysError};
 
+use crate::entering::Entering;
 use crate::state::{Evidence, Record, Status};
 use crate::{ContainerId, Error, Result};
 
 const RECORD: &str = "state.json";
 const WAITING: &str = "waiting";
+const ENTERING: &str = "exec.json";
+const FILTER: &str = "filter";
 
 /// The start socket's name.
 pub(crate) const START: &str = "start";
@@ -194,21 +200,69 @@ impl Place {
     /// # Errors
     /// [`Error::State`] for one that can't be understood.
     pub fn record(&self) -> Result<Option<Record>> {
-        let fd = match sys::at::openat(
-            &self.dir,
-            RECORD,
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        ) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(self.bad(SysError::new("open", RECORD, errno).to_string())),
+        let Some(bytes) = self.read(RECORD)? else {
+            return Ok(None);
         };
-        let bytes =
-            sys::file::read_fd(fd, &RECORD, MAX_RECORD).map_err(|e| self.bad(e.to_string()))?;
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|e| self.bad(format!("{RECORD}: {e}")))
+    }
+
+    /// A file of the directory; `None` if there is none of that name.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = match sys::at::openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(self.bad(SysError::new("open", name, errno).to_string())),
+        };
+        let bytes = sys::file::read_fd(fd, &name, MAX_RECORD);
+        bytes.map(Some).map_err(|e| self.bad(e.to_string()))
+    }
+
+    /// What `exec` needs to know, with the filter's program.
+    ///
+    /// # Errors
+    /// [`Error::State`] for files that are missing or can't be understood: nobody enters without a filter
+    /// that should be there.
+    pub(crate) fn entering(&self) -> Result<(Entering, Option<Filter>)> {
+        let missing = |name: &str| self.bad(format!("{name} is missing"));
+        let bytes = self.read(ENTERING)?.ok_or_else(|| missing(ENTERING))?;
+        let entering: Entering =
+            serde_json::from_slice(&bytes).map_err(|e| self.bad(format!("{ENTERING}: {e}")))?;
+        let Some(flags) = entering.filter else {
+            return Ok((entering, None));
+        };
+        let program = self.read(FILTER)?.ok_or_else(|| missing(FILTER))?;
+        match Filter::from_bytes(&program, flags) {
+            Some(filter) => Ok((entering, Some(filter))),
+            None => Err(self.bad(format!("{FILTER}: it is no filter"))),
+        }
+    }
+
+    /// Writes what `exec` will need. Once, before the record names a first process: nobody reads it earlier.
+    pub(crate) fn save_entering(&self, entering: &Entering, filter: Option<&Filter>) -> Result<()> {
+        let bytes = serde_json::to_vec(entering).expect("strings and numbers always serialize");
+        self.write_new(ENTERING, &bytes)?;
+        match filter {
+            Some(filter) => self.write_new(FILTER, &filter.to_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fail = |call| {
+            move |errno| Error::host("save the container's state")(SysError::new(call, name, errno))
+        };
+        let fd = sys::at::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(fail("open"))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = sys::at::write(&fd, rest).map_err(fail("write"))?;
+            rest = &rest[written..];
+        }
+        Ok(())
     }
 
     fn bad(&self, reason: String) -> Error {

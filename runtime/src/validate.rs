@@ -92,6 +92,19 @@ pub fn validate(spec: &Spec) -> Result<(), Faults> {
     }
 }
 
+/// Judges a process that is to run beside a container's first one.
+///
+/// # Errors
+/// As [`validate`].
+pub(crate) fn further_process(further: &Process) -> Result<(), Faults> {
+    let mut faults = Faults::default();
+    process(further, &mut faults);
+    match faults.0.is_empty() {
+        true => Ok(()),
+        false => Err(faults),
+    }
+}
+
 /// 1.x of the spec, with or without a suffix.
 fn version(version: &str, faults: &mut Faults) {
     let numbers = version.split(['-', '+']).next().unwrap_or_default();

@@ -54,7 +54,7 @@ pub(crate) struct BundleArgs {
 impl BundleArgs {
     /// Reads the bundle and connects what is to be connected.
     pub(crate) fn options(&self, global: &Global, id: &str) -> Result<CreateOptions, Failure> {
-        self.check_preserved()?;
+        check_preserved(self.preserve_fds)?;
         let id = id.parse()?;
         let folder = self.bundle.clone().unwrap_or_else(|| ".".into());
         let bundle = Bundle::open(&folder, self.config.as_deref())?;
@@ -75,18 +75,17 @@ impl BundleArgs {
         options.keep_keyring = self.no_new_keyring;
         Ok(options)
     }
+}
 
-    /// A number that the caller left free would become that of a file of ours, and the container would get
-    /// the host's tree with it (CVE-2024-21626).
-    fn check_preserved(&self) -> Result<(), Failure> {
-        let mut numbers = 3..self.preserve_fds.saturating_add(3);
-        match numbers.find(|number| !sys::descriptor::is_inherited(*number)) {
-            None => Ok(()),
-            Some(number) => Err(Failure::new(format!(
-                "--preserve-fds {}: descriptor {number} is not open",
-                self.preserve_fds
-            ))),
-        }
+/// A number that the caller left free would become that of a file of ours, and the container would get
+/// the host's tree with it (CVE-2024-21626).
+pub(crate) fn check_preserved(count: u32) -> Result<(), Failure> {
+    let mut numbers = 3..count.saturating_add(3);
+    match numbers.find(|number| !sys::descriptor::is_inherited(*number)) {
+        None => Ok(()),
+        Some(number) => Err(Failure::new(format!(
+            "--preserve-fds {count}: descriptor {number} is not open"
+        ))),
     }
 }
 

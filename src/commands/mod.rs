@@ -4,6 +4,7 @@ mod build;
 mod create;
 mod delete;
 mod events;
+mod exec;
 mod image_run;
 mod images;
 mod inspect;
@@ -61,6 +62,11 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "run",
         about: "create, start, wait and delete: a bundle or an image",
         run: run::run,
+    },
+    Verb {
+        name: "exec",
+        about: "run a further process in a container",
+        run: exec::run,
     },
     Verb {
         name: "state",
@@ -141,7 +147,7 @@ pub(crate) const VERBS: &[Verb] = &[
 
 /// The verbs that start a process in a container: our own binary is guarded from it, before anything
 /// else is done, for what was done until then is done again.
-pub(crate) const STARTING: [&str; 3] = ["create", "run", "build"];
+pub(crate) const STARTING: [&str; 4] = ["create", "run", "exec", "build"];
 
 /// A verb's own flags; `None` when its help was asked for and printed. What clap refuses is read once more
 /// as Go's flags are: callers of runc may write those.

@@ -42,6 +42,22 @@ impl Filter {
         })
     }
 
+    /// The flags that it is loaded with.
+    pub fn flags(&self) -> u64 {
+        self.flags
+    }
+
+    /// The program's bytes, as [`Filter::from_bytes`] takes them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.instructions.len() * INSTRUCTION_SIZE);
+        for instruction in &self.instructions {
+            bytes.extend(instruction.code.to_ne_bytes());
+            bytes.extend([instruction.jt, instruction.jf]);
+            bytes.extend(instruction.k.to_ne_bytes());
+        }
+        bytes
+    }
+
     /// How many instructions it has.
     pub fn len(&self) -> usize {
         self.instructions.len()

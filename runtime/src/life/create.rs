@@ -14,8 +14,9 @@ use cgroups::Cgroup;
 use namespaces::NamespaceSet;
 use oci_spec::runtime::Spec;
 use sys::log::debug;
-use sys::process::{Pid, Process};
+use sys::process::Process;
 
+use crate::entering::Entering;
 use crate::hooks::{self, HookEntry, Running, Setting};
 use crate::life::made;
 use crate::life::options::{CreateOptions, RootSource};
@@ -91,13 +92,31 @@ impl Creation {
         let place = options.store.claim(&options.id)?;
         let mut creation = Self::intend(place, &options, &prepared);
         let Prepared {
-            set, plan, cgroup, ..
+            set,
+            plan,
+            cgroup,
+            groups_denied,
+            ..
         } = prepared;
+        let entering = Entering::of(
+            &options.spec,
+            &set,
+            groups_denied,
+            !options.keep_keyring,
+            opening.filter.as_ref(),
+        );
         creation.pidfd_socket = options.pidfd_socket.take();
         creation.set = set;
         creation.plan = plan;
         let begun = creation
             .record_intent()
+            .and_then(|()| match &entering {
+                Some(entering) => {
+                    let filter = opening.filter.as_ref();
+                    creation.place.save_entering(entering, filter)
+                }
+                None => Ok(()),
+            })
             .and_then(|()| creation.spawn(options, opening, cgroup));
         match begun {
             Ok(()) => Ok(creation),
@@ -184,11 +203,12 @@ impl Creation {
             sys::socket::pair().map_err(Error::host("make the socket to the first process"))?;
         let init = Init {
             socket: theirs,
-            listener,
-            waiting,
+            listener: Some(listener),
+            waiting: Some(waiting),
             mounts: opening.mounts,
             root_mount,
             joins: opening.joins,
+            container: None,
             filter: opening.filter,
             args: opening.args,
             env: opening.env,
@@ -260,22 +280,14 @@ impl Creation {
                 }
                 self.go()?;
             }
-            Some(FromInit::Made(pid)) => {
-                let pid = Pid::from_raw(pid).zip(heard.fd);
-                let (pid, pidfd) = pid
-                    .ok_or_else(|| Error::Usage("the middle process sent no handle".to_owned()))?;
-                let stage = std::mem::replace(&mut born.process, Process { pid, pidfd });
-                sys::process::wait(stage.pidfd)
-                    .map_err(Error::host("wait for the middle process"))?;
-                self.go()?;
-            }
+            Some(FromInit::Made(pid)) => parent::adopt(born, pid, heard.fd)?,
             Some(FromInit::NeedHooks) => {
                 self.queue = self.outside_hooks.drain(..).collect();
                 self.next_hook()?;
             }
             Some(FromInit::Ready) => self.save_created()?,
             Some(FromInit::HandedOver) => return self.done(),
-            Some(FromInit::Failed(failure)) => return Err(self.step_failed(failure)),
+            Some(FromInit::Failed(failure)) => return Err(parent::failed(&self.plan, failure)),
             None => return Err(self.ended()),
         }
         Ok(Progress::Waiting)
@@ -333,9 +345,8 @@ impl Creation {
             made::pid_file(path, self.pid())?;
         }
         if let (Some(socket), Some(born)) = (self.pidfd_socket.take(), &self.born) {
-            // The name under which runc sends it.
-            sys::socket::send(&socket, b"standard", Some(born.process.pidfd.as_fd()))
-                .map_err(Error::host("send the handle of the first process"))?;
+            // The word is runc's, for a container's first process.
+            made::send_pidfd(&socket, b"standard", &born.process.pidfd)?;
         }
         self.place.save(&self.record)?;
         self.ready = true;

@@ -1,7 +1,7 @@
 //! What `create` makes on the host beside processes: the cgroup, a writable layer, a pid file.
 //! Not its job: taking it back (create, delete).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use cgroups::Cgroup;
@@ -64,6 +64,12 @@ pub(crate) fn stack(layers: &Layers) -> Result<OwnedFd> {
         volatile: true,
     };
     Ok(overlay.mount_detached()?)
+}
+
+/// Sends a handle of a process to whoever asked for it, with a word that says which kind of process it is.
+pub(crate) fn send_pidfd(socket: &OwnedFd, word: &[u8], pidfd: &OwnedFd) -> Result<()> {
+    sys::socket::send(socket, word, Some(pidfd.as_fd()))
+        .map_err(Error::host("send the process' handle to --pidfd-socket"))
 }
 
 /// As a whole, so that whoever waits for the file never reads half a number, and not through a link that

@@ -3,6 +3,7 @@
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod made;

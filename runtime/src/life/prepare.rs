@@ -37,6 +37,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) cgroup: Option<CgroupPlan>,
     pub(crate) rights: Rights,
+    /// Whether setgroups(2) is denied inside.
+    pub(crate) groups_denied: bool,
 }
 
 /// What this process may do on the host.
@@ -89,6 +91,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         plan,
         cgroup,
         rights,
+        groups_denied: rights == Rights::Few && request.single_id,
     })
 }
 

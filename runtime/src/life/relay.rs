@@ -4,10 +4,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use sys::process::{Exit, Process};
+use oci_spec::runtime::Process;
+use sys::process::{self, Exit};
 use sys::tty::Termios;
 
-use crate::life::options::CreateOptions;
 use crate::life::run::forward;
 use crate::{Error, Result};
 
@@ -16,18 +16,17 @@ use crate::{Error, Result};
 pub(crate) struct Terminal(OwnedFd);
 
 impl Terminal {
-    /// If the spec wants a terminal and the caller gave no socket for it, we are the one who holds it.
-    pub(crate) fn wanted(options: &mut CreateOptions) -> Result<Option<Self>> {
-        let wants = options
-            .spec
-            .process()
-            .as_ref()
-            .is_some_and(|p| p.terminal().unwrap_or(false));
-        if !wants || options.console_socket.is_some() {
+    /// If `process` wants a terminal and the caller gave no socket for it, we are the one who holds it.
+    pub(crate) fn wanted(
+        process: Option<&Process>,
+        console_socket: &mut Option<OwnedFd>,
+    ) -> Result<Option<Self>> {
+        let wants = process.is_some_and(|p| p.terminal().unwrap_or(false));
+        if !wants || console_socket.is_some() {
             return Ok(None);
         }
         let (ours, theirs) = sys::socket::pair().map_err(Error::host("make the console socket"))?;
-        options.console_socket = Some(theirs);
+        *console_socket = Some(theirs);
         Ok(Some(Self(ours)))
     }
 }
@@ -81,7 +80,7 @@ impl Relay {
         }
     }
 
-    pub(crate) fn run(mut self, process: &Process, signals: &OwnedFd) -> Result<Exit> {
+    pub(crate) fn run(mut self, process: &process::Process, signals: &OwnedFd) -> Result<Exit> {
         loop {
             let ready = self.wait(process, signals)?;
             self.copy_out()?;
@@ -104,7 +103,7 @@ impl Relay {
     }
 
     /// Waits for whatever comes first.
-    fn wait(&self, process: &Process, signals: &OwnedFd) -> Result<Ready> {
+    fn wait(&self, process: &process::Process, signals: &OwnedFd) -> Result<Ready> {
         let stdin = std::io::stdin();
         let mut fds = vec![process.pidfd.as_fd(), signals.as_fd()];
         if !self.idle {

@@ -51,7 +51,8 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
     // Before anything is made: a signal now must not leave a container behind.
     let signals =
         sys::signal::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
-    let terminal = Terminal::wanted(&mut options)?;
+    let process = options.spec.process().as_ref();
+    let terminal = Terminal::wanted(process, &mut options.console_socket)?;
     let created = create_watched(options, &signals)?;
     let outcome = Starting::begin(&store, &id)
         .and_then(|starting| start_watched(starting, &signals))
@@ -138,11 +139,7 @@ pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
 
 /// Stays beside the container until its first process ends.
 fn beside(created: &Created, signals: &OwnedFd, terminal: Option<Terminal>) -> Result<Outcome> {
-    let process = &created.process;
-    let exit = match terminal {
-        Some(terminal) => Relay::new(terminal)?.run(process, signals)?,
-        None => wait(process, signals)?,
-    };
+    let exit = stay(&created.process, signals, terminal)?;
     let cgroup = created
         .record
         .cgroup
@@ -160,6 +157,18 @@ fn beside(created: &Created, signals: &OwnedFd, terminal: Option<Terminal>) -> R
         oom_kills,
         poststop: Vec::new(),
     })
+}
+
+/// Stays beside a process, with its terminal if we hold it, until it ends.
+pub(crate) fn stay(
+    process: &Process,
+    signals: &OwnedFd,
+    terminal: Option<Terminal>,
+) -> Result<Exit> {
+    match terminal {
+        Some(terminal) => Relay::new(terminal)?.run(process, signals),
+        None => wait(process, signals),
+    }
 }
 
 fn wait(process: &Process, signals: &OwnedFd) -> Result<Exit> {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 use rootfs::mounts::{Label, Lock};
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
@@ -284,7 +284,8 @@ impl Builder<'_> {
             .is_some_and(|p| p.terminal().unwrap_or(false))
         {
             // After the pivot: nothing of the host's /dev is in sight any more.
-            steps.push(Step::Console(self.console_size()));
+            let process = self.spec.process().as_ref();
+            steps.push(Step::Console(process.and_then(console_size)));
         }
         let Some(linux) = self.linux() else {
             return Ok(());
@@ -332,15 +333,6 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn console_size(&self) -> Option<Size> {
-        let console = self.spec.process().as_ref()?.console_size()?;
-        let fit = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-        Some(Size {
-            width: fit(console.width()),
-            height: fit(console.height()),
-        })
-    }
-
     fn process(&self, steps: &mut Vec<Step>) -> Result<()> {
         let Some(process) = self.spec.process() else {
             return Err(Error::Usage(
@@ -370,4 +362,14 @@ impl Builder<'_> {
     fn groups_denied(&self) -> bool {
         self.request.rights == Rights::Few && self.request.single_id
     }
+}
+
+/// The window that a process' terminal is to have.
+pub(super) fn console_size(process: &Process) -> Option<Size> {
+    let console = process.console_size()?;
+    let fit = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+    Some(Size {
+        width: fit(console.width()),
+        height: fit(console.height()),
+    })
 }

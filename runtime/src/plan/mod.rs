@@ -3,6 +3,7 @@
 
 mod build;
 mod cred;
+mod exec;
 mod outside;
 mod program;
 mod step;
@@ -12,4 +13,5 @@ mod tests;
 pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
 pub use cred::{Credentials, CredentialsText};
+pub use exec::ExecRequest;
 pub use step::{Limit, ParentStep, Plan, RootPlace, Step};

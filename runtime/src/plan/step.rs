@@ -128,6 +128,8 @@ pub enum Step {
     BecomeRoot,
     /// Enters existing namespaces.
     Join(Vec<Join>),
+    /// Enters these namespaces of the container's first process.
+    JoinContainer(NamespaceFlags),
     /// Makes further namespaces of its own.
     Unshare(NamespaceFlags),
     /// Makes the first process, with these namespaces (the middle process' last step).
@@ -156,6 +158,8 @@ pub enum Step {
     DeviceLinks,
     /// Opens the terminal, binds it on /dev/console and sends it away.
     Console(Option<Size>),
+    /// Opens a terminal and sends it away.
+    Terminal(Option<Size>),
     /// Asks for the hooks of the runtime namespace, and waits.
     AskHooks,
     /// Runs the createContainer hooks.
@@ -178,6 +182,8 @@ pub enum Step {
     ReadOnlyRoot,
     /// Makes the working directory, where it is missing, and checks that it lies inside.
     WorkingDirectory(PathBuf),
+    /// Checks that the working directory lies inside, and goes there.
+    ChangeDirectory(PathBuf),
     /// Sets the mask of file modes.
     Umask(u32),
     /// Sets a resource limit.
@@ -192,6 +198,8 @@ pub enum Step {
     CloseDescriptors,
     /// Says that all is prepared, and waits until the state is saved.
     Ready,
+    /// No longer ends with dhow.
+    LiveOn,
     /// Waits for `dhow start`.
     AwaitStart,
     /// Runs the startContainer hooks.
@@ -221,6 +229,11 @@ impl fmt::Display for Step {
                     list.collect::<Vec<_>>().join(", ")
                 )
             }
+            Self::JoinContainer(flags) => write!(
+                f,
+                "join the container's namespaces: {}",
+                Namespace::list(*flags)
+            ),
             Self::Unshare(flags) => write!(f, "make new namespaces: {}", Namespace::list(*flags)),
             Self::CloneInit(0) => f.write_str("make the first process"),
             Self::CloneInit(flags) => write!(
@@ -249,6 +262,7 @@ impl fmt::Display for Step {
             Self::Console(_) => {
                 f.write_str("open the terminal, bind it on /dev/console, send it away")
             }
+            Self::Terminal(_) => f.write_str("open a terminal, send it away"),
             Self::AskHooks => {
                 f.write_str("ask dhow for the prestart and createRuntime hooks, wait")
             }
@@ -283,7 +297,7 @@ impl Step {
                 write!(f, "make what has been filled read-only:{list}")
             }
             Self::ReadOnlyRoot => f.write_str("make the root read-only"),
-            Self::WorkingDirectory(path) => {
+            Self::WorkingDirectory(path) | Self::ChangeDirectory(path) => {
                 write!(f, "go to the working directory {}", path.display())
             }
             Self::Umask(mask) => write!(f, "set the umask to {mask:04o}"),
@@ -299,6 +313,7 @@ impl Step {
             Self::Ready => {
                 f.write_str("tell dhow that all is prepared, wait until the state is saved")
             }
+            Self::LiveOn => f.write_str("no longer end when dhow ends"),
             Self::AwaitStart => f.write_str("wait for start"),
             Self::StartContainerHooks(hooks) => {
                 write!(f, "run the startContainer hooks ({})", hooks.len())

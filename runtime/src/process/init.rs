@@ -5,11 +5,13 @@
 //! them. It neither logs nor panics nor returns: it leaves by exec, or by `exit` after it has told why.
 //! Not its job: the order of the steps (plan/build).
 
+mod directory;
+
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use namespaces::OfProcess;
 use namespaces::join::Opened;
 use rootfs::Masks;
 use sys::beneath::Root;
@@ -20,6 +22,7 @@ use sys::{Errno, SysError};
 use crate::hooks::{self, HookEntry, Setting};
 use crate::plan::{Plan, RootPlace, Step};
 use crate::process::sync::{self, Failure, FromInit};
+use crate::process::terminal;
 use crate::{account, privileges, program};
 
 /// All that the first process needs, made ready before it is born.
@@ -27,16 +30,18 @@ use crate::{account, privileges, program};
 pub(crate) struct Init {
     /// To dhow, until the state is saved.
     pub(crate) socket: OwnedFd,
-    /// Where `dhow start` connects.
-    pub(crate) listener: OwnedFd,
+    /// Where `dhow start` connects, to a container's first process.
+    pub(crate) listener: Option<OwnedFd>,
     /// The lock that says that it waits for start; only held, never read.
-    pub(crate) waiting: OwnedFd,
+    pub(crate) waiting: Option<OwnedFd>,
     /// The detached mounts of the plan's mount steps, by their number.
     pub(crate) mounts: Vec<Option<OwnedFd>>,
     /// The root, detached, where dhow could make it.
     pub(crate) root_mount: Option<OwnedFd>,
     /// The namespaces that it enters.
     pub(crate) joins: Vec<Opened>,
+    /// The container that it enters, if it is there already.
+    pub(crate) container: Option<OfProcess>,
     /// The seccomp filter.
     pub(crate) filter: Option<Filter>,
     /// argv.
@@ -69,7 +74,7 @@ struct Life {
 }
 
 /// Why a step failed: a system call, or words of a hook.
-enum Fault {
+pub(crate) enum Fault {
     Call(SysError),
     Words(String),
 }
@@ -142,6 +147,7 @@ impl Life {
             // setgroups(2) may be denied for ever here, and nothing is lost: the groups are the caller's.
             Step::BecomeRoot => sys::privileges::become_user(0, 0, None)?,
             Step::Join(_) => namespaces::join::enter(&self.init.joins)?,
+            Step::JoinContainer(_) => enter(self.init.container.as_ref())?,
             Step::Unshare(flags) => namespaces::join::unshare(*flags)?,
             Step::NewSession => sys::process::new_session()?,
             Step::NewKeyring(name) => privileges::new_keyring(name)?,
@@ -158,7 +164,11 @@ impl Life {
             }
             Step::Devices(devices, nodes) => rootfs::make(self.root()?, devices, *nodes)?,
             Step::DeviceLinks => rootfs::link(self.root()?)?,
-            Step::Console(size) => self.console(*size)?,
+            Step::Console(size) => {
+                let socket = self.init.console.take();
+                terminal::console(self.root()?, *size, socket)?;
+            }
+            Step::Terminal(size) => terminal::terminal(*size, self.init.console.take())?,
             Step::AskHooks => self.ask(&FromInit::NeedHooks)?,
             Step::CreateContainerHooks(hooks) => {
                 self.init.setting.outside_root();
@@ -183,6 +193,7 @@ impl Life {
             Step::ReadOnlyMounts(_) => self.filled.iter().try_for_each(rootfs::attach::lock)?,
             Step::ReadOnlyRoot => rootfs::make_read_only(self.root()?)?,
             Step::WorkingDirectory(path) => self.working_directory(path)?,
+            Step::ChangeDirectory(path) => self.change_directory(path)?,
             Step::Umask(mask) => {
                 sys::process::set_umask(*mask);
             }
@@ -194,6 +205,7 @@ impl Life {
             Step::FindProgram(name) => self.find_program(name)?,
             Step::CloseDescriptors => self.close_descriptors()?,
             Step::Ready => self.ask(&FromInit::Ready)?,
+            Step::LiveOn => sys::process::die_with_parent(None)?,
             Step::AwaitStart => self.await_start()?,
             Step::StartContainerHooks(hooks) => {
                 self.init.setting.inside_root();
@@ -269,20 +281,6 @@ impl Life {
         Ok(self.masks.cover(root, path)?)
     }
 
-    /// After new_session: the terminal becomes that session's.
-    fn console(&mut self, size: Option<rootfs::Size>) -> Result<(), Fault> {
-        let console = rootfs::console::open(self.root()?, size)?;
-        rootfs::console::bind(self.root()?, &console.slave)?;
-        if let Some(socket) = self.init.console.take() {
-            // containerd and conmon want some data beside the descriptor; runc sends the terminal's name.
-            sys::socket::send(&socket, b"/dev/ptmx", Some(console.master.as_fd()))?;
-        }
-        for number in 0..=2 {
-            sys::descriptor::set_stdio(&console.slave, number)?;
-        }
-        Ok(sys::tty::take(&console.slave)?)
-    }
-
     /// runtime.md, "State": to a hook in the container's namespaces, our id is the one seen from there.
     fn hooks(&self, kind: &'static str, status: &str, list: &[HookEntry]) -> Result<(), Fault> {
         let mut state = self.init.state.clone();
@@ -293,50 +291,16 @@ impl Life {
             .map_err(|e| Fault::Words(e.to_string()))
     }
 
-    /// Makes the directory where it is missing, inside the root, and goes there if root may.
-    fn working_directory(&mut self, path: &Path) -> Result<(), SysError> {
-        let path_c = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| SysError::new("chdir", path.display(), Errno::INVAL))?;
-        let fail = |e: SysError| SysError {
-            subject: path.display().to_string(),
-            ..e
-        };
-        self.root()?.create_dir_all(path, 0o755).map_err(fail)?;
-        self.cwd = Some(path_c);
-        Ok(())
-    }
-
-    /// The user's rights count for the working directory, but root's do too: a home of mode 0700 on a
-    /// volume is usable either way (runc tries both).
-    fn enter_working_directory(&self) -> Result<(), SysError> {
-        let Some(path) = &self.cwd else { return Ok(()) };
-        sys::process::change_dir(path)?;
-        let here = sys::process::current_dir()?;
-        if here.to_bytes().starts_with(b"/") {
-            return Ok(());
-        }
-        // The kernel says "(unreachable)" of a place outside of our root (CVE-2024-21626).
-        let text = path.to_string_lossy();
-        Err(SysError::new("chdir", text, Errno::PERM).with_note("it lies outside of the container"))
-    }
-
     fn close_descriptors(&mut self) -> Result<(), SysError> {
-        // Root's try; the user's comes after the drop, when this one was refused.
-        match self.enter_working_directory() {
-            Ok(()) => self.cwd = None,
-            Err(e) if e.errno == Errno::ACCESS => {}
-            Err(e) => return Err(e),
-        }
+        self.try_working_directory()?;
         if sys::fault::broken("no-close-descriptors") {
             return Ok(());
         }
         let first = 3 + self.init.preserved;
-        let own = [
-            self.channel.as_fd(),
-            self.init.listener.as_fd(),
-            self.init.waiting.as_fd(),
-        ];
-        let kept: Vec<_> = own.into_iter().chain(self.init.setting.fds()).collect();
+        let mut kept = vec![self.channel.as_fd()];
+        kept.extend(self.init.listener.as_ref().map(AsFd::as_fd));
+        kept.extend(self.init.waiting.as_ref().map(AsFd::as_fd));
+        kept.extend(self.init.setting.fds());
         sys::descriptor::close_all_but(first, &kept)?;
         // The preserved ones pass the exec, whatever flags they came with.
         for number in 3..first {
@@ -365,7 +329,8 @@ impl Life {
         // dhow waits until this is done before it ends: its end must not be ours any more.
         sys::process::die_with_parent(None)?;
         sync::hand_over(&self.channel)?;
-        self.channel = sys::socket::accept(&self.init.listener)?;
+        let listener = self.init.listener.as_ref().ok_or_else(not_ours)?;
+        self.channel = sys::socket::accept(listener)?;
         Ok(())
     }
 
@@ -381,6 +346,12 @@ impl Life {
             Err(error) => error,
         }
     }
+}
+
+/// Into the container that is there already.
+pub(crate) fn enter(container: Option<&OfProcess>) -> Result<(), SysError> {
+    let container = container.ok_or_else(not_ours)?;
+    container.enter().map_err(|e| cause(&e))
 }
 
 /// A step that this process has no way to carry out.

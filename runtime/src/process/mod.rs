@@ -4,3 +4,4 @@ pub(crate) mod init;
 pub(crate) mod parent;
 pub(crate) mod stage;
 pub(crate) mod sync;
+mod terminal;

@@ -6,10 +6,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use namespaces::join::{Opened, SteppedIn};
 use namespaces::{NamespaceSet, TimeOffsets};
-use sys::process::{CloneRequest, Cloned, Process};
+use sys::process::{CloneRequest, Cloned, Pid, Process};
 
-use crate::plan::{ParentStep, Plan};
+use crate::plan::{ParentStep, Plan, Step};
 use crate::process::init::Init;
+use crate::process::sync::{self, Failure};
 use crate::process::{init, stage};
 use crate::{Error, Result};
 
@@ -82,10 +83,34 @@ pub(crate) fn spawn(
     }
 }
 
+/// From the middle process, which ends, to the one that it has made.
+pub(crate) fn adopt(born: &mut Born, pid: i32, pidfd: Option<OwnedFd>) -> Result<()> {
+    let (pid, pidfd) = Pid::from_raw(pid)
+        .zip(pidfd)
+        .ok_or_else(|| Error::Usage("the middle process sent no handle".to_owned()))?;
+    let stage = std::mem::replace(&mut born.process, Process { pid, pidfd });
+    sys::process::wait(stage.pidfd).map_err(Error::host("wait for the middle process"))?;
+    sync::go(&born.socket).map_err(Error::host("answer the first process"))
+}
+
 /// Ends a process of ours and reaps it.
 pub(crate) fn kill(process: &Process) {
     let _ended_already = sys::process::send_signal(&process.pidfd, sys::process::Signal::KILL);
     let _none_of_ours = sys::process::wait(&process.pidfd);
+}
+
+/// A failure of a step of `plan`, in words.
+pub(crate) fn failed(plan: &Plan, failure: Failure) -> Error {
+    let number = usize::try_from(failure.step).unwrap_or(usize::MAX);
+    match plan.stage.iter().chain(&plan.init).nth(number) {
+        // The words are complete, and callers match them.
+        Some(Step::CreateContainerHooks(_)) | None => Error::Words(failure.to_string()),
+        Some(Step::FindProgram(_) | Step::Exec) => Error::Program(Box::new(failure)),
+        Some(step) => Error::Step {
+            step: step.to_string(),
+            failure: Box::new(failure),
+        },
+    }
 }
 
 /// Sets how likely the OOM killer takes the process.

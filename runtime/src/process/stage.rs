@@ -11,7 +11,7 @@ use sys::SysError;
 use sys::process::{CloneRequest, Cloned};
 
 use crate::plan::{Plan, Step};
-use crate::process::init::{self, Init, cause, not_ours};
+use crate::process::init::{self, Init, cause, enter, not_ours};
 use crate::process::sync::{self, Failure, FromInit};
 
 /// Carries out the middle process' steps; `clocks` are those of the new time namespace.
@@ -26,6 +26,7 @@ pub(crate) fn run(plan: &Plan, init: Init, clocks: Option<&TimeOffsets>) -> ! {
             Step::BecomeRoot => sys::privileges::become_user(0, 0, None),
             Step::ForbidTracing => sys::process::forbid_tracing(),
             Step::Join(_) => namespaces::join::enter(&init.joins).map_err(|e| cause(&e)),
+            Step::JoinContainer(_) => enter(init.container.as_ref()),
             Step::CloneInit(_) => clone_init(plan, clocks).map(|cloned| made = Some(cloned)),
             // Passed over, it could be a protection that nobody notices to be missing.
             _ => Err(not_ours()),

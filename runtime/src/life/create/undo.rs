@@ -6,25 +6,9 @@ use sys::process::Exit;
 
 use super::Creation;
 use crate::Error;
-use crate::plan::Step;
 use crate::process::parent;
-use crate::process::sync::Failure;
 
 impl Creation {
-    pub(super) fn step_failed(&self, failure: Failure) -> Error {
-        let number = usize::try_from(failure.step).unwrap_or(usize::MAX);
-        let step = self.plan.stage.iter().chain(&self.plan.init).nth(number);
-        match step {
-            // The words are complete, and callers match them.
-            Some(Step::CreateContainerHooks(_)) | None => Error::Words(failure.to_string()),
-            Some(Step::FindProgram(_)) => Error::Program(Box::new(failure)),
-            Some(step) => Error::Step {
-                step: step.to_string(),
-                failure: Box::new(failure),
-            },
-        }
-    }
-
     /// The first process closed its end and said nothing: it was killed.
     pub(super) fn ended(&mut self) -> Error {
         let exit = self

@@ -1,0 +1,54 @@
+//! What a further process of a container needs to know of it: exec.json beside its record, written once and
+//! read by `exec` alone, so that no other verb pays for it and none parses the configuration again.
+//! Not its job: what changes in a container's life (state).
+
+use namespaces::{Namespace, NamespaceSet};
+use oci_spec::runtime::{Process, Spec};
+use serde::{Deserialize, Serialize};
+use sys::process::NamespaceFlags;
+use sys::seccomp::Filter;
+
+/// A container as one who enters it finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entering {
+    /// Its namespaces that are not the host's, as CLONE_NEW* bits.
+    pub(crate) namespaces: NamespaceFlags,
+    /// Whether its user namespace, if it has one, maps its root.
+    pub(crate) root_is_mapped: bool,
+    /// Whether setgroups(2) is denied in it.
+    pub(crate) groups_denied: bool,
+    /// Whether it has a session keyring of its own.
+    pub(crate) keyring: bool,
+    /// The flags with which its seccomp filter is loaded, if it has one; the filter is a file of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) filter: Option<u64>,
+    /// The configuration's process without its arguments: what a further one is, unless it is said otherwise.
+    pub(crate) process: Process,
+}
+
+impl Entering {
+    /// What the container of `spec` will be. `None` for a spec without a process.
+    pub(crate) fn of(
+        spec: &Spec,
+        set: &NamespaceSet,
+        groups_denied: bool,
+        keyring: bool,
+        filter: Option<&Filter>,
+    ) -> Option<Self> {
+        let mut process = spec.process().clone()?;
+        process.set_args(None);
+        let joined = set.join.iter().map(|join| join.namespace.flag());
+        Some(Self {
+            namespaces: joined.fold(set.create, |all, kind| all | kind),
+            root_is_mapped: match &set.id_maps {
+                Some(maps) => maps.uid.outside(0).is_some(),
+                None => set.has(Namespace::User),
+            },
+            groups_denied,
+            keyring,
+            filter: filter.map(Filter::flags),
+            process,
+        })
+    }
+}

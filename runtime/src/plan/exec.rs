@@ -1,0 +1,194 @@
+//! `Plan::exec`: the order in which a further process comes into a container that is there, and becomes its
+//! program. Each rule is a comment at its line. Pure. Not its job: a container's first process (build).
+
+use namespaces::{Namespace, Rights};
+use oci_spec::runtime::Process;
+use sys::process::NamespaceFlags;
+
+use crate::plan::build::console_size;
+use crate::plan::program::Program;
+use crate::plan::{ParentStep, Plan, Step, outside};
+
+/// What the plan of a further process is made for.
+#[derive(Debug)]
+pub struct ExecRequest<'a> {
+    /// What the process is to be.
+    pub process: &'a Process,
+    /// The container's namespaces that are not the host's, as CLONE_NEW* bits.
+    pub namespaces: NamespaceFlags,
+    /// Whether the container's user namespace, if it has one, maps its root.
+    pub root_is_mapped: bool,
+    /// Whether the container has a seccomp filter.
+    pub has_filter: bool,
+    /// Whether setgroups(2) is denied in it.
+    pub groups_denied: bool,
+    /// The name of its session keyring; `None` if it has the caller's.
+    pub keyring: Option<String>,
+    /// Whether it has a cgroup of its own.
+    pub has_cgroup: bool,
+    /// What the caller may do on this host.
+    pub rights: Rights,
+    /// The program gets other stdio files than dhow's.
+    pub given_stdio: bool,
+}
+
+const PID: NamespaceFlags = Namespace::Pid.flag();
+
+impl Plan {
+    /// The way of a further process into a container.
+    pub fn exec(request: &ExecRequest<'_>) -> Self {
+        let mut plan = Self {
+            parent: parent(request),
+            ..Self::default()
+        };
+        // First of all: whatever happens to dhow from here on, nothing is left running.
+        plan.init.push(Step::DieWithDhow);
+        if is_staged(request) {
+            // The right to enter the PID namespace comes with the user namespace, and what is entered of the
+            // first counts for a child only.
+            plan.stage.push(Step::DieWithDhow);
+            join(request, request.namespaces, &mut plan.stage);
+            plan.stage.push(Step::CloneInit(0));
+        } else {
+            join(request, request.namespaces & !PID, &mut plan.init);
+        }
+        if request.given_stdio {
+            plan.init.push(Step::Stdio);
+        }
+        // A session of its own, before the terminal is opened: it becomes this session's.
+        plan.init.push(Step::NewSession);
+        if let Some(name) = &request.keyring {
+            plan.init.push(Step::NewKeyring(name.clone()));
+        }
+        if request.process.terminal().unwrap_or(false) {
+            // In the container's own devpts, which is in sight by now.
+            plan.init
+                .push(Step::Terminal(console_size(request.process)));
+        }
+        let cwd = request.process.cwd().clone();
+        plan.init.push(Step::ChangeDirectory(cwd));
+        let program = Program {
+            process: request.process,
+            has_filter: request.has_filter,
+            groups_denied: request.groups_denied,
+            limits_from_outside: has(request, Namespace::User),
+        };
+        program.rights(&mut plan.init);
+        plan.init.push(Step::Ready);
+        plan.init.push(Step::LiveOn);
+        program.end(&mut plan.init);
+        plan
+    }
+}
+
+fn has(request: &ExecRequest<'_>, kind: Namespace) -> bool {
+    request.namespaces & kind.flag() != 0
+}
+
+/// Whether a middle process is needed.
+fn is_staged(request: &ExecRequest<'_>) -> bool {
+    request.rights == Rights::Few && has(request, Namespace::Pid)
+}
+
+fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
+    // The child is in sight of those inside from its birth on, before its own first step: they must not
+    // look into it, which still has the host's files open (CVE-2016-9962).
+    let mut steps = vec![ParentStep::ForbidTracing];
+    if has(request, Namespace::Pid) && !is_staged(request) {
+        steps.push(ParentStep::StepInto(
+            "the container's PID namespace".to_owned(),
+        ));
+    }
+    steps.push(ParentStep::Clone {
+        namespaces: 0,
+        into_cgroup: request.has_cgroup,
+    });
+    let process = request.process;
+    steps.extend(process.oom_score_adj().map(ParentStep::OomScore));
+    if has(request, Namespace::User) {
+        // Raising one takes rights that a user namespace does not give.
+        let limits = process.rlimits().iter().flatten();
+        steps.extend(limits.map(|l| ParentStep::Limit(outside::limit(l))));
+    }
+    steps
+}
+
+fn join(request: &ExecRequest<'_>, kinds: NamespaceFlags, steps: &mut Vec<Step>) {
+    if kinds != 0 {
+        steps.push(Step::JoinContainer(kinds));
+    }
+    if has(request, Namespace::User) && request.root_is_mapped {
+        // The host's root is nobody there.
+        steps.push(Step::BecomeRoot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(namespaces: NamespaceFlags, rights: Rights, process: &str) -> String {
+        let process: Process = serde_json::from_str(process).unwrap();
+        Plan::exec(&ExecRequest {
+            process: &process,
+            namespaces,
+            root_is_mapped: true,
+            has_filter: true,
+            groups_denied: false,
+            keyring: None,
+            has_cgroup: true,
+            rights,
+            given_stdio: false,
+        })
+        .to_string()
+    }
+
+    const ROOT: &str = r#"{"user":{},"cwd":"/","args":["sh"],"terminal":true}"#;
+    const MOST: NamespaceFlags = Namespace::Pid.flag() | Namespace::Mount.flag();
+
+    #[test]
+    fn one_clone_does_where_the_caller_has_rights() {
+        let plan = text(MOST | Namespace::User.flag(), Rights::Full, ROOT);
+        let expected = "dhow:  forbid tracing of dhow and of what it makes
+dhow:  step into the container's PID namespace for the next child, and back
+dhow:  make a process, in the cgroup
+init:  end when dhow ends, until the state is saved
+init:  join the container's namespaces: user, mount
+init:  become the user namespace's root
+init:  begin a new session
+init:  open a terminal, send it away
+init:  go to the working directory /
+";
+        assert!(plan.starts_with(expected), "{plan}");
+    }
+
+    #[test]
+    fn a_caller_without_rights_enters_by_a_middle_process() {
+        let plan = text(MOST | Namespace::User.flag(), Rights::Few, ROOT);
+        let stage: Vec<_> = plan.lines().filter(|l| l.starts_with("stage:")).collect();
+        let expected = [
+            "stage: end when dhow ends, until the state is saved",
+            "stage: join the container's namespaces: user, pid, mount",
+            "stage: become the user namespace's root",
+            "stage: make the first process",
+        ];
+        assert_eq!(stage, expected);
+        assert!(!plan.contains("init:  join"), "{plan}");
+    }
+
+    #[test]
+    fn tracing_is_forbidden_before_anything_of_ours_is_in_sight() {
+        let plan = text(MOST, Rights::Full, ROOT);
+        let at = |words: &str| plan.find(words).unwrap();
+        assert!(at("forbid tracing") < at("make a process"));
+    }
+
+    #[test]
+    fn the_filter_is_loaded_after_the_last_message_and_before_the_exec() {
+        let plan = text(MOST, Rights::Full, ROOT);
+        let at = |words: &str| plan.find(words).unwrap();
+        assert!(at("tell dhow") < at("no longer end"));
+        assert!(at("no longer end") < at("seccomp"));
+        assert!(at("seccomp") < at("execute the program"));
+    }
+}
