@@ -17,6 +17,7 @@ claims![
     flags_stand_before_and_after_the_id: [Root, Cgroup2, Dhow],
     flags_of_one_dash_are_read: [Root, Cgroup2],
     a_handle_of_the_first_process_is_sent: [Root, Cgroup2, Dhow],
+    a_verb_opens_only_what_it_needs: [Root, Cgroup2, Dhow, Tool("strace")],
     version_and_help_bear_the_name_that_we_are_called_by: [Dhow],
 ];
 
@@ -215,4 +216,67 @@ fn version_and_help_bear_the_name_that_we_are_called_by() {
     assert!(help.stdout.contains("usage: runc [global flags] COMMAND"));
     let one = run(std::process::Command::new(&link).args(["help", "kill"])).success();
     assert!(one.stdout.contains("Usage: kill"), "{}", one.stdout);
+}
+
+/// What `verb` opens, each once, with the changing parts by name.
+fn opened(sandbox: &Sandbox, verb: &[&str]) -> Vec<String> {
+    let pid = sandbox.state("c")["pid"].to_string();
+    let trace = sandbox.path().join("trace");
+    run(std::process::Command::new("strace")
+        .args([
+            "-f",
+            "-e",
+            "trace=open,openat,openat2,open_by_handle_at,open_tree",
+        ])
+        .arg("-o")
+        .arg(&trace)
+        .arg(crate::support::sandbox::dhow())
+        .arg("--root")
+        .arg(sandbox.state_root())
+        .args(verb))
+    .success();
+    let cgroup = sandbox.cgroup("c").display().to_string();
+    let text = std::fs::read_to_string(trace).unwrap();
+    let mut names: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.split('"').nth(1))
+        .map(|name| {
+            name.replace(&cgroup, "CGROUP")
+                .replace(&sandbox.state_root().display().to_string(), "ROOT")
+                .replace(&format!("{pid}/"), "PID/")
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn a_verb_opens_only_what_it_needs() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(sleeping);
+    sandbox
+        .runtime(&["create", "--bundle", bundle.argument(), "c"])
+        .success();
+    // `.` is the question whether openat2(2) is here; Rust's start reads where its stack lies.
+    let always = [".", "/proc/self/maps", "PID/stat", "ROOT/c", "state.json"];
+    let status = ["CGROUP/cgroup.events", "waiting"];
+    let cases: [(&[&str], &[&str]); 3] = [
+        (&["state", "c"], &["/etc/passwd"]),
+        (&["start", "c"], &["ROOT"]),
+        (&["kill", "c", "KILL"], &[]),
+    ];
+    for (verb, more) in cases {
+        let mut allowed: Vec<&str> = always.iter().chain(more).copied().collect();
+        if verb[0] != "kill" {
+            allowed.extend(status);
+        }
+        let opened = opened(&sandbox, verb);
+        let beyond: Vec<&String> = opened
+            .iter()
+            .filter(|name| !allowed.contains(&name.as_str()))
+            .collect();
+        assert!(beyond.is_empty(), "{verb:?} opens {beyond:?}");
+        assert!(opened.contains(&"state.json".to_owned()), "{opened:?}");
+    }
+    sandbox.runtime(&["delete", "--force", "c"]).success();
 }

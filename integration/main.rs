@@ -17,6 +17,7 @@ mod bundles;
 mod cgroups;
 mod command_line;
 mod docs;
+mod documents;
 mod exec;
 mod faults;
 mod hooks;
@@ -47,6 +48,7 @@ fn claims() -> Vec<Claim> {
         command_line::claims(),
         docs::claims(),
         exec::claims(),
+        documents::claims(),
         faults::claims(),
         hooks::claims(),
         killpoint::claims(),

@@ -8,6 +8,22 @@ use sys::mount::{Attr, Depth, Propagation};
 
 use crate::words::{Effect, WORDS};
 
+/// The words that a mount may have, but for those of the file systems' own.
+pub fn known() -> impl Iterator<Item = &'static str> {
+    WORDS.iter().map(|(word, _)| *word)
+}
+
+/// Whether a word changes the attributes of a mount and of all below it.
+pub fn is_recursive_attribute(word: &str) -> bool {
+    WORDS.iter().any(|(known, effect)| {
+        *known == word
+            && matches!(
+                effect,
+                Effect::AllOn(_) | Effect::AllOff(_) | Effect::AllAtime(_)
+            )
+    })
+}
+
 /// A change of mount attributes: MOUNT_ATTR_* bits (mount_setattr(2)). What is in neither stays as it is,
 /// so a bind mount keeps the `nosuid` or `nodev` of its source unless a word takes it away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{Error, Result};
 
 /// The largest config.json taken; one with every field and a thousand mounts has 300 KiB.
-const MAX_CONFIG: u64 = 16 << 20;
+pub(crate) const MAX_CONFIG: u64 = 16 << 20;
 
 /// A bundle: its folder and what its configuration says.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ fn understand<T: DeserializeOwned>(
 }
 
 /// What the spec lets out and oci-spec insists on: `user` (runc takes it as root). `None` if it is there.
-fn with_user(process: &mut Value) -> Option<()> {
+pub(crate) fn with_user(process: &mut Value) -> Option<()> {
     let process = process.as_object_mut()?;
     if process.contains_key("user") {
         return None;

@@ -78,6 +78,15 @@ pub(crate) fn filter(profile: &LinuxSeccomp, cache: &Path) -> Result<Filter> {
     Ok(filter)
 }
 
+/// Whether `profile` can be compiled, which is thrown away.
+///
+/// # Errors
+/// As [`filter`].
+pub(crate) fn check(profile: &LinuxSeccomp) -> Result<()> {
+    flags(profile)?;
+    compile(profile).map(drop)
+}
+
 /// A read-only or full disk must not stop a start whose filter is compiled already: the next one compiles again.
 fn keep(cache: &Path, name: &str, bytes: &[u8]) {
     let _not_cached = sys::file::create_dir_all(cache, 0o700)

@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod features;
 mod image_run;
 mod images;
 mod inspect;
@@ -17,11 +18,13 @@ mod rmi;
 mod run;
 mod save;
 mod security_opt;
+mod spec;
 mod start;
 mod state;
 mod tag;
 mod unpack;
 mod update;
+mod validate;
 
 use std::ffi::OsString;
 
@@ -107,6 +110,21 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "delete",
         about: "remove all that a container has left",
         run: delete::run,
+    },
+    Verb {
+        name: "spec",
+        about: "write a config.json to begin with",
+        run: spec::run,
+    },
+    Verb {
+        name: "validate",
+        about: "name everything that is wrong with a bundle",
+        run: validate::run,
+    },
+    Verb {
+        name: "features",
+        about: "show what this build can do on this kernel as JSON",
+        run: features::run,
     },
     Verb {
         name: "load",

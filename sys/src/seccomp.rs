@@ -100,3 +100,18 @@ impl Filter {
         Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 }
+
+/// Whether the kernel knows all SECCOMP_FILTER_FLAG_* in `flags`: then it goes on to read the program, which
+/// is not there.
+pub fn knows_flags(flags: u64) -> bool {
+    // SAFETY: with a null program the kernel loads nothing and answers EFAULT.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            std::ptr::null::<libc::sock_fprog>(),
+        )
+    };
+    result < 0 && crate::process::last_errno() == rustix::io::Errno::FAULT
+}

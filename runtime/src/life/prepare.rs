@@ -119,7 +119,7 @@ fn facts(cgroup: &CgroupPlan) -> CgroupFacts {
 /// The cgroup's place and limits. A caller without rights, who has no cgroup to make one in, goes without
 /// if no limit and no place is asked for.
 fn cgroup(options: &CreateOptions, rights: Rights) -> Result<Option<CgroupPlan>> {
-    if options.driver != cgroups::Driver::FileSystem {
+    if !options.driver.is_built() {
         return Err(Error::Usage(format!(
             "--cgroup-manager {}: is not supported yet",
             options.driver

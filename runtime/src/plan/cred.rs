@@ -77,6 +77,15 @@ fn number(capability: Capability) -> u8 {
         .map_or(63, |known| known.index())
 }
 
+/// The names of all capabilities that a configuration may hold.
+pub fn capability_names() -> Vec<String> {
+    let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
+    all.sort_unstable_by_key(caps::Capability::index);
+    let names = all.iter().map(ToString::to_string);
+    let known = |name: &String| serde_json::from_value::<Capability>(name.as_str().into()).is_ok();
+    names.filter(known).collect()
+}
+
 /// The names of a set's bits.
 fn names(set: u64) -> String {
     let list: Vec<String> = (0..64_u8)

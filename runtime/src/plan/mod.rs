@@ -12,6 +12,6 @@ mod tests;
 
 pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
-pub use cred::{Credentials, CredentialsText};
+pub use cred::{Credentials, CredentialsText, capability_names};
 pub use exec::ExecRequest;
 pub use step::{Limit, ParentStep, Plan, RootPlace, Step};
