@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::support::sandbox::dhow;
 use crate::support::{Output, Sandbox, claims, run};
 
@@ -10,6 +12,8 @@ claims![
     containers_live_and_die_without_openat2: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_clone_into_cgroup: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_close_range: [Root, Cgroup2, FaultBuild],
+    containers_live_and_die_without_the_mount_api: [Root, Cgroup2, FaultBuild],
+    without_the_mount_api_ids_are_refused_by_name: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_cgroup_kill: [Root, Cgroup2, FaultBuild],
     without_the_guard_new_privileges_can_be_had: [Root, Cgroup2, FaultBuild],
     a_release_cannot_be_broken_by_name: [Release],
@@ -50,6 +54,28 @@ fn containers_live_and_die_without_clone_into_cgroup() {
 
 fn containers_live_and_die_without_close_range() {
     lives_and_dies("no-close-range");
+}
+
+fn containers_live_and_die_without_the_mount_api() {
+    lives_and_dies("no-mount-api");
+    // As before Linux 5.6.
+    lives_and_dies("no-mount-api,no-openat2,no-clone3,no-close-range,no-cgroup-kill");
+}
+
+fn without_the_mount_api_ids_are_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let map = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+    let bundle = sandbox.bundle("c").edit(|spec| {
+        spec["mounts"].as_array_mut().unwrap().push(json!({
+            "destination": "/tmp", "source": sandbox.path(), "options": ["bind", "idmap"],
+            "uidMappings": map, "gidMappings": map,
+        }));
+    });
+    let mut command = sandbox.command();
+    command.args(["run", "--bundle", bundle.argument(), "c"]);
+    let output = run(command.env("DHOW_FAULT", "no-mount-api")).ends_with(1);
+    let reason = "id-mapped mounts need Linux 5.12";
+    assert!(output.stderr.contains(reason), "{output:?}");
 }
 
 fn containers_live_and_die_without_cgroup_kill() {

@@ -2,7 +2,8 @@
 //!
 //! A mount is made whole while it is detached, with its attributes, and then moved by fd onto its
 //! destination: nobody sees it half made, and no path is resolved twice (CVE-2021-30465,
-//! CVE-2024-45310). Needs the fd mount API with mount_setattr (Linux 5.12).
+//! CVE-2024-45310). Before Linux 5.12, which has no detached mounts,
+//! `sys::mount` does the same on a stage of its own.
 //! Not its job: what is mounted where (that is [`crate::mounts`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,12 +33,24 @@ use crate::{Error, destination};
 /// [`Error::Act`] with the step's words: the source is missing, an attribute is refused.
 pub fn prepare(step: &MountStep, ids: Option<OwnedFd>) -> Result<Option<OwnedFd>, Error> {
     match &step.what {
+        What::Bind { source, .. } if !Feature::MountApi.present() => {
+            // That it is there is said now; it can only be mounted from inside.
+            classic(source, &step.options).doing(|| step)
+        }
         What::Bind { source, depth } => bind(source, *depth, &step.options, ids.as_ref())
             .doing(|| step)
             .map(Some),
         What::FileSystem { .. } => Ok(ids),
         What::Remount => Ok(None),
     }
+}
+
+fn classic(source: &Path, options: &MountOptions) -> Result<Option<OwnedFd>, SysError> {
+    if options.ids.is_some() {
+        let error = SysError::new("mount_setattr", "", Errno::NOSYS);
+        return Err(error.with_note("id-mapped mounts need Linux 5.12"));
+    }
+    open_link(source).map(|_| None)
 }
 
 /// Makes the step's mount, unless it is `prepared` (see [`prepare`]), and attaches it below `root`.
@@ -70,7 +83,6 @@ fn carry_out(
     step: &MountStep,
     prepared: Option<OwnedFd>,
 ) -> Result<Option<OwnedFd>, SysError> {
-    check_kernel()?;
     let options = &step.options;
     match &step.what {
         What::Bind { source, depth } => {
@@ -121,22 +133,12 @@ fn set_label(mount: &OwnedFd, label: &str) -> Result<(), SysError> {
         .map_err(|errno| SysError::new("setxattr", format_args!("{name} {label}"), errno))
 }
 
-/// Says at once what an old kernel lacks, before its own words (ENOSYS, half way) would.
-pub(crate) fn check_kernel() -> Result<(), SysError> {
-    if Feature::MountApi.present() {
-        return Ok(());
-    }
-    let error = SysError::new("mount_setattr", "", Errno::NOSYS);
-    Err(error.with_note("mounting by fd needs Linux 5.12"))
-}
-
 fn bind(
     source: &Path,
     depth: Depth,
     options: &MountOptions,
     ids: Option<&OwnedFd>,
 ) -> Result<OwnedFd, SysError> {
-    check_kernel()?;
     let source = match options.links.iter().any(|link| *link != Link::Destination) {
         true => open_link(source)?,
         false => sys::file::open_path(source)?,

@@ -96,7 +96,6 @@ impl Overlay {
     }
 
     fn open(&self) -> Result<Layers, SysError> {
-        attach::check_kernel()?;
         let lower = self.lower.iter().map(sys::file::open_path);
         let lower = lower.collect::<Result<Vec<_>, _>>()?;
         let upper = match (&self.upper, &self.work) {

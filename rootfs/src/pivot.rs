@@ -44,6 +44,12 @@ pub fn isolate() -> Result<(), Error> {
     mount::propagate_all(Propagation::Slave).doing(|| "keep our mounts from the host")
 }
 
+/// Whether this kernel has detached mounts, so that the parent can make them. Otherwise all is made from
+/// inside.
+pub fn detached() -> bool {
+    sys::probe::Feature::MountApi.present()
+}
+
 /// A detached copy of the directory `path` with all that is mounted below, to be a container's root.
 /// The parent may call it before it clones, or the first process itself.
 ///
@@ -54,7 +60,6 @@ pub fn open_root(path: &Path) -> Result<OwnedFd, Error> {
 }
 
 fn copy(path: &Path) -> Result<OwnedFd, SysError> {
-    attach::check_kernel()?;
     let source = sys::file::open_dir(path)?;
     let root = mount::clone_tree(&source, "", Depth::Recursive)?;
     // What the host mounts later below may show; the root itself is on its own. pivot_root(2) also
@@ -173,28 +178,10 @@ fn line(line: &str) -> Option<(u64, u64, &str)> {
     Some((id, parent, fields.nth(2)?))
 }
 
-/// Undoes the octal escapes of mountinfo.
+/// A mount point as mountinfo writes it.
 fn unescape(text: &str) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let code = tail.get(..3).and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        match (first, code) {
-            (b'\\', Some(code)) => {
-                bytes.push(code);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    std::ffi::OsString::from_vec(bytes).into()
+    std::ffi::OsString::from_vec(mount::unescape(text)).into()
 }
 
 /// Makes the root's own mount read-only (`root.readonly`); what is mounted below keeps its own way.

@@ -2,6 +2,9 @@
 //! it belongs by fd, so that no path is resolved twice. When the kernel refuses, its own words are read
 //! from the fs context. Not its job: which mounts a container wants.
 
+mod classic;
+
+use std::cell::RefCell;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -12,13 +15,23 @@ use rustix::mount::{
     UnmountFlags,
 };
 
+use crate::probe::Feature;
 use crate::{Errno, Result, SysError};
 
-/// A file system being configured (fsopen(2), Linux 5.2).
+/// A file system being configured (fsopen(2), Linux 5.2; before, its options are kept for mount(2)).
 #[derive(Debug)]
 pub struct FsContext {
-    fd: OwnedFd,
+    way: Way,
     kind: String,
+}
+
+/// How a file system is told its options.
+#[derive(Debug)]
+enum Way {
+    /// One by one, through this fd.
+    Context(OwnedFd),
+    /// All at once, in the end; to the mount that is there already, if there is one.
+    Classic(RefCell<classic::Words>, Option<OwnedFd>),
 }
 
 impl FsContext {
@@ -27,6 +40,9 @@ impl FsContext {
     /// # Errors
     /// ENODEV: the kernel has no such type; EPERM: not privileged over the user namespace.
     pub fn new(kind: &str) -> Result<Self> {
+        if !Feature::MountApi.present() {
+            return Ok(Self::classic(kind, None));
+        }
         let fd = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| {
             let error = SysError::new("mount", kind, errno);
             match errno {
@@ -35,9 +51,16 @@ impl FsContext {
             }
         })?;
         Ok(Self {
-            fd,
+            way: Way::Context(fd),
             kind: kind.to_owned(),
         })
+    }
+
+    fn classic(kind: &str, mount: Option<OwnedFd>) -> Self {
+        Self {
+            way: Way::Classic(RefCell::default(), mount),
+            kind: kind.to_owned(),
+        }
     }
 
     /// Sets the option `key` to `value`.
@@ -45,7 +68,12 @@ impl FsContext {
     /// # Errors
     /// EINVAL with the kernel's text for an unknown option or a bad value.
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
-        rustix::mount::fsconfig_set_string(&self.fd, key, value).map_err(|errno| self.fail(errno))
+        match &self.way {
+            Way::Context(fd) => {
+                rustix::mount::fsconfig_set_string(fd, key, value).map_err(|errno| self.fail(errno))
+            }
+            Way::Classic(words, _) => words.borrow_mut().set(&self.kind, key, value),
+        }
     }
 
     /// Sets the option `key` to a file (overlay's `lowerdir+` takes fds from Linux 6.13 on).
@@ -53,7 +81,12 @@ impl FsContext {
     /// # Errors
     /// As [`FsContext::set`].
     pub fn set_fd(&self, key: &str, value: impl AsFd) -> Result<()> {
-        rustix::mount::fsconfig_set_fd(&self.fd, key, value).map_err(|errno| self.fail(errno))
+        match &self.way {
+            Way::Context(fd) => {
+                rustix::mount::fsconfig_set_fd(fd, key, value).map_err(|errno| self.fail(errno))
+            }
+            Way::Classic(..) => Err(self.fail(Errno::INVAL)),
+        }
     }
 
     /// Sets the option `key` that takes no value.
@@ -61,7 +94,15 @@ impl FsContext {
     /// # Errors
     /// As [`FsContext::set`].
     pub fn flag(&self, key: &str) -> Result<()> {
-        rustix::mount::fsconfig_set_flag(&self.fd, key).map_err(|errno| self.fail(errno))
+        match &self.way {
+            Way::Context(fd) => {
+                rustix::mount::fsconfig_set_flag(fd, key).map_err(|errno| self.fail(errno))
+            }
+            Way::Classic(words, _) => {
+                words.borrow_mut().flag(key);
+                Ok(())
+            }
+        }
     }
 
     /// Begins a change of the file system that `mount` is a mount of (fspick(2)).
@@ -69,11 +110,16 @@ impl FsContext {
     /// # Errors
     /// As fspick(2): EINVAL if it is not the root of a mount.
     pub fn of_mount(mount: impl AsFd) -> Result<Self> {
+        if !Feature::MountApi.present() {
+            let mount = mount.as_fd().try_clone_to_owned();
+            let mount = mount.map_err(|e| SysError::from_io("dup", "", &e))?;
+            return Ok(Self::classic("", Some(mount)));
+        }
         let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
         let fd = rustix::mount::fspick(mount, "", flags)
             .map_err(|errno| SysError::new("fspick", "", errno))?;
         Ok(Self {
-            fd,
+            way: Way::Context(fd),
             kind: String::new(),
         })
     }
@@ -83,7 +129,13 @@ impl FsContext {
     /// # Errors
     /// As fsconfig(2), with the kernel's text.
     pub fn reconfigure(self) -> Result<()> {
-        rustix::mount::fsconfig_reconfigure(&self.fd).map_err(|errno| self.fail(errno))
+        match self.way {
+            Way::Context(ref fd) => {
+                rustix::mount::fsconfig_reconfigure(fd).map_err(|errno| self.fail(errno))
+            }
+            Way::Classic(words, Some(mount)) => words.into_inner().remount(mount.as_fd()),
+            Way::Classic(_, None) => Err(self.fail(Errno::INVAL)),
+        }
     }
 
     /// Makes the file system, and a detached mount of it with these attributes.
@@ -91,17 +143,24 @@ impl FsContext {
     /// # Errors
     /// As fsconfig(2) and fsmount(2), with the kernel's text.
     pub fn mount(self, attributes: Attr) -> Result<OwnedFd> {
-        rustix::mount::fsconfig_create(&self.fd).map_err(|errno| self.fail(errno))?;
-        rustix::mount::fsmount(&self.fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        let fd = match self.way {
+            Way::Context(ref fd) => fd,
+            Way::Classic(words, _) => return words.into_inner().mount(&self.kind, attributes),
+        };
+        rustix::mount::fsconfig_create(fd).map_err(|errno| self.fail(errno))?;
+        rustix::mount::fsmount(fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
             .map_err(|errno| self.fail(errno))
     }
 
     /// The failure with what the kernel wrote into the context: lines such as `e tmpfs: Bad value for 'size'`.
     fn fail(&self, errno: Errno) -> SysError {
         let error = SysError::new("mount", &self.kind, errno);
+        let Way::Context(fd) = &self.way else {
+            return error;
+        };
         let mut words = Vec::new();
         let mut buffer = [0_u8; 512];
-        while let Ok(n @ 1..) = rustix::io::read(&self.fd, &mut buffer) {
+        while let Ok(n @ 1..) = rustix::io::read(fd, &mut buffer) {
             let line = String::from_utf8_lossy(&buffer[..n]).trim_end().to_owned();
             if let Some(text) = line.strip_prefix("e ").or_else(|| line.strip_prefix("w ")) {
                 words.push(text.to_owned());
@@ -131,6 +190,9 @@ pub enum Depth {
 /// As open_tree(2); EINVAL if the source is not in our mount namespace.
 pub fn clone_tree(dir: impl AsFd, path: impl AsRef<Path>, depth: Depth) -> Result<OwnedFd> {
     let path = path.as_ref();
+    if !Feature::MountApi.present() {
+        return classic::clone_tree(dir.as_fd(), path.as_os_str(), depth);
+    }
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if depth == Depth::Recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -147,6 +209,9 @@ pub fn clone_tree(dir: impl AsFd, path: impl AsRef<Path>, depth: Depth) -> Resul
 /// # Errors
 /// As move_mount(2); ENOTDIR for a directory on a file or the other way round.
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
+    if !Feature::MountApi.present() {
+        return classic::attach(mount.as_fd(), target.as_fd());
+    }
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", target, "", flags)
         .map_err(|errno| SysError::new("move_mount", "", errno))
@@ -215,6 +280,9 @@ struct MountAttr {
 /// # Errors
 /// As mount_setattr(2); EPERM where a user namespace may not drop a locked attribute.
 pub fn set_attr(mount: impl AsFd, depth: Depth, change: &Change<'_>) -> Result<()> {
+    if !Feature::MountApi.present() {
+        return classic::set_attr(mount.as_fd(), depth, change);
+    }
     let attr = MountAttr {
         attr_set: change.set,
         attr_clr: change.clear,
@@ -268,13 +336,16 @@ pub(crate) fn set_attr_exists() -> bool {
     result == 0 || crate::process::last_errno() == Errno::INVAL
 }
 
-/// Sets the propagation of every mount of this mount namespace.
+/// Sets the propagation of every mount of this mount namespace, which must be our own: from now on mounts
+/// are made in it.
 ///
 /// # Errors
 /// As mount(2).
 pub fn propagate_all(propagation: Propagation) -> Result<()> {
     rustix::mount::mount_change("/", propagation.flags() | MountPropagationFlags::REC)
-        .map_err(|errno| SysError::new("mount", format!("/ ({propagation}, recursive)"), errno))
+        .map_err(|errno| SysError::new("mount", format!("/ ({propagation}, recursive)"), errno))?;
+    classic::allow();
+    Ok(())
 }
 
 /// Takes away the mount at `path`, at once for new users and for the old ones when they are done.
@@ -300,6 +371,9 @@ pub fn pivot_root_here() -> Result<()> {
 /// # Errors
 /// As move_mount(2).
 pub fn move_over_root(mount: impl AsFd) -> Result<()> {
+    if !Feature::MountApi.present() {
+        return classic::move_over_root(mount.as_fd());
+    }
     rustix::mount::move_mount(
         mount,
         "",
@@ -308,6 +382,29 @@ pub fn move_over_root(mount: impl AsFd) -> Result<()> {
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
     .map_err(|errno| SysError::new("move_mount", "/", errno))
+}
+
+/// Undoes the octal escapes of mountinfo (proc_pid_mountinfo(5)). Pure.
+pub fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let code = tail.get(..3).and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        match (first, code) {
+            (b'\\', Some(code)) => {
+                bytes.push(code);
+                rest = &tail[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub enum Feature {
     CloseRange,
     /// clone3(2) with CLONE_INTO_CGROUP, Linux 5.7.
     CloneIntoCgroup,
-    /// fsopen(2) and mount_setattr(2), Linux 5.12.
+    /// The mount API whole, from fsopen(2) to mount_setattr(2), Linux 5.12.
     MountApi,
 }
 

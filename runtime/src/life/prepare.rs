@@ -300,7 +300,9 @@ fn root_mount(root: &RootSource, rights: Rights) -> Result<Option<OwnedFd>> {
             .map_err(|e| Error::host("the root")(sys::SysError::from_io("dup", "", &e))),
         // Made when its folder is: after the record.
         RootSource::Layers(_) => Ok(None),
-        RootSource::Folder(path) if rights == Rights::Full => Ok(Some(rootfs::open_root(path)?)),
+        RootSource::Folder(path) if rights == Rights::Full && rootfs::detached() => {
+            Ok(Some(rootfs::open_root(path)?))
+        }
         RootSource::Folder(path) => {
             // The first process opens it itself; that it is there is said now.
             sys::file::open_dir(path).map_err(Error::host("root.path"))?;
