@@ -143,8 +143,10 @@ fn distance(a: &str, b: &str) -> usize {
 
 pub(crate) fn version(name: &str) -> String {
     let commit = option_env!("DHOW_COMMIT").unwrap_or("unknown");
-    let (package, seccomp) = (env!("CARGO_PKG_VERSION"), runtime::seccomp_version());
-    format!("{name} version {package}\ncommit: {commit}\nspec: 1.3.0\nlibseccomp: {seccomp}\n")
+    let (package, seccomp) = (env!("CARGO_PKG_VERSION"), seccomp::EQUAL_TO);
+    format!(
+        "{name} version {package}\ncommit: {commit}\nspec: 1.3.0\nlibseccomp: {seccomp} (its reading of profiles, without the library)\n"
+    )
 }
 
 pub(crate) fn help(name: &str) -> String {

@@ -1,4 +1,4 @@
-//! A reading of the profile's rules, one by one, and a machine for classic BPF as libseccomp writes it: both must
+//! A reading of the profile's rules, one by one, and a machine for classic BPF of its own: both must
 //! give the same answer. Not its job: where the filter comes from.
 
 use serde_json::Value;
@@ -16,7 +16,7 @@ const I386: u32 = 0x4000_0003;
 /// A rule of the profile.
 pub(super) struct Rule {
     pub(super) names: Vec<String>,
-    numbers: Vec<i32>,
+    numbers: Vec<u32>,
     answer: u32,
     /// Argument, mask, value.
     when: Vec<(usize, u64, u64)>,
@@ -33,14 +33,22 @@ pub(super) fn rules() -> Vec<Rule> {
         .collect()
 }
 
+/// The number of a call on this machine.
+pub(super) fn native(name: &str) -> Option<u32> {
+    seccomp::number(name, seccomp::abi::Abi::native())
+}
+
+/// The bytes of the default profile's filter, as the kernel gets them.
+pub(super) fn filter() -> Vec<u8> {
+    let profile = image::seccomp::profile().unwrap();
+    seccomp::compile(&profile).unwrap().to_bytes()
+}
+
 fn rule(value: &Value) -> Rule {
     let names: Vec<String> = serde_json::from_value(value["names"].clone()).unwrap();
     let args = value["args"].as_array().cloned().unwrap_or_default();
     Rule {
-        numbers: names
-            .iter()
-            .filter_map(|name| runtime::seccomp_call(name))
-            .collect(),
+        numbers: names.iter().filter_map(|name| native(name)).collect(),
         names,
         answer: match value["action"].as_str().unwrap() {
             "SCMP_ACT_ALLOW" => ALLOW,
@@ -63,7 +71,7 @@ fn rule(value: &Value) -> Rule {
 }
 
 /// The one answer of the rules; ENOSYS where none fits.
-fn expected(rules: &[Rule], number: i32, args: &[u64; 6]) -> u32 {
+fn expected(rules: &[Rule], number: u32, args: &[u64; 6]) -> u32 {
     let mut answers: Vec<u32> = rules
         .iter()
         .filter(|rule| rule.numbers.contains(&number))
@@ -137,8 +145,8 @@ fn turning_points(rules: &[&Rule], index: usize) -> Vec<u64> {
 
 /// Holds the filter against the rules: every number to 1100, every judged argument about its turning points.
 pub(super) fn compare(filter: &[u8], rules: &[Rule]) {
-    let held = |number: i32, args: &[u64; 6]| {
-        let got = answer(filter, u32::try_from(number).unwrap(), ARCHITECTURE, args);
+    let held = |number: u32, args: &[u64; 6]| {
+        let got = answer(filter, number, ARCHITECTURE, args);
         assert_eq!(
             got,
             expected(rules, number, args),

@@ -11,10 +11,6 @@ pub(crate) fn left_behind(folder: &Path, state: &Path, cgroup: Option<&Folder>) 
         left.push(format!("mount {point}"));
     }
     for entry in std::fs::read_dir(state).into_iter().flatten().flatten() {
-        // Compiled filters are kept on purpose, by their content.
-        if entry.file_name() == ".seccomp" {
-            continue;
-        }
         left.push(format!("state {}", entry.path().display()));
     }
     if let Some(cgroup) = cgroup {

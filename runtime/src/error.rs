@@ -88,11 +88,8 @@ pub enum Error {
         reason: String,
     },
     /// A seccomp profile can't be compiled.
-    #[error("linux.seccomp: {reason}")]
-    Seccomp {
-        /// The rule and what is wrong with it.
-        reason: String,
-    },
+    #[error("linux.seccomp")]
+    Seccomp(#[source] seccomp::Error),
     /// Something was asked of the command line that does not go together.
     #[error("{0}")]
     Usage(String),

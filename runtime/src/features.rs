@@ -36,7 +36,6 @@ pub fn features() -> Value {
             "netDevices": {"enabled": takes("linux", json!({"netDevices": {"eth1": {}}}))},
         },
         "annotations": {
-            "io.github.seccomp.libseccomp.version": crate::seccomp_version(),
             "dhow.version": env!("CARGO_PKG_VERSION"),
         },
         "potentiallyUnsafeConfigAnnotations": unsafe_annotations(),

@@ -50,17 +50,6 @@ pub use self_image::guard;
 pub use state::{ProcessId, Record, StateReport, Status};
 pub use store::{Place, Store};
 
-/// The version of libseccomp that compiles our filters.
-pub fn seccomp_version() -> String {
-    libseccomp::ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |v| v.to_string())
-}
-
-/// The number of the system call `name` on this architecture, as our filters know it: below 0 for a call
-/// of other architectures only, `None` for a name that is in no table of ours.
-pub fn seccomp_call(name: &str) -> Option<i32> {
-    seccomp::call_number(name)
-}
-
 /// This moment in RFC 3339.
 pub fn now() -> String {
     jiff::Timestamp::now().to_string()

@@ -7,7 +7,6 @@
 //! <root>/<id>/exec.json   what `exec` needs, written once
 //! <root>/<id>/filter      the seccomp filter, for `exec`
 //! <root>/<id>/start       the socket at which the first process waits for `start`
-//! <root>/.seccomp/        compiled filters
 //! ```
 //!
 //! Not its job: what a verb does with a container.
@@ -50,11 +49,6 @@ impl Store {
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Where compiled seccomp filters are kept.
-    pub(crate) fn seccomp_cache(&self) -> PathBuf {
-        self.root.join(".seccomp")
     }
 
     /// The ids of all containers, sorted.

@@ -19,7 +19,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Takes the bytes of a program (what libseccomp exports) and the SECCOMP_FILTER_FLAG_* to load it with.
+    /// Takes the bytes of a program and the SECCOMP_FILTER_FLAG_* to load it with.
     /// `None` if the bytes are no whole number of instructions, none, or more than the kernel takes.
     pub fn from_bytes(bytes: &[u8], flags: u64) -> Option<Self> {
         const MAX_INSTRUCTIONS: usize = 4096;

@@ -3,7 +3,6 @@
 //! Not its job: acts that leave something behind (create).
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use cgroups::devices::Filter as DeviceFilter;
 use cgroups::{Location, Write};
@@ -219,7 +218,7 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
         root_mount: root_mount(&options.root, prepared.rights)?,
         joins: open_all(&joins)?,
         step_in: open_all(&step_in)?,
-        filter: filter(&options.spec, &options.store.seccomp_cache())?,
+        filter: filter(&options.spec)?,
         args: CStrings::new(args).map_err(Error::host("process.args"))?,
         env: process.and_then(|p| p.env().clone()).unwrap_or_default(),
     })
@@ -311,9 +310,9 @@ fn root_mount(root: &RootSource, rights: Rights) -> Result<Option<OwnedFd>> {
     }
 }
 
-fn filter(spec: &Spec, cache: &Path) -> Result<Option<Filter>> {
+fn filter(spec: &Spec) -> Result<Option<Filter>> {
     match spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) {
-        Some(profile) => crate::seccomp::filter(profile, cache).map(Some),
+        Some(profile) => crate::seccomp::filter(profile).map(Some),
         None => Ok(None),
     }
 }
