@@ -31,6 +31,7 @@ mod rootfs;
 mod rootless;
 mod seccomp;
 mod support;
+mod treatment;
 mod unpack;
 mod users;
 
@@ -60,6 +61,7 @@ fn claims() -> Vec<Claim> {
         rootfs::claims(),
         rootless::claims(),
         seccomp::claims(),
+        treatment::claims(),
         users::claims(),
         unpack::claims(),
     ]

@@ -63,6 +63,12 @@ pub(super) const CASES: &[Case] = &[
     spec!("rlimit_is_unknown", process.rlimits = [{"type": "RLIMIT_NOPE", "soft": 1, "hard": 1}], &["RLIMIT_NOPE"]),
     spec!("rlimit_is_upside_down", process.rlimits = [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}], &["process.rlimits"]),
     spec!("rlimit_stands_twice", process.rlimits = [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}], &["RLIMIT_CORE"]),
+    spec!("scheduler_priority_is_of_another_policy", process.scheduler = {"policy": "SCHED_BATCH", "priority": 3}, &["process.scheduler.priority", "3"]),
+    spec!("scheduler_policy_is_unknown", process.scheduler = {"policy": "SCHED_NOPE"}, &["process.scheduler.policy", "SCHED_NOPE"]),
+    spec!("io_priority_is_out_of_range", process.ioPriority = {"class": "IOPRIO_CLASS_BE", "priority": 9}, &["process.ioPriority.priority", "9"]),
+    spec!("processors_run_backwards", process.execCPUAffinity = {"initial": "3-1"}, &["process.execCPUAffinity.initial", "3-1"]),
+    spec!("personality_has_a_flag", linux.personality = {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}, &["linux.personality.flags", "ADDR_NO_RANDOMIZE"]),
+    spec!("memory_nodes_are_words", linux.memoryPolicy = {"mode": "MPOL_BIND", "nodes": "one"}, &["linux.memoryPolicy.nodes", "one"]),
     spec!(
         "environment_lacks_an_equals_sign",
         process.env = ["PATH"],

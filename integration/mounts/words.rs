@@ -20,7 +20,6 @@ claims![
     a_link_as_source_is_followed_copied_or_mounted: [Root, Cgroup2, Dhow],
     a_link_as_destination_may_be_covered_itself: [Root, Cgroup2, Dhow],
     a_relative_destination_begins_at_the_root: [Root, Cgroup2],
-    a_label_that_the_kernel_does_not_know_stops_the_start: [Root, Cgroup2, Dhow],
 ];
 
 fn folder(sandbox: &Sandbox) -> PathBuf {
@@ -253,21 +252,4 @@ fn a_relative_destination_begins_at_the_root() {
         );
     });
     assert_eq!(seen, "1\n");
-}
-
-fn a_label_that_the_kernel_does_not_know_stops_the_start() {
-    if std::path::Path::new("/sys/fs/selinux/enforce").exists() {
-        return;
-    }
-    let sandbox = Sandbox::new();
-    let bundle = sandbox.bundle("c").edit(|spec| {
-        spec["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2");
-    });
-    let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
-    let output = output.ends_with(1);
-    assert!(
-        output.stderr.contains("mount tmpfs on /dev "),
-        "{output:?}"
-    );
-    assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
 }

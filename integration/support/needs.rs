@@ -25,6 +25,14 @@ pub(crate) enum Need {
     MappableFiles,
     /// CAP_SYS_RESOURCE: raising limits above one's own.
     SysResource,
+    /// A kernel that knows memory nodes.
+    Numa,
+    /// AppArmor, enabled.
+    AppArmor,
+    /// That AppArmor is not enabled: for what is said then.
+    WithoutAppArmor,
+    /// That SELinux is not enabled: for what is said then.
+    WithoutSeLinux,
     /// A program in PATH.
     Tool(&'static str),
     /// User id 1000 with subordinate ids.
@@ -50,6 +58,10 @@ impl fmt::Display for Need {
             Self::UserNamespaces => out.write_str("user namespaces"),
             Self::MappableFiles => out.write_str("files whose ids can be mapped"),
             Self::SysResource => out.write_str("CAP_SYS_RESOURCE"),
+            Self::Numa => out.write_str("memory nodes"),
+            Self::AppArmor => out.write_str("AppArmor"),
+            Self::WithoutAppArmor => out.write_str("a kernel without AppArmor"),
+            Self::WithoutSeLinux => out.write_str("a kernel without SELinux"),
             Self::Tool(name) => write!(out, "program {name}"),
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
             Self::TwoCpus => out.write_str("two CPUs"),
@@ -79,6 +91,12 @@ impl Need {
                 kinds.contains(&file_system_of(&std::env::temp_dir()).as_str())
             }
             Self::SysResource => effective_capabilities() & (1 << 24) != 0,
+            Self::Numa => Path::new("/proc/self/numa_maps").exists(),
+            Self::AppArmor => !Self::WithoutAppArmor.is_here(),
+            Self::WithoutAppArmor => {
+                !read("/sys/module/apparmor/parameters/enabled").starts_with('Y')
+            }
+            Self::WithoutSeLinux => !read("/proc/filesystems").contains("selinuxfs"),
             Self::Tool(name) => program(name).is_some(),
             Self::RootlessUser => user_1000_has_subordinate_ids(),
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),

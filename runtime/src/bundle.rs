@@ -72,14 +72,14 @@ fn without_empty_pids(mut spec: Spec, bytes: &[u8]) -> Spec {
 pub fn process(file: &Path) -> Result<Process> {
     let bytes = sys::file::read(file, MAX_CONFIG).map_err(Error::host("read the process"))?;
     understand(file, &bytes, |mut value| {
-        with_user(&mut value)?;
+        repair(&mut value)?;
         Some(value)
     })
 }
 
 fn parse(file: &Path, bytes: &[u8]) -> Result<Spec> {
     let spec = understand(file, bytes, |mut value| {
-        with_user(value.get_mut("process")?)?;
+        repair(value.get_mut("process")?)?;
         Some(value)
     })?;
     Ok(without_empty_pids(spec, bytes))
@@ -107,14 +107,37 @@ fn understand<T: DeserializeOwned>(
     })
 }
 
-/// What the spec lets out and oci-spec insists on: `user` (runc takes it as root). `None` if it is there.
-pub(crate) fn with_user(process: &mut Value) -> Option<()> {
+/// What the spec has and oci-spec takes otherwise: the user may be left out (runc takes it as root), two of
+/// the scheduler's flags have other names, an empty list of processors says nothing. `None` if there is
+/// nothing of that.
+pub(crate) fn repair(process: &mut Value) -> Option<()> {
     let process = process.as_object_mut()?;
-    if process.contains_key("user") {
-        return None;
+    let mut repaired = None;
+    if !process.contains_key("user") {
+        process.insert("user".to_owned(), serde_json::json!({"uid": 0, "gid": 0}));
+        repaired = Some(());
     }
-    process.insert("user".to_owned(), serde_json::json!({"uid": 0, "gid": 0}));
-    Some(())
+    let flags = process
+        .get_mut("scheduler")
+        .and_then(|scheduler| scheduler.get_mut("flags"))
+        .and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
+        *flag = match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => "SCHED_RESET_ON_FORK".into(),
+            Some("SCHED_FLAG_DL_OVERRUN") => "SCHED_FLAG_D_L_OVERRUN".into(),
+            _ => continue,
+        };
+        repaired = Some(());
+    }
+    let affinity = process.get_mut("execCPUAffinity");
+    if let Some(affinity) = affinity.and_then(Value::as_object_mut) {
+        let before = affinity.len();
+        affinity.retain(|_, list| list != "");
+        if affinity.len() < before {
+            repaired = Some(());
+        }
+    }
+    repaired
 }
 
 /// `process.args: invalid type: string "sh", expected a sequence (line 5, column 20)`.
@@ -212,5 +235,19 @@ mod tests {
     fn a_missing_user_is_root() {
         let spec = parse(Path::new("c"), br#"{"process":{"cwd":"/","args":["sh"]}}"#).unwrap();
         assert_eq!(spec.process().as_ref().unwrap().user().uid(), 0);
+    }
+    #[test]
+    fn words_of_the_spec_that_oci_spec_has_otherwise_are_taken() {
+        let json = br#"{"process":{"cwd":"/","args":["sh"],
+            "scheduler":{"policy":"SCHED_OTHER","flags":["SCHED_FLAG_RESET_ON_FORK","SCHED_FLAG_DL_OVERRUN"]},
+            "execCPUAffinity":{"initial":"","final":"0"}}}"#;
+        let spec = parse(Path::new("c"), json).unwrap();
+        let process = spec.process().as_ref().unwrap();
+        let none = crate::conditions::OfContainer::default();
+        let conditions =
+            crate::conditions::Conditions::new(process, none, crate::lsm::Modules::default());
+        let conditions = conditions.unwrap();
+        assert_eq!(conditions.own.len(), 1);
+        assert!(conditions.processors[0].is_none() && conditions.processors[1].is_some());
     }
 }

@@ -3,7 +3,7 @@
 //! Not its job: what changes in a container's life (state).
 
 use namespaces::{Namespace, NamespaceSet};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, Process, Spec};
 use serde::{Deserialize, Serialize};
 use sys::process::NamespaceFlags;
 use sys::seccomp::Filter;
@@ -23,6 +23,12 @@ pub(crate) struct Entering {
     /// The flags with which its seccomp filter is loaded, if it has one; the filter is a file of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) filter: Option<u64>,
+    /// `linux.personality` of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) personality: Option<LinuxPersonality>,
+    /// `linux.memoryPolicy` of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_policy: Option<LinuxMemoryPolicy>,
     /// The configuration's process without its arguments: what a further one is, unless it is said otherwise.
     pub(crate) process: Process,
 }
@@ -38,6 +44,7 @@ impl Entering {
     ) -> Option<Self> {
         let mut process = spec.process().clone()?;
         process.set_args(None);
+        let linux = spec.linux().as_ref();
         let joined = set.join.iter().map(|join| join.namespace.flag());
         Some(Self {
             namespaces: joined.fold(set.create, |all, kind| all | kind),
@@ -48,6 +55,8 @@ impl Entering {
             groups_denied,
             keyring,
             filter: filter.map(Filter::flags),
+            personality: linux.and_then(|l| l.personality().clone()),
+            memory_policy: linux.and_then(|l| l.memory_policy().clone()),
             process,
         })
     }

@@ -9,6 +9,7 @@
 
 mod account;
 mod bundle;
+pub mod conditions;
 mod entering;
 mod error;
 mod features;
@@ -16,6 +17,8 @@ pub mod hooks;
 mod id;
 pub mod judge;
 mod life;
+mod limits;
+pub mod lsm;
 pub mod plan;
 mod privileges;
 mod process;

@@ -42,7 +42,8 @@ impl Scheduling {
         if realtime && !(1..=99).contains(&priority) {
             return Err((".priority", format!("{priority} is not in 1 to 99")));
         }
-        let times = [*spec.runtime(), *spec.deadline(), *spec.period()].map(Option::unwrap_or_default);
+        let times =
+            [*spec.runtime(), *spec.deadline(), *spec.period()].map(Option::unwrap_or_default);
         if times != [0; 3] && policy != Policy::SchedDeadline {
             let reason = format!("{} is for SCHED_DEADLINE, not for {policy}", times[0]);
             return Err((".runtime", reason));
@@ -202,7 +203,10 @@ impl Personality {
     pub(crate) fn read(spec: &LinuxPersonality) -> Result<Self, Wrong> {
         match spec.flags().iter().flatten().next() {
             // config-linux.md, "Personality": no value is defined.
-            Some(flag) => Err((".flags", format!("{flag:?} is not supported: the spec has none"))),
+            Some(flag) => Err((
+                ".flags",
+                format!("{flag:?} is not supported: the spec has none"),
+            )),
             None => Ok(Self(spec.domain())),
         }
     }
@@ -250,7 +254,6 @@ impl Processors {
     }
 
     /// Sets them for the process `pid` (0: our own).
-    #[expect(dead_code, reason = "for processes that join a container")]
     pub(crate) fn set(&self, pid: i32) -> sys::Result<()> {
         scheduler::set_affinity(pid, &self.mask)
     }
@@ -275,7 +278,9 @@ fn bits(list: &str) -> Result<Vec<u64>, String> {
             text.parse().ok().filter(|n: &usize| digits && *n < MOST)
         };
         let (Some(first), Some(last)) = (number(first), number(last)) else {
-            return Err(format!("{part:?} in {list:?} is no number or range below {MOST}"));
+            return Err(format!(
+                "{part:?} in {list:?} is no number or range below {MOST}"
+            ));
         };
         if first > last {
             return Err(format!("the range {part:?} in {list:?} runs backwards"));
@@ -334,12 +339,18 @@ mod tests {
     #[test]
     fn what_a_policy_can_not_have_is_named() {
         for (json, fault) in [
-            (r#"{"policy":"SCHED_OTHER","nice":20}"#, ".nice: 20 is not in -20 to 19"),
+            (
+                r#"{"policy":"SCHED_OTHER","nice":20}"#,
+                ".nice: 20 is not in -20 to 19",
+            ),
             (
                 r#"{"policy":"SCHED_IDLE","priority":3}"#,
                 ".priority: 3 is for SCHED_FIFO and SCHED_RR, not for SCHED_IDLE",
             ),
-            (r#"{"policy":"SCHED_FIFO"}"#, ".priority: 0 is not in 1 to 99"),
+            (
+                r#"{"policy":"SCHED_FIFO"}"#,
+                ".priority: 0 is not in 1 to 99",
+            ),
             (
                 r#"{"policy":"SCHED_RR","priority":1,"runtime":9}"#,
                 ".runtime: 9 is for SCHED_DEADLINE, not for SCHED_RR",

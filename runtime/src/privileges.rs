@@ -13,6 +13,10 @@ pub(crate) fn new_keyring(name: &str) -> Result<(), SysError> {
     let name = CString::new(name).map_err(|_| SysError::new("keyctl", name, Errno::INVAL))?;
     match sys::process::new_session_keyring(&name) {
         Err(e) if e.errno == Errno::NOSYS => Ok(()),
+        // The caller's keyring is not passed on instead: that is for the caller to say.
+        Err(e) if e.errno == Errno::DQUOT => {
+            Err(e.with_note("the user's quota of keys is used up; --no-new-keyring makes none"))
+        }
         result => result,
     }
 }

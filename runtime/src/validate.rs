@@ -1,11 +1,15 @@
 //! Everything in a spec that can't be obeyed, found at once, each with its JSON path. Pure.
 //! Not its job: what only the host can tell (a missing file, a missing controller).
 
+mod process;
+
 use std::fmt;
 use std::path::Path;
 
 use namespaces::{Namespace, NamespaceSet};
 use oci_spec::runtime::{Hook, Linux, Process, Spec};
+
+use crate::limits::{MemoryPolicy, Personality};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +66,7 @@ pub fn validate(spec: &Spec) -> Result<(), Faults> {
         faults.add("root.path", "missing");
     }
     match spec.process() {
-        Some(p) => process(p, &mut faults),
+        Some(p) => process::process(p, &mut faults),
         None => faults.add("process", "missing"),
     }
     for problem in NamespaceSet::problems(spec) {
@@ -98,7 +102,7 @@ pub fn validate(spec: &Spec) -> Result<(), Faults> {
 /// As [`validate`].
 pub(crate) fn further_process(further: &Process) -> Result<(), Faults> {
     let mut faults = Faults::default();
-    process(further, &mut faults);
+    process::process(further, &mut faults);
     match faults.0.is_empty() {
         true => Ok(()),
         false => Err(faults),
@@ -116,97 +120,6 @@ fn version(version: &str, faults: &mut Faults) {
             "ociVersion",
             format!("{version:?} is not a version 1.x.y of the runtime-spec"),
         ),
-    }
-}
-
-fn process(process: &Process, faults: &mut Faults) {
-    let args = process.args().as_deref().unwrap_or_default();
-    if args.is_empty() {
-        faults.add("process.args", "empty; it names the program to be started");
-    }
-    if !process.cwd().is_absolute() {
-        faults.add(
-            "process.cwd",
-            format!("{:?} is not an absolute path", process.cwd()),
-        );
-    }
-    for (field, list) in [
-        ("args", args),
-        ("env", process.env().as_deref().unwrap_or_default()),
-    ] {
-        for (index, text) in list
-            .iter()
-            .enumerate()
-            .filter(|(_, text)| text.contains('\0'))
-        {
-            faults.add(
-                format!("process.{field}[{index}]"),
-                format!("{text:?} holds a NUL byte"),
-            );
-        }
-    }
-    for (index, entry) in process.env().iter().flatten().enumerate() {
-        if entry
-            .split_once('=')
-            .is_none_or(|(name, _)| name.is_empty())
-        {
-            faults.add(
-                format!("process.env[{index}]"),
-                format!("{entry:?} is not NAME=value"),
-            );
-        }
-    }
-    limits(process, faults);
-    unsupported_process(process, faults);
-}
-
-fn limits(process: &Process, faults: &mut Faults) {
-    let mut seen = Vec::new();
-    for (index, limit) in process.rlimits().iter().flatten().enumerate() {
-        let field = format!("process.rlimits[{index}]");
-        if limit.soft() > limit.hard() {
-            faults.add(
-                &field,
-                format!("soft {} is above hard {}", limit.soft(), limit.hard()),
-            );
-        }
-        if seen.contains(&limit.typ()) {
-            faults.add(&field, format!("{} is listed twice", limit.typ()));
-        }
-        seen.push(limit.typ());
-    }
-    if let Some(score) = process
-        .oom_score_adj()
-        .filter(|score| !(-1000..=1000).contains(score))
-    {
-        faults.add(
-            "process.oomScoreAdj",
-            format!("{score} is not in -1000 to 1000"),
-        );
-    }
-}
-
-/// What a later version will do. Refused by name: a container must not start less confined than asked.
-fn unsupported_process(process: &Process, faults: &mut Faults) {
-    let later = "is not supported yet";
-    let label = |l: &Option<String>| {
-        l.as_deref()
-            .is_some_and(|l| !l.is_empty() && l != "unconfined")
-    };
-    if label(process.apparmor_profile()) {
-        faults.add("process.apparmorProfile", later);
-    }
-    if label(process.selinux_label()) {
-        faults.add("process.selinuxLabel", later);
-    }
-    for (field, present) in [
-        ("scheduler", process.scheduler().is_some()),
-        ("ioPriority", process.io_priority().is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ] {
-        if present {
-            faults.add(format!("process.{field}"), later);
-        }
     }
 }
 
@@ -249,14 +162,28 @@ fn linux(linux: &Linux, set: &NamespaceSet, faults: &mut Faults) {
             );
         }
     }
+    let personality = linux.personality().as_ref();
+    let policy = linux.memory_policy().as_ref();
+    for (field, wrong) in [
+        (
+            "personality",
+            personality.and_then(|p| Personality::read(p).err()),
+        ),
+        (
+            "memoryPolicy",
+            policy.and_then(|p| MemoryPolicy::read(p).err()),
+        ),
+    ] {
+        if let Some((rest, reason)) = wrong {
+            faults.add(format!("linux.{field}{rest}"), reason);
+        }
+    }
     for (field, present) in [
         ("intelRdt", linux.intel_rdt().is_some()),
-        ("personality", linux.personality().is_some()),
         (
             "netDevices",
             linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()),
         ),
-        ("memoryPolicy", linux.memory_policy().is_some()),
     ] {
         if present {
             faults.add(format!("linux.{field}"), "is not supported yet");

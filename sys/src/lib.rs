@@ -29,6 +29,7 @@ pub mod probe;
 pub mod proc;
 pub mod process;
 pub mod random;
+pub mod scheduler;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

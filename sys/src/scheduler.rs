@@ -8,7 +8,8 @@ use crate::{Result, SysError};
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attributes {
-    size: u32,
+    /// Set by [`set_attributes`].
+    pub size: u32,
     /// SCHED_OTHER is 0, SCHED_FIFO 1, and so on.
     pub policy: u32,
     /// SCHED_FLAG_* bits.
@@ -23,8 +24,10 @@ pub struct Attributes {
     pub deadline: u64,
     /// As runtime.
     pub period: u64,
-    util_min: u32,
-    util_max: u32,
+    /// For SCHED_FLAG_UTIL_CLAMP_MIN; the spec has no value for it.
+    pub util_min: u32,
+    /// As util_min.
+    pub util_max: u32,
 }
 
 /// Sets the scheduling of the process `pid` (0: our own).
@@ -68,6 +71,27 @@ pub fn set_affinity(pid: i32, mask: &[u64]) -> Result<()> {
         )
     };
     done("sched_setaffinity", result)
+}
+
+/// On which processors the process `pid` (0: our own) may run, as [`set_affinity`] takes it.
+///
+/// # Errors
+/// As sched_getaffinity(2).
+pub fn affinity(pid: i32) -> Result<Vec<u64>> {
+    // Room for 65536 processors: the kernel wants as much as it was built for, which is less.
+    let mut mask = vec![0_u64; 1024];
+    // SAFETY: the kernel writes no more bytes than it is told that there are.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_getaffinity,
+            pid,
+            size_of_val(mask.as_slice()),
+            mask.as_mut_ptr(),
+        )
+    };
+    let written = usize::try_from(result).unwrap_or(0);
+    mask.truncate(written.div_ceil(8));
+    done("sched_getaffinity", result).map(|()| mask)
 }
 
 /// From which nodes our memory is to come (and that of what we become): `mode` is an MPOL_* number with
@@ -124,7 +148,10 @@ mod tests {
     fn an_affinity_of_more_than_1024_processors_is_taken() {
         let mut mask = [0; 64];
         mask[0] = u64::MAX;
+        let before = affinity(0).unwrap();
+        assert!(before.iter().any(|word| *word != 0));
         set_affinity(0, &mask).unwrap();
+        set_affinity(0, &before).unwrap();
         assert_eq!(
             set_affinity(0, &[0; 64]).unwrap_err().errno,
             Errno::INVAL,

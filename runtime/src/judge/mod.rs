@@ -60,7 +60,7 @@ pub fn judge_bytes(bundle: &Path, bytes: &[u8]) -> Judgement {
             };
         }
     };
-    let _has_a_user = config.get_mut("process").and_then(crate::bundle::with_user);
+    let _as_it_is_taken = config.get_mut("process").and_then(crate::bundle::repair);
     let salvaged = salvage::salvage(config);
     let mut judgement = Judgement {
         faults: salvaged.faults,
@@ -155,6 +155,7 @@ fn plan(bundle: &Path, spec: &Spec) -> Result<()> {
         own_cgroup: "/".into(),
         rights: namespaces::Rights::Full,
         single_id: false,
+        modules: crate::lsm::Modules::needed(spec.process().as_ref(), spec.linux().as_ref()),
         no_pivot: false,
         keep_keyring: false,
         given_stdio: false,

@@ -338,6 +338,7 @@ impl Creation {
     }
 
     fn save_created(&mut self) -> Result<()> {
+        parent::treat(&self.plan, self.pid())?;
         self.record.init =
             ProcessId::of(self.pid()).map_err(Error::host("look at the first process"))?;
         self.record.creator = None;

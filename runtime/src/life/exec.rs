@@ -110,7 +110,7 @@ impl Execution {
     /// Whatever failed; nothing is left behind then.
     pub fn begin(entrance: Entrance, process: Process, options: ExecOptions) -> Result<Self> {
         terminal(&process, &options)?;
-        let plan = entrance.plan(&process, prepare::rights()?, &options);
+        let plan = entrance.plan(&process, prepare::rights()?, &options)?;
         let cgroup = entrance.cgroup(options.cgroup.as_deref())?;
         let step_in = match plan.stage.is_empty() {
             true => entrance.first.open(Namespace::Pid.flag())?,
@@ -201,6 +201,7 @@ impl Execution {
         let pid = born.process.pid.as_raw_nonzero().get();
         parent::score(&self.plan, pid)?;
         parent::limit(&self.plan, pid)?;
+        parent::treat(&self.plan, pid)?;
         if let Some(path) = &self.pid_file {
             made::pid_file(path, pid)?;
         }

@@ -14,6 +14,7 @@ use sys::exec::CStrings;
 use sys::seccomp::Filter;
 
 use crate::life::options::{CreateOptions, RootSource, Rootless};
+use crate::lsm::Modules;
 use crate::plan::{CgroupFacts, Plan, Request, RootPlace, Step};
 use crate::validate::validate;
 use crate::{Error, Result};
@@ -74,6 +75,10 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
             .id_maps
             .as_ref()
             .is_some_and(|maps| maps.gid.is_single()),
+        modules: Modules::needed(
+            options.spec.process().as_ref(),
+            options.spec.linux().as_ref(),
+        ),
         no_pivot: options.no_pivot,
         keep_keyring: options.keep_keyring,
         given_stdio: matches!(options.stdio, crate::Stdio::Given(_)),

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
 use oci_spec::runtime::{Linux, Process, Spec};
-use rootfs::mounts::{Label, Lock};
+use rootfs::mounts::Lock;
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
 
+use crate::conditions::Conditions;
 use crate::hooks::HookEntry;
+use crate::lsm::{self, Modules};
 use crate::plan::program::Program;
 use crate::plan::{Plan, RootPlace, Step, outside};
 use crate::{ContainerId, Error, Result};
@@ -33,6 +35,8 @@ pub struct Request<'a> {
     pub single_id: bool,
     /// pivot_root(2) is not to be used.
     pub no_pivot: bool,
+    /// The security modules of this host, asked if the spec has labels.
+    pub modules: Modules,
     /// The caller's session keyring is to be kept.
     pub keep_keyring: bool,
     /// The program gets other stdio files than dhow's.
@@ -60,8 +64,9 @@ impl Plan {
     pub fn new(spec: &Spec, request: &Request<'_>) -> Result<Self> {
         let set = NamespaceSet::from_spec(spec)?;
         let shape = Shape::of(&set, request.rights);
+        let conditions = Conditions::of_spec(spec, request.modules)?;
         let mut plan = Self {
-            parent: outside::steps(spec, &set, &shape, request),
+            parent: outside::steps(spec, &set, &shape, request, &conditions),
             stage: Vec::new(),
             init: Vec::new(),
             clone: 0,
@@ -103,6 +108,7 @@ impl Plan {
             spec,
             request,
             set: &set,
+            conditions,
         };
         builder.isolate(&mut plan.init);
         builder.root(&mut plan.init)?;
@@ -150,6 +156,7 @@ struct Builder<'a> {
     spec: &'a Spec,
     request: &'a Request<'a>,
     set: &'a NamespaceSet,
+    conditions: Conditions,
 }
 
 impl Builder<'_> {
@@ -190,7 +197,7 @@ impl Builder<'_> {
             bundle: self.request.bundle,
             cgroup: self.cgroup_view(),
             propagation,
-            label: self.mount_label(),
+            label: lsm::mount_label(self.spec, self.request.modules)?,
         };
         let mounts = self.spec.mounts().as_deref().unwrap_or_default();
         let mounts = rootfs::steps(mounts, &around)?;
@@ -252,19 +259,6 @@ impl Builder<'_> {
             Some(facts) => CgroupView::Directory(facts.directory.clone()),
             None => CgroupView::Callers(self.request.own_cgroup.clone()),
         }
-    }
-
-    fn mount_label(&self) -> Option<Label<'_>> {
-        let label = self.linux()?.mount_label().as_deref()?;
-        let annotations = self.spec.annotations().as_ref();
-        // crun's annotation, which podman sets.
-        let option = annotations.and_then(|all| all.get("run.oci.mount_context_type"));
-        Some(label)
-            .filter(|label| !label.is_empty())
-            .map(|label| Label {
-                option: option.map_or("context", String::as_str),
-                label,
-            })
     }
 
     fn nodes(&self) -> Nodes {
@@ -343,6 +337,7 @@ impl Builder<'_> {
             process,
             has_filter: self.linux().is_some_and(|l| l.seccomp().is_some()),
             groups_denied: self.groups_denied(),
+            conditions: &self.conditions,
             limits_from_outside: self.set.creates(Namespace::User),
         };
         program.rights(steps);

@@ -5,6 +5,7 @@ use namespaces::{Namespace, Rights};
 use oci_spec::runtime::Process;
 use sys::process::NamespaceFlags;
 
+use crate::conditions::Conditions;
 use crate::plan::build::console_size;
 use crate::plan::program::Program;
 use crate::plan::{ParentStep, Plan, Step, outside};
@@ -14,6 +15,8 @@ use crate::plan::{ParentStep, Plan, Step, outside};
 pub struct ExecRequest<'a> {
     /// What the process is to be.
     pub process: &'a Process,
+    /// What the kernel is told about it.
+    pub conditions: Conditions,
     /// The container's namespaces that are not the host's, as CLONE_NEW* bits.
     pub namespaces: NamespaceFlags,
     /// Whether the container's user namespace, if it has one, maps its root.
@@ -71,6 +74,7 @@ impl Plan {
             process: request.process,
             has_filter: request.has_filter,
             groups_denied: request.groups_denied,
+            conditions: &request.conditions,
             limits_from_outside: has(request, Namespace::User),
         };
         program.rights(&mut plan.init);
@@ -99,6 +103,8 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
             "the container's PID namespace".to_owned(),
         ));
     }
+    let [initial, last] = &request.conditions.processors;
+    steps.extend(initial.clone().map(ParentStep::StartOn));
     steps.push(ParentStep::Clone {
         namespaces: 0,
         into_cgroup: request.has_cgroup,
@@ -109,7 +115,11 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
         // Raising one takes rights that a user namespace does not give.
         let limits = process.rlimits().iter().flatten();
         steps.extend(limits.map(|l| ParentStep::Limit(outside::limit(l))));
+        let own = request.conditions.own.iter();
+        steps.extend(own.cloned().map(ParentStep::Treat));
     }
+    // By now it is in the cgroup, whose own processors are the limit.
+    steps.extend(last.clone().map(ParentStep::Treat));
     steps
 }
 
@@ -131,6 +141,7 @@ mod tests {
         let process: Process = serde_json::from_str(process).unwrap();
         Plan::exec(&ExecRequest {
             process: &process,
+            conditions: Conditions::default(),
             namespaces,
             root_is_mapped: true,
             has_filter: true,

@@ -4,6 +4,7 @@
 use namespaces::{Namespace, NamespaceSet, Shape};
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Spec};
 
+use crate::conditions::Conditions;
 use crate::plan::{Limit, ParentStep, Request};
 
 /// The steps of the start of the container that `spec` describes.
@@ -12,6 +13,7 @@ pub(super) fn steps(
     set: &NamespaceSet,
     shape: &Shape,
     request: &Request<'_>,
+    conditions: &Conditions,
 ) -> Vec<ParentStep> {
     let mut steps = Vec::new();
     if let Some(cgroup) = &request.cgroup {
@@ -66,6 +68,10 @@ pub(super) fn steps(
         steps.push(ParentStep::IdMaps(format!("{maps}")));
     }
     steps.extend(hooks(spec));
+    if set.has(Namespace::User) {
+        // Late: a process that runs by deadlines makes no children, and hooks are that.
+        steps.extend(conditions.own.iter().cloned().map(ParentStep::Treat));
+    }
     steps.push(ParentStep::Save);
     steps
 }

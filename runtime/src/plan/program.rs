@@ -3,6 +3,7 @@
 
 use oci_spec::runtime::Process;
 
+use crate::conditions::Conditions;
 use crate::plan::{Credentials, Step, outside};
 
 /// A program that is to be started.
@@ -14,7 +15,9 @@ pub(super) struct Program<'a> {
     pub(super) has_filter: bool,
     /// Whether setgroups(2) is denied.
     pub(super) groups_denied: bool,
-    /// Whether dhow sets its limits from outside, since it has no right to raise them itself.
+    /// What the kernel is told about it.
+    pub(super) conditions: &'a Conditions,
+    /// Whether dhow sets its limits and scheduling from outside, since it has no right to raise them itself.
     pub(super) limits_from_outside: bool,
 }
 
@@ -32,7 +35,14 @@ impl Program<'_> {
             // While we may: so that the user can open /dev/stdout again.
             steps.push(Step::StdioOwner(credentials.uid));
         }
+        // Before procfs is out of reach. Hooks that run later inherit it, and are as confined.
+        let labels = self.conditions.labels.iter();
+        steps.extend(labels.cloned().map(Step::Label));
+        let container = self.conditions.container.iter();
+        steps.extend(container.cloned().map(Step::Treat));
         if !self.limits_from_outside {
+            let own = self.conditions.own.iter();
+            steps.extend(own.cloned().map(Step::Treat));
             // Late, for a small limit of open files must not hinder the steps before; and while we have
             // the rights that raising one takes.
             let limits = self.process.rlimits().iter().flatten();

@@ -10,7 +10,9 @@ use rootfs::{Device, MountStep, Nodes, Size};
 use sys::mount::{Depth, Propagation};
 use sys::process::NamespaceFlags;
 
+use crate::conditions::Treatment;
 use crate::hooks::HookEntry;
+use crate::lsm::Label;
 use crate::plan::{Credentials, CredentialsText};
 
 /// The whole start.
@@ -102,6 +104,10 @@ pub enum ParentStep {
     /// Sets a resource limit of the process, when it asks for the id maps: raising one takes rights that
     /// a user namespace does not give.
     Limit(Limit),
+    /// Moves dhow, and so its child, to some processors until the child is there.
+    StartOn(Treatment),
+    /// Tells the kernel how to treat it, when it is ready: a user namespace does not give the right.
+    Treat(Treatment),
     /// Sets how likely the OOM killer takes it.
     OomScore(i32),
     /// Runs hooks, when asked for them.
@@ -188,6 +194,10 @@ pub enum Step {
     Umask(u32),
     /// Sets a resource limit.
     Limit(Limit),
+    /// Tells the kernel how to treat this process.
+    Treat(Treatment),
+    /// Asks a security module for the label of what it becomes.
+    Label(Label),
     /// Gives the stdio files to the container's user.
     StdioOwner(u32),
     /// Drops privileges: user, groups, capabilities, no_new_privs.
@@ -302,6 +312,8 @@ impl Step {
             }
             Self::Umask(mask) => write!(f, "set the umask to {mask:04o}"),
             Self::Limit(limit) => write!(f, "set {limit}"),
+            Self::Treat(treatment) => write!(f, "set {treatment}"),
+            Self::Label(label) => write!(f, "apply {label}"),
             Self::StdioOwner(uid) => write!(f, "give stdin, stdout and stderr to user {uid}"),
             Self::Drop(credentials) => {
                 write!(f, "drop privileges: {}", CredentialsText(credentials))
@@ -355,6 +367,8 @@ impl fmt::Display for ParentStep {
             }
             Self::IdMaps(text) => write!(f, "when asked, write the id maps: {text}"),
             Self::Limit(limit) => write!(f, "set its {limit}"),
+            Self::StartOn(treatment) => write!(f, "set {treatment}, and back after the next child"),
+            Self::Treat(treatment) => write!(f, "when it is ready, set its {treatment}"),
             Self::OomScore(score) => write!(f, "set its oom_score_adj to {score}"),
             Self::Hooks { kind, count } => write!(f, "when asked, run the {kind} hooks ({count})"),
             Self::Save => f.write_str("when it is ready, save the state \"created\""),

@@ -200,6 +200,8 @@ impl Life {
             Step::Limit(limit) => {
                 sys::privileges::set_limit(0, limit.resource, limit.soft, limit.hard)?;
             }
+            Step::Treat(treatment) => treatment.apply(0)?,
+            Step::Label(label) => label.apply()?,
             Step::StdioOwner(uid) => privileges::give_stdio(*uid)?,
             Step::Drop(credentials) => privileges::drop(credentials)?,
             Step::FindProgram(name) => self.find_program(name)?,

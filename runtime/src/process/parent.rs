@@ -40,13 +40,18 @@ pub(crate) fn spawn(
     if plan.parent.contains(&ParentStep::ForbidTracing) {
         sys::process::forbid_tracing().map_err(Error::host("forbid tracing of dhow"))?;
     }
+    let home = start_on(plan)?;
     let stepped = SteppedIn::enter(step_in, clocks.filter(|_| direct))?;
     let request = CloneRequest {
         namespaces: plan.clone,
         cgroup,
         sibling: false,
     };
-    match sys::process::clone(&request) {
+    let cloned = sys::process::clone(&request);
+    if let (Ok(Cloned::Parent(_)), Some(home)) = (&cloned, home) {
+        sys::scheduler::set_affinity(0, &home).map_err(Error::host("go back to our processors"))?;
+    }
+    match cloned {
         // dhow's end of the socket goes first: a child that kept a copy would wait for ever for a dhow that
         // was killed before the child could ask to die with it, and keep the lock on the state meanwhile.
         Ok(Cloned::Child) if direct => {
@@ -81,6 +86,19 @@ pub(crate) fn spawn(
             Err(Error::host(doing)(e))
         }
     }
+}
+
+/// Moves us to where the child is to begin; gives where we were.
+fn start_on(plan: &Plan) -> Result<Option<Vec<u64>>> {
+    for step in &plan.parent {
+        if let ParentStep::StartOn(processors) = step {
+            let home =
+                sys::scheduler::affinity(0).map_err(Error::host("look at our processors"))?;
+            processors.apply(0).map_err(Error::host(step.to_string()))?;
+            return Ok(Some(home));
+        }
+    }
+    Ok(None)
 }
 
 /// From the middle process, which ends, to the one that it has made.
@@ -129,6 +147,17 @@ pub(crate) fn limit(plan: &Plan, pid: i32) -> Result<()> {
         if let ParentStep::Limit(limit) = step {
             sys::privileges::set_limit(pid, limit.resource, limit.soft, limit.hard)
                 .map_err(Error::host(step.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells the kernel how to treat a process that is ready.
+pub(crate) fn treat(plan: &Plan, pid: i32) -> Result<()> {
+    for step in &plan.parent {
+        if let ParentStep::Treat(treatment) = step {
+            let doing = format!("set its {treatment}");
+            treatment.apply(pid).map_err(Error::host(doing))?;
         }
     }
     Ok(())

@@ -11,7 +11,9 @@ use sys::seccomp::Filter;
 
 use super::ExecOptions;
 use super::asked::Asked;
+use crate::conditions::{Conditions, OfContainer};
 use crate::entering::Entering;
+use crate::lsm::Modules;
 use crate::plan::{ExecRequest, Plan};
 use crate::state::Record;
 use crate::{Error, Result, Stdio};
@@ -65,9 +67,20 @@ impl Entrance {
         Ok(process)
     }
 
-    pub(super) fn plan(&self, process: &Process, rights: Rights, options: &ExecOptions) -> Plan {
-        Plan::exec(&ExecRequest {
+    pub(super) fn plan(
+        &self,
+        process: &Process,
+        rights: Rights,
+        options: &ExecOptions,
+    ) -> Result<Plan> {
+        let container = OfContainer {
+            personality: self.entering.personality.as_ref(),
+            memory_policy: self.entering.memory_policy.as_ref(),
+        };
+        let modules = Modules::needed(Some(process), None);
+        Ok(Plan::exec(&ExecRequest {
             process,
+            conditions: Conditions::new(process, container, modules)?,
             namespaces: self.entering.namespaces,
             root_is_mapped: self.entering.root_is_mapped,
             has_filter: self.filter.is_some(),
@@ -79,7 +92,7 @@ impl Entrance {
             has_cgroup: self.record.cgroup.is_some(),
             rights,
             given_stdio: matches!(options.stdio, Stdio::Given(_)),
-        })
+        }))
     }
 
     /// The cgroup in which the process is to be born.

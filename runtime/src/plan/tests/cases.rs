@@ -129,6 +129,7 @@ pub(super) fn request<'a>(id: &'a ContainerId, bundle: &'a Path, rights: Rights)
         own_cgroup: "/sys/fs/cgroup".into(),
         rights,
         single_id: true,
+        modules: crate::lsm::Modules::default(),
         no_pivot: false,
         keep_keyring: false,
         given_stdio: false,
