@@ -1,36 +1,52 @@
 //! A further process in a container that runs: what it is given, what it may not, how it ends.
 
+mod containers;
+mod ways;
+
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::claim::Claim;
 use crate::support::command::wait_for;
 use crate::support::{Output, Sandbox, claims, run};
 
-claims![
-    it_runs_in_the_containers_namespaces: [Root, Cgroup2],
-    it_is_in_the_containers_cgroup: [Root, Cgroup2],
-    its_exit_status_is_the_programs: [Root, Cgroup2],
-    its_environment_is_the_containers_and_what_is_asked_for: [Root, Cgroup2],
-    a_variable_asked_for_replaces_the_containers: [Root, Cgroup2],
-    it_is_the_user_asked_for: [Root, Cgroup2],
-    it_has_the_containers_capabilities_and_no_more: [Root, Cgroup2],
-    a_capability_asked_for_is_added_and_not_inheritable: [Root, Cgroup2],
-    no_new_privs_is_the_containers: [Root, Cgroup2],
-    no_new_privs_can_be_asked_for: [Root, Cgroup2],
-    it_starts_in_the_directory_asked_for: [Root, Cgroup2],
-    a_directory_that_is_missing_is_refused: [Root, Cgroup2],
-    the_containers_filter_holds_for_it: [Root, Cgroup2],
-    a_process_of_a_file_is_run: [Root, Cgroup2],
-    a_detached_one_leaves_nobody_beside_it: [Root, Cgroup2],
-    a_created_container_can_be_entered: [Root, Cgroup2],
-    a_stopped_container_cannot_be_entered: [Root, Cgroup2],
-    a_missing_container_is_said_to_be_missing: [Root, Cgroup2],
-    a_paused_container_cannot_be_entered: [Root, Cgroup2, Dhow],
-    a_missing_program_is_no_success: [Root, Cgroup2],
-    no_descriptor_of_ours_is_left_open: [Root, Cgroup2],
-    without_setns_by_pidfd_it_enters_all_the_same: [Root, Cgroup2, FaultBuild],
-];
+mod here {
+    use super::*;
+
+    claims![
+        it_runs_in_the_containers_namespaces: [Root, Cgroup2],
+        it_is_in_the_containers_cgroup: [Root, Cgroup2],
+        its_exit_status_is_the_programs: [Root, Cgroup2],
+        its_environment_is_the_containers_and_what_is_asked_for: [Root, Cgroup2],
+        a_variable_asked_for_replaces_the_containers: [Root, Cgroup2],
+        it_is_the_user_asked_for: [Root, Cgroup2],
+        it_has_the_containers_capabilities_and_no_more: [Root, Cgroup2],
+        a_capability_asked_for_is_added_and_not_inheritable: [Root, Cgroup2],
+        no_new_privs_is_the_containers: [Root, Cgroup2],
+        no_new_privs_can_be_asked_for: [Root, Cgroup2],
+        it_starts_in_the_directory_asked_for: [Root, Cgroup2],
+        a_directory_that_is_missing_is_refused: [Root, Cgroup2],
+        the_containers_filter_holds_for_it: [Root, Cgroup2],
+        a_process_of_a_file_is_run: [Root, Cgroup2],
+        a_detached_one_leaves_nobody_beside_it: [Root, Cgroup2],
+        a_created_container_can_be_entered: [Root, Cgroup2],
+        a_stopped_container_cannot_be_entered: [Root, Cgroup2],
+        a_missing_container_is_said_to_be_missing: [Root, Cgroup2],
+        a_paused_container_cannot_be_entered: [Root, Cgroup2, Dhow],
+        a_missing_program_is_no_success: [Root, Cgroup2],
+        no_descriptor_of_ours_is_left_open: [Root, Cgroup2],
+        without_setns_by_pidfd_it_enters_all_the_same: [Root, Cgroup2, FaultBuild],
+    ];
+}
+
+/// The claims of this module and of those below.
+pub(crate) fn claims() -> Vec<Claim> {
+    [here::claims(), containers::claims(), ways::claims()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
 
 /// A container `c` that runs until it is deleted.
 fn running(sandbox: &Sandbox, edit: impl FnOnce(&mut serde_json::Value)) {

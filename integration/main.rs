@@ -27,6 +27,7 @@ mod messages;
 mod mounts;
 mod namespaces;
 mod process;
+mod ps;
 mod rootfs;
 mod rootless;
 mod seccomp;
@@ -58,6 +59,7 @@ fn claims() -> Vec<Claim> {
         mounts::claims(),
         namespaces::claims(),
         process::claims(),
+        ps::claims(),
         rootfs::claims(),
         rootless::claims(),
         seccomp::claims(),

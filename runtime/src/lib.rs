@@ -45,6 +45,7 @@ pub use life::list::{Snapshot, list, state};
 pub use life::options::{CreateOptions, Layers, RootSource, Rootless, Stdio};
 pub use life::pause::{pause, resume};
 pub use life::prepare::plan;
+pub use life::ps::processes;
 pub use life::run::{Manner, Outcome, run};
 pub use life::start::{Starting, start};
 pub use life::update::{resources, update};

@@ -13,6 +13,7 @@ mod kill;
 mod list;
 mod load;
 mod pause;
+mod ps;
 mod resume;
 mod rmi;
 mod run;
@@ -80,6 +81,11 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "list",
         about: "list the containers",
         run: list::run,
+    },
+    Verb {
+        name: "ps",
+        about: "show a container's processes; without one, list the containers",
+        run: ps::run,
     },
     Verb {
         name: "kill",

@@ -6,7 +6,7 @@
 mod undo;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -239,7 +239,7 @@ impl Creation {
     pub fn waits_for(&self) -> (Vec<BorrowedFd<'_>>, Option<Instant>) {
         let mut fds = Vec::new();
         if let Some(born) = &self.born {
-            fds.push(born.socket.as_fd());
+            fds.extend(born.fds());
         }
         let mut deadline = None;
         if let Some((_, _, _, running)) = &self.running {
@@ -271,7 +271,7 @@ impl Creation {
 
     fn listen(&mut self) -> Result<Progress> {
         let born = self.born.as_mut().expect("begin made it");
-        let heard = sync::hear(&born.socket).map_err(Error::host("listen to the first process"))?;
+        let heard = born.hear()?;
         match heard.message {
             Some(FromInit::NeedIdMaps) => {
                 parent::limit(&self.plan, born.process.pid.as_raw_nonzero().get())?;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use asked::Asked;
 use cgroups::Cgroup;
-use entrance::Entrance;
+use entrance::{Entrance, not_running};
 use namespaces::{Namespace, NamespaceSet};
 use oci_spec::runtime::Process;
 use sys::exec::CStrings;
@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::process::init::Init;
 use crate::process::parent::{self, Born};
 use crate::process::sync::{self, FromInit};
+use crate::state::Record;
 use crate::store::Store;
 use crate::{ContainerId, Error, Result, Stdio};
 
@@ -79,14 +80,12 @@ pub fn exec(mut options: ExecOptions, background: Background) -> Result<Option<E
     let terminal = Terminal::wanted(Some(&process), &mut options.console_socket)?;
     let mut execution = Execution::begin(entrance, process, options)?;
     let process = loop {
-        let fds = [execution.fd(), signals.as_fd()];
+        let mut fds = execution.fds();
+        fds.push(signals.as_fd());
         let ready = sys::poll::readable(&fds, None).map_err(Error::host("wait for the process"))?;
-        if ready[1] {
+        if ready.last() == Some(&true) {
             interrupted(&signals)?;
-        }
-        if ready[0]
-            && let Some(process) = execution.advance()?
-        {
+        } else if let Some(process) = execution.advance()? {
             break process;
         }
     };
@@ -119,6 +118,7 @@ impl Execution {
         let (ours, theirs) =
             sys::socket::pair().map_err(Error::host("make the socket to the process"))?;
         let args = process.args().as_deref().unwrap_or_default();
+        let record = entrance.record;
         let mut first = entrance.first;
         if plan.stage.is_empty() {
             first.kinds &= !Namespace::Pid.flag();
@@ -145,7 +145,8 @@ impl Execution {
         };
         let cgroup = cgroup.as_ref().map(Cgroup::dir);
         let set = NamespaceSet::default();
-        let born = parent::spawn(&plan, &set, init, &step_in, cgroup, ours)?;
+        let born = parent::spawn(&plan, &set, init, &step_in, cgroup, ours)
+            .map_err(|e| explain(e, &record))?;
         Ok(Self {
             plan,
             born: Some(born),
@@ -155,10 +156,9 @@ impl Execution {
         })
     }
 
-    /// Readable when it is worth advancing.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        let born = self.born.as_ref().expect("it is advanced until it is done");
-        born.socket.as_fd()
+    /// One of these is readable when it is worth advancing.
+    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.born.as_ref().map_or_else(Vec::new, Born::fds)
     }
 
     /// Goes on by one message, waiting for it if it is not there yet; gives the process once its program runs.
@@ -178,7 +178,7 @@ impl Execution {
 
     fn listen(&mut self) -> Result<bool> {
         let born = self.born.as_mut().expect("it is advanced until it is done");
-        let heard = sync::hear(&born.socket).map_err(Error::host("listen to the process"))?;
+        let heard = born.hear()?;
         match heard.message {
             Some(FromInit::Made(pid)) => parent::adopt(born, pid, heard.fd)?,
             Some(FromInit::Ready) => self.release()?,
@@ -230,6 +230,14 @@ impl Drop for Execution {
         if self.born.is_some() {
             self.undo();
         }
+    }
+}
+
+/// A PID namespace whose first process has ended takes no more, and says ENOMEM (pid_namespaces(7)).
+fn explain(error: Error, record: &Record) -> Error {
+    match error {
+        Error::Host { source, .. } if source.errno == sys::Errno::NOMEM => not_running(record),
+        error => error,
     }
 }
 

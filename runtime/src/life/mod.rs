@@ -10,6 +10,7 @@ pub(crate) mod made;
 pub(crate) mod options;
 pub(crate) mod pause;
 pub(crate) mod prepare;
+pub(crate) mod ps;
 pub(crate) mod relay;
 pub(crate) mod run;
 pub(crate) mod start;

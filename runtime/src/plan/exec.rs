@@ -50,6 +50,12 @@ impl Plan {
             // The right to enter the PID namespace comes with the user namespace, and what is entered of the
             // first counts for a child only.
             plan.stage.push(Step::DieWithDhow);
+            // While its files are its own: whoever enters a user namespace can't be traced, and then they
+            // are the host's root's.
+            let score = request.process.oom_score_adj();
+            plan.stage.extend(score.map(Step::OomScore));
+            // The child is in sight of those inside from its birth on.
+            plan.stage.push(Step::ForbidTracing);
             join(request, request.namespaces, &mut plan.stage);
             plan.stage.push(Step::CloneInit(0));
         } else {
@@ -97,7 +103,10 @@ fn is_staged(request: &ExecRequest<'_>) -> bool {
 fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
     // The child is in sight of those inside from its birth on, before its own first step: they must not
     // look into it, which still has the host's files open (CVE-2016-9962).
-    let mut steps = vec![ParentStep::ForbidTracing];
+    let mut steps = Vec::new();
+    if !is_staged(request) {
+        steps.push(ParentStep::ForbidTracing);
+    }
     if has(request, Namespace::Pid) && !is_staged(request) {
         steps.push(ParentStep::StepInto(
             "the container's PID namespace".to_owned(),
@@ -110,7 +119,9 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
         into_cgroup: request.has_cgroup,
     });
     let process = request.process;
-    steps.extend(process.oom_score_adj().map(ParentStep::OomScore));
+    if !is_staged(request) {
+        steps.extend(process.oom_score_adj().map(ParentStep::OomScore));
+    }
     if has(request, Namespace::User) {
         // Raising one takes rights that a user namespace does not give.
         let limits = process.rlimits().iter().flatten();
@@ -154,7 +165,7 @@ mod tests {
         .to_string()
     }
 
-    const ROOT: &str = r#"{"user":{},"cwd":"/","args":["sh"],"terminal":true}"#;
+    const ROOT: &str = r#"{"user":{},"cwd":"/","args":["sh"],"terminal":true,"oomScoreAdj":9}"#;
     const MOST: NamespaceFlags = Namespace::Pid.flag() | Namespace::Mount.flag();
 
     #[test]
@@ -163,6 +174,7 @@ mod tests {
         let expected = "dhow:  forbid tracing of dhow and of what it makes
 dhow:  step into the container's PID namespace for the next child, and back
 dhow:  make a process, in the cgroup
+dhow:  set its oom_score_adj to 9
 init:  end when dhow ends, until the state is saved
 init:  join the container's namespaces: user, mount
 init:  become the user namespace's root
@@ -179,6 +191,8 @@ init:  go to the working directory /
         let stage: Vec<_> = plan.lines().filter(|l| l.starts_with("stage:")).collect();
         let expected = [
             "stage: end when dhow ends, until the state is saved",
+            "stage: set oom_score_adj to 9",
+            "stage: forbid tracing of this process",
             "stage: join the container's namespaces: user, pid, mount",
             "stage: become the user namespace's root",
             "stage: make the first process",

@@ -140,6 +140,8 @@ pub enum Step {
     Unshare(NamespaceFlags),
     /// Makes the first process, with these namespaces (the middle process' last step).
     CloneInit(NamespaceFlags),
+    /// Sets how likely the OOM killer takes it and its children.
+    OomScore(i32),
     /// Leaves the caller's session and terminal.
     NewSession,
     /// Leaves the caller's session keyring for a new one.
@@ -251,6 +253,7 @@ impl fmt::Display for Step {
                 "make the first process with new namespaces: {}",
                 Namespace::list(*flags)
             ),
+            Self::OomScore(score) => write!(f, "set oom_score_adj to {score}"),
             Self::NewSession => f.write_str("begin a new session"),
             Self::NewKeyring(name) => write!(f, "join a new session keyring {name}"),
             Self::ForbidTracing => f.write_str("forbid tracing of this process"),

@@ -2,7 +2,7 @@
 //! It has the caller's rights and lives in the caller's namespaces. Not its job: deciding (plan), what
 //! is on disk (life).
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use namespaces::join::{Opened, SteppedIn};
 use namespaces::{NamespaceSet, TimeOffsets};
@@ -10,7 +10,7 @@ use sys::process::{CloneRequest, Cloned, Pid, Process};
 
 use crate::plan::{ParentStep, Plan, Step};
 use crate::process::init::Init;
-use crate::process::sync::{self, Failure};
+use crate::process::sync::{self, Failure, Heard};
 use crate::process::{init, stage};
 use crate::{Error, Result};
 
@@ -21,6 +21,36 @@ pub(crate) struct Born {
     pub(crate) process: Process,
     /// Our end.
     pub(crate) socket: OwnedFd,
+    /// Whether `process` is the middle one still.
+    pub(crate) is_stage: bool,
+}
+
+impl Born {
+    /// Readable when there is something to be heard.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let mut fds = vec![self.socket.as_fd()];
+        if self.is_stage {
+            fds.push(self.process.pidfd.as_fd());
+        }
+        fds
+    }
+
+    /// Waits for a message. A middle process that ends without a word may have made the first one, which
+    /// holds the socket open and waits for our word as we for its: its end is listened for too.
+    pub(crate) fn hear(&self) -> Result<Heard> {
+        let doing = "listen to the first process";
+        if self.is_stage {
+            let ready = sys::poll::readable(&self.fds(), None).map_err(Error::host(doing))?;
+            // What it said before it ended is heard first.
+            if !ready[0] {
+                return Ok(Heard {
+                    message: None,
+                    fd: None,
+                });
+            }
+        }
+        sync::hear(&self.socket).map_err(Error::host(doing))
+    }
 }
 
 /// Makes the first process (or the middle one), in its namespaces and its cgroup.
@@ -63,7 +93,11 @@ pub(crate) fn spawn(
             stage::run(plan, init, clocks)
         }
         Ok(Cloned::Parent(process)) => {
-            let born = Born { process, socket };
+            let born = Born {
+                process,
+                socket,
+                is_stage: !direct,
+            };
             // Hooks are children of ours too, and they belong into our own namespaces.
             match stepped.back() {
                 Ok(()) => Ok(born),
@@ -106,6 +140,7 @@ pub(crate) fn adopt(born: &mut Born, pid: i32, pidfd: Option<OwnedFd>) -> Result
     let (pid, pidfd) = Pid::from_raw(pid)
         .zip(pidfd)
         .ok_or_else(|| Error::Usage("the middle process sent no handle".to_owned()))?;
+    born.is_stage = false;
     let stage = std::mem::replace(&mut born.process, Process { pid, pidfd });
     sys::process::wait(stage.pidfd).map_err(Error::host("wait for the middle process"))?;
     sync::go(&born.socket).map_err(Error::host("answer the first process"))
@@ -135,7 +170,7 @@ pub(crate) fn failed(plan: &Plan, failure: Failure) -> Error {
 pub(crate) fn score(plan: &Plan, pid: i32) -> Result<()> {
     for step in &plan.parent {
         if let ParentStep::OomScore(score) = step {
-            set_oom_score(pid, *score).map_err(Error::host(step.to_string()))?;
+            set_oom_score(&pid.to_string(), *score).map_err(Error::host(step.to_string()))?;
         }
     }
     Ok(())
@@ -164,8 +199,8 @@ pub(crate) fn treat(plan: &Plan, pid: i32) -> Result<()> {
 }
 
 /// Only a change is written: lowering it, even to what it is, would need CAP_SYS_RESOURCE.
-fn set_oom_score(pid: i32, score: i32) -> sys::Result<()> {
-    let file = format!("{pid}/oom_score_adj");
+pub(crate) fn set_oom_score(process: &str, score: i32) -> sys::Result<()> {
+    let file = format!("{process}/oom_score_adj");
     if sys::proc::read(&file)?.trim() == score.to_string() {
         return Ok(());
     }

@@ -12,6 +12,7 @@ use sys::process::{CloneRequest, Cloned};
 
 use crate::plan::{Plan, Step};
 use crate::process::init::{self, Init, cause, enter, not_ours};
+use crate::process::parent;
 use crate::process::sync::{self, Failure, FromInit};
 
 /// Carries out the middle process' steps; `clocks` are those of the new time namespace.
@@ -21,6 +22,7 @@ pub(crate) fn run(plan: &Plan, init: Init, clocks: Option<&TimeOffsets>) -> ! {
     for (number, step) in (0_u32..).zip(&plan.stage) {
         let result = match step {
             Step::DieWithDhow => sys::process::die_with_parent(Some(sys::process::Signal::KILL)),
+            Step::OomScore(score) => parent::set_oom_score("self", *score),
             Step::AskIdMaps => sync::tell(&init.socket, &FromInit::NeedIdMaps)
                 .and_then(|()| sync::await_go(&init.socket)),
             Step::BecomeRoot => sys::privileges::become_user(0, 0, None),

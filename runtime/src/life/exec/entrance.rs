@@ -21,7 +21,8 @@ use crate::{Error, Result, Stdio};
 /// A container that is fit to be entered.
 #[derive(Debug)]
 pub struct Entrance {
-    record: Record,
+    /// Its record.
+    pub(super) record: Record,
     entering: Entering,
     /// Its seccomp filter.
     pub(super) filter: Option<Filter>,
@@ -113,7 +114,7 @@ impl Entrance {
     }
 }
 
-fn not_running(record: &Record) -> Error {
+pub(super) fn not_running(record: &Record) -> Error {
     Error::Status {
         id: record.id.clone(),
         reason: "container not running".to_owned(),

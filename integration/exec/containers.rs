@@ -1,0 +1,102 @@
+//! Containers of every kind that can be entered: with user namespaces, with namespaces of others or of the host.
+
+use serde_json::{Value, json};
+
+use super::{end, exec, running, said_in, status};
+use crate::support::{Sandbox, claims};
+
+claims![
+    one_with_a_user_namespace_is_entered_as_its_root: [Root, Cgroup2, UserNamespaces],
+    an_id_without_a_map_is_refused: [Root, Cgroup2, UserNamespaces],
+    one_in_the_hosts_pid_namespace_is_entered: [Root, Cgroup2],
+    one_with_namespaces_of_another_is_entered: [Root, Cgroup2],
+    one_with_a_time_namespace_is_entered: [Root, Cgroup2, Dhow],
+    capabilities_of_a_user_namespace_do_not_count_outside: [Root, Cgroup2, UserNamespaces],
+    limits_are_the_containers_in_a_user_namespace_too: [Root, Cgroup2, UserNamespaces],
+];
+
+/// Ids of the host that belong to nobody.
+fn mapped(spec: &mut Value) {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    spec["linux"]["uidMappings"] = map.clone();
+    spec["linux"]["gidMappings"] = map;
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(json!({"type": "user"}));
+}
+
+fn one_with_a_user_namespace_is_entered_as_its_root() {
+    let script = "id -u; cat /proc/self/uid_map; touch /dev/shm/x && stat -c %u /dev/shm/x";
+    let seen = said_in(mapped, &["c", "sh", "-c", script]);
+    let seen: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(seen, ["0", "0", "100000", "65536", "0"]);
+}
+
+fn an_id_without_a_map_is_refused() {
+    let sandbox = Sandbox::new();
+    running(&sandbox, mapped);
+    let output = exec(&sandbox, &["--user", "70000", "c", "true"]);
+    assert_ne!(output.status, 0);
+    end(&sandbox);
+}
+
+fn capabilities_of_a_user_namespace_do_not_count_outside() {
+    let seen = said_in(mapped, &["c", "cat", "/proc/self/status"]);
+    assert_eq!(status(&seen, "CapEff"), "0000000020000420");
+    assert_eq!(status(&seen, "CapInh"), "0000000000000000");
+}
+
+fn limits_are_the_containers_in_a_user_namespace_too() {
+    let seen = said_in(mapped, &["c", "cat", "/proc/self/limits"]);
+    let line = seen.lines().find(|l| l.starts_with("Max open files"));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    assert_eq!(&words[3..5], ["1024", "1024"]);
+}
+
+fn one_in_the_hosts_pid_namespace_is_entered() {
+    let shared = |spec: &mut Value| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|n| n["type"] != "pid");
+    };
+    let ours = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    let seen = said_in(shared, &["c", "readlink", "/proc/self/ns/pid"]);
+    assert_eq!(seen.trim(), ours.to_str().unwrap());
+}
+
+fn one_with_namespaces_of_another_is_entered() {
+    let sandbox = Sandbox::new();
+    let other = sandbox.bundle("other").args(&["sleep", "1000"]);
+    sandbox
+        .runtime(&["run", "--detach", "--bundle", other.argument(), "other"])
+        .success();
+    let pid = sandbox.state("other")["pid"].to_string();
+    running(&sandbox, |spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("pid", "pid")] {
+            namespaces.retain(|n| n["type"] != kind);
+            namespaces.push(json!({"type": kind, "path": format!("/proc/{pid}/ns/{file}")}));
+        }
+    });
+    for file in ["net", "ipc", "pid"] {
+        let link = std::fs::read_link(format!("/proc/{pid}/ns/{file}")).unwrap();
+        let seen = exec(
+            &sandbox,
+            &["c", "readlink", &format!("/proc/self/ns/{file}")],
+        );
+        assert_eq!(seen.success().stdout.trim(), link.to_str().unwrap());
+    }
+    end(&sandbox);
+    sandbox.runtime(&["delete", "--force", "other"]).success();
+}
+
+fn one_with_a_time_namespace_is_entered() {
+    let seen = said_in(
+        |spec| {
+            let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.push(json!({"type": "time"}));
+            spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 86_400_000}});
+        },
+        &["c", "cat", "/proc/uptime"],
+    );
+    let uptime: f64 = seen.split('.').next().unwrap().parse().unwrap();
+    assert!(uptime > 86_400_000.0, "{seen}");
+}
