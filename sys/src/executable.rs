@@ -1,10 +1,14 @@
 //! The file that this process runs from. Not its job: deciding when it must be another one.
 
+mod mapping;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, MemfdFlags, OFlags, SealFlags, StatVfsMountFlags};
+
+pub use mapping::run_from;
 
 use crate::{Errno, Result, SysError};
 
