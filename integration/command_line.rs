@@ -259,7 +259,7 @@ fn a_verb_opens_only_what_it_needs() {
         .success();
     // `.` is the question whether openat2(2) is here; Rust's start reads where its stack lies.
     let always = [".", "/proc/self/maps", "PID/stat", "ROOT/c", "state.json"];
-    let status = ["CGROUP/cgroup.events", "waiting"];
+    let status = ["CGROUP/cgroup.events", "init"];
     let cases: [(&[&str], &[&str]); 3] = [
         (&["state", "c"], &["/etc/passwd"]),
         (&["start", "c"], &["ROOT"]),

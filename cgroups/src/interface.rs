@@ -1,7 +1,5 @@
 //! The files of a cgroup directory: read and written whole, by the directory's fd. Not its job: their meaning.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use sys::at::{self, Mode, OFlags};
@@ -20,11 +18,7 @@ pub(crate) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<Own
 
 /// The content of a file.
 pub(crate) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<String> {
-    let mut text = String::new();
-    File::from(open(dir, name, OFlags::RDONLY)?)
-        .read_to_string(&mut text)
-        .map_err(|e| SysError::from_io("read", name, &e))?;
-    Ok(text)
+    sys::kernfs::read(open(dir, name, OFlags::RDONLY)?, name)
 }
 
 /// Writes a value in one write(2): the kernel takes each write as a whole.

@@ -42,7 +42,7 @@ pub use life::exec::entrance::Entrance;
 pub use life::exec::{Background, ExecOptions, Execution, exec};
 pub use life::kill::{Target, kill};
 pub use life::list::{Snapshot, list, state};
-pub use life::options::{CreateOptions, Layers, RootSource, Rootless, Stdio};
+pub use life::options::{Begin, CreateOptions, Layers, RootSource, Rootless, Stdio};
 pub use life::pause::{pause, resume};
 pub use life::prepare::plan;
 pub use life::ps::processes;

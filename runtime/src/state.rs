@@ -43,7 +43,7 @@ impl ProcessId {
     }
 }
 
-/// A container's record: state.json in its directory.
+/// A container's record: state.json and init in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -62,11 +62,12 @@ pub struct Record {
     /// The configuration's annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The dhow that is making it, until it is made.
+    /// The dhow that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creator: Option<ProcessId>,
-    /// Its first process, once it is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its first process, once it is made; in a file of its own (store), so that this one need not be
+    /// written twice.
+    #[serde(skip)]
     pub init: Option<ProcessId>,
     /// The path of its cgroup's directory; written before the cgroup is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! <root>/<id>/            flock'ed by the verb that changes the container
-//! <root>/<id>/state.json  the record, replaced as a whole
-//! <root>/<id>/waiting     flock'ed by the first process until its exec drops it
+//! <root>/<id>/state.json  the record: what was asked for, and by whom
+//! <root>/<id>/init        who the first process is; flock'ed by it until its exec drops that
 //! <root>/<id>/exec.json   what `exec` needs, written once
 //! <root>/<id>/filter      the seccomp filter, for `exec`
 //! <root>/<id>/start       the socket at which the first process waits for `start`
@@ -20,11 +20,11 @@ use sys::seccomp::Filter;
 use sys::{Errno, SysError};
 
 use crate::entering::Entering;
-use crate::state::{Evidence, Record, Status};
+use crate::state::{Evidence, ProcessId, Record, Status};
 use crate::{ContainerId, Error, Result};
 
 const RECORD: &str = "state.json";
-const WAITING: &str = "waiting";
+const INIT: &str = "init";
 const ENTERING: &str = "exec.json";
 const FILTER: &str = "filter";
 
@@ -33,6 +33,10 @@ pub(crate) const START: &str = "start";
 
 /// The largest record: annotations and hooks are the caller's and may be long.
 const MAX_RECORD: u64 = 16 << 20;
+
+/// What one write(2) puts into a new file as a whole: who reads meanwhile sees all of it or nothing, and a
+/// rename is saved.
+const ONE_WRITE: usize = 4096;
 
 /// The directory that holds the containers of this host and user.
 #[derive(Debug, Clone)]
@@ -146,6 +150,14 @@ impl Store {
     }
 }
 
+fn write_at_once(fd: OwnedFd, name: &str, bytes: &[u8]) -> sys::Result<()> {
+    match sys::at::write(fd, bytes) {
+        Ok(n) if n == bytes.len() => Ok(()),
+        Ok(_) => Err(SysError::new("write", name, Errno::NOSPC)),
+        Err(errno) => Err(SysError::new("write", name, errno)),
+    }
+}
+
 /// A container's directory, open.
 #[derive(Debug)]
 pub struct Place {
@@ -197,9 +209,30 @@ impl Place {
         let Some(bytes) = self.read(RECORD)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| self.bad(format!("{RECORD}: {e}")))
+        if bytes.is_empty() {
+            // Made a moment ago: what will stand in it is being written.
+            return Ok(None);
+        }
+        let mut record: Record =
+            serde_json::from_slice(&bytes).map_err(|e| self.bad(format!("{RECORD}: {e}")))?;
+        record.init = self.init()?;
+        Ok(Some(record))
+    }
+
+    /// The first process, once it is made.
+    fn init(&self) -> Result<Option<ProcessId>> {
+        match self.read(INIT)? {
+            Some(bytes) if !bytes.is_empty() => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| self.bad(format!("{INIT}: {e}"))),
+            _ => Ok(None),
+        }
+    }
+
+    fn open_init(&self, flags: OFlags) -> sys::Result<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        sys::at::openat(&self.dir, INIT, flags, Mode::from_raw_mode(0o600))
+            .map_err(|errno| SysError::new("open", INIT, errno))
     }
 
     /// A file of the directory; `None` if there is none of that name.
@@ -266,30 +299,48 @@ impl Place {
         }
     }
 
-    /// Writes the record. The directory lies on a tmpfs, and no container outlives a power cut.
+    /// Writes the record, all but the first process, for the first time. The directory lies on a tmpfs,
+    /// and no container outlives a power cut.
     pub(crate) fn save(&self, record: &Record) -> Result<()> {
         let bytes = serde_json::to_vec(record).expect("strings and numbers always serialize");
-        sys::file::replace(&self.dir, RECORD, &bytes, 0o600, Durability::Memory)
+        if bytes.len() > ONE_WRITE {
+            return sys::file::replace(&self.dir, RECORD, &bytes, 0o600, Durability::Memory)
+                .map_err(Error::host("save the container's state"));
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        sys::at::openat(&self.dir, RECORD, flags, Mode::from_raw_mode(0o600))
+            .map_err(|errno| SysError::new("create", RECORD, errno))
+            .and_then(|fd| write_at_once(fd, RECORD, &bytes))
             .map_err(Error::host("save the container's state"))
     }
 
-    /// Makes the file whose lock says that the first process waits for `start`, and takes the lock.
-    pub(crate) fn lock_waiting(&self) -> Result<OwnedFd> {
+    /// Makes the file that will say who the first process is. Its lock, which is taken here and which that
+    /// process holds until its exec, says that its program has not begun.
+    pub(crate) fn lock_init(&self) -> Result<OwnedFd> {
         let doing = "make the start lock";
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = sys::at::openat(&self.dir, WAITING, flags, Mode::from_raw_mode(0o600))
-            .map_err(|e| Error::host(doing)(SysError::new("open", WAITING, e)))?;
+        let fd = self
+            .open_init(OFlags::RDWR | OFlags::CREATE)
+            .map_err(Error::host(doing))?;
         sys::file::lock(&fd, Lock::Exclusive, Wait::Block).map_err(Error::host(doing))?;
         Ok(fd)
     }
 
+    /// Writes down who the first process is: from here on the container is made. In one write(2), of which
+    /// a reader without a lock sees all or nothing.
+    pub(crate) fn save_init(&self, init: ProcessId) -> Result<()> {
+        let bytes = serde_json::to_vec(&init).expect("numbers always serialize");
+        let doing = "save the container's first process";
+        self.open_init(OFlags::WRONLY)
+            .and_then(|fd| write_at_once(fd, INIT, &bytes))
+            .map_err(Error::host(doing))
+    }
+
     /// Whether somebody holds that lock.
     fn waits_for_start(&self) -> sys::Result<bool> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match sys::at::openat(&self.dir, WAITING, flags, Mode::empty()) {
+        match self.open_init(OFlags::RDONLY) {
             Ok(fd) => Ok(!sys::file::lock(fd, Lock::Shared, Wait::Try)?),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(SysError::new("open", WAITING, errno)),
+            Err(e) if e.errno == Errno::NOENT => Ok(false),
+            Err(e) => Err(e),
         }
     }
 

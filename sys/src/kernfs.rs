@@ -1,12 +1,34 @@
-//! Files of the kernel's own file systems that say when their content has changed: cgroup.events,
-//! memory.events. Not its job: what is in them.
+//! Files of the kernel's own file systems (procfs, cgroup2): small texts made when they are read, some of
+//! which say when they have changed (cgroup.events, memory.events). Not its job: what is in them.
 
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::{Errno, Result, SysError};
+
+/// What most of these files fit in, and a page.
+const ROOM: usize = 4096;
+
+/// All that `file` says; its size is not asked, for such files say 0. `subject` names it in errors.
+///
+/// # Errors
+/// As read(2); EILSEQ for bytes that are no UTF-8.
+pub fn read(file: impl AsFd, subject: impl Display) -> Result<String> {
+    let fail = |errno| SysError::new("read", &subject, errno);
+    let mut bytes = Vec::with_capacity(ROOM);
+    loop {
+        bytes.reserve(ROOM);
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(fail(errno)),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| fail(Errno::ILSEQ))
+}
 
 /// Waits until the content of `file` is another one than at its last read through this fd, at the latest
 /// until `deadline`; says whether it is.

@@ -71,14 +71,18 @@ pub fn set_capabilities(capabilities: Capabilities) -> Result<()> {
 pub fn limit_bounding_set(keep: u64) -> Result<()> {
     for number in 0..64_u32 {
         let one = CapabilitySet::from_bits_retain(1 << number);
+        if keep & (1 << number) != 0 {
+            continue;
+        }
+        let Err(errno) = rustix::thread::remove_capability_from_bounding_set(one) else {
+            continue;
+        };
+        // Nothing is lost where it is out already; the first number that the kernel does not know ends
+        // the list.
         match rustix::thread::capability_is_in_bounding_set(one) {
-            // The first number that the kernel does not know ends the list.
+            Ok(false) => {}
+            Ok(true) => return Err(SysError::new("prctl", "PR_CAPBSET_DROP", errno)),
             Err(_) => break,
-            Ok(true) if keep & (1 << number) == 0 => {
-                rustix::thread::remove_capability_from_bounding_set(one)
-                    .map_err(|errno| SysError::new("prctl", "PR_CAPBSET_DROP", errno))?;
-            }
-            Ok(_) => {}
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! Not its job: knowing what is written there.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -30,11 +30,7 @@ pub fn open(path: &str, flags: OFlags) -> Result<OwnedFd> {
 /// # Errors
 /// As open(2) and read(2).
 pub fn read(path: &str) -> Result<String> {
-    let mut text = String::new();
-    File::from(open(path, OFlags::RDONLY)?)
-        .read_to_string(&mut text)
-        .map_err(|e| SysError::from_io("read", format_args!("/proc/{path}"), &e))?;
-    Ok(text)
+    crate::kernfs::read(open(path, OFlags::RDONLY)?, format_args!("/proc/{path}"))
 }
 
 /// Writes `value` to a file of our procfs in one write(2), as the kernel wants its settings.

@@ -158,6 +158,7 @@ fn plan(bundle: &Path, spec: &Spec) -> Result<()> {
         modules: crate::lsm::Modules::needed(spec.process().as_ref(), spec.linux().as_ref()),
         no_pivot: false,
         keep_keyring: false,
+        begins_at_once: false,
         given_stdio: false,
     };
     Plan::new(spec, &request).map(drop)

@@ -3,6 +3,7 @@
 //! many at once, and a slow hook stalls nobody.
 //! Not its job: thinking the start through (prepare), the first process' own steps (process/init).
 
+mod outside_hooks;
 mod undo;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,17 +12,18 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use cgroups::Cgroup;
+use cgroups::devices::Filter as DeviceFilter;
 use namespaces::NamespaceSet;
-use oci_spec::runtime::Spec;
 use sys::log::debug;
 use sys::process::Process;
 
 use crate::entering::Entering;
-use crate::hooks::{self, HookEntry, Running, Setting};
+use crate::hooks::{HookEntry, Running, Setting};
 use crate::life::made;
-use crate::life::options::{CreateOptions, RootSource};
+use crate::life::options::{Begin, CreateOptions, RootSource};
 use crate::life::prepare::{self, CgroupPlan, Opening, Prepared};
-use crate::plan::Plan;
+use crate::life::start::Starting;
+use crate::plan::{Plan, Step};
 use crate::process::init::Init;
 use crate::process::parent::{self, Born};
 use crate::process::sync::{self, FromInit};
@@ -44,6 +46,9 @@ pub struct Creation {
     setting: Setting,
     pid_file: Option<PathBuf>,
     pidfd_socket: Option<OwnedFd>,
+    device_filter: Option<DeviceFilter>,
+    begin: Begin,
+    socket: Option<OwnedFd>,
     ready: bool,
 }
 
@@ -63,6 +68,8 @@ pub struct Created {
     pub record: Record,
     /// Its first process.
     pub process: Process,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
 }
 
 /// Makes a container and waits until that is done.
@@ -108,16 +115,17 @@ impl Creation {
         creation.pidfd_socket = options.pidfd_socket.take();
         creation.set = set;
         creation.plan = plan;
+        let filter = opening.filter.clone();
+        // What takes its time and nobody needs before `go` comes after the clone: meanwhile the first
+        // process makes its mounts.
         let begun = creation
             .record_intent()
+            .and_then(|()| creation.spawn(options, opening, cgroup))
+            .and_then(|()| creation.filter_devices())
             .and_then(|()| match &entering {
-                Some(entering) => {
-                    let filter = opening.filter.as_ref();
-                    creation.place.save_entering(entering, filter)
-                }
+                Some(entering) => creation.place.save_entering(entering, filter.as_ref()),
                 None => Ok(()),
-            })
-            .and_then(|()| creation.spawn(options, opening, cgroup));
+            });
         match begun {
             Ok(()) => Ok(creation),
             Err(error) => Err(creation.undo(error)),
@@ -152,8 +160,8 @@ impl Creation {
                 RootSource::Layers(layers) => Some(layers.scratch.clone()),
                 RootSource::Folder(_) | RootSource::Mount(_) => None,
             },
-            poststart: hook_list(spec, "poststart"),
-            poststop: hook_list(spec, "poststop"),
+            poststart: outside_hooks::after(spec, "poststart"),
+            poststop: outside_hooks::after(spec, "poststop"),
         };
         Self {
             place,
@@ -164,10 +172,13 @@ impl Creation {
             born: None,
             queue: VecDeque::new(),
             running: None,
-            outside_hooks: outside_hooks(spec),
+            outside_hooks: outside_hooks::outside(spec),
             setting: Setting::default(),
             pid_file: options.pid_file.clone(),
             pidfd_socket: None,
+            device_filter: None,
+            begin: options.begin,
+            socket: None,
             ready: false,
         }
     }
@@ -191,19 +202,25 @@ impl Creation {
         if let Some(plan) = cgroup {
             self.cgroup = Some(made::cgroup(&plan)?);
             debug(format_args!("cgroup {}: made", plan.location.name()));
+            self.device_filter = plan.filter;
         }
         let root_mount = match &options.root {
             RootSource::Layers(layers) => Some(made::stack(layers)?),
             RootSource::Folder(_) | RootSource::Mount(_) => opening.root_mount,
         };
-        let listener = sys::socket::listen(self.place.dir(), START)
-            .map_err(Error::host("make the start socket"))?;
-        let waiting = self.place.lock_waiting()?;
+        let listener = match options.begin {
+            Begin::ByStart => Some(
+                sys::socket::listen(self.place.dir(), START)
+                    .map_err(Error::host("make the start socket"))?,
+            ),
+            Begin::AtOnce => None,
+        };
+        let waiting = self.place.lock_init()?;
         let (ours, theirs) =
             sys::socket::pair().map_err(Error::host("make the socket to the first process"))?;
         let init = Init {
             socket: theirs,
-            listener: Some(listener),
+            listener,
             waiting: Some(waiting),
             mounts: opening.mounts,
             root_mount,
@@ -217,8 +234,7 @@ impl Creation {
                 Stdio::Inherit => None,
                 Stdio::Given(fds) => Some(fds),
             },
-            state: serde_json::to_value(self.record.report(Status::Creating))
-                .expect("strings and numbers always serialize"),
+            state: self.state_for_hooks(),
             setting: Setting::of(&self.record)?,
             preserved: options.preserve_fds,
         };
@@ -233,6 +249,22 @@ impl Creation {
         )?);
         debug(format_args!("first process {}: made", self.pid()));
         parent::score(&self.plan, self.pid())
+    }
+
+    /// Nobody but dhow's own code is in the cgroup yet.
+    fn filter_devices(&mut self) -> Result<()> {
+        match (&self.cgroup, self.device_filter.take()) {
+            (Some(cgroup), Some(filter)) => made::device_filter(cgroup, &filter),
+            _ => Ok(()),
+        }
+    }
+
+    fn state_for_hooks(&self) -> serde_json::Value {
+        if !self.plan.init.iter().any(Step::is_hooks) {
+            return serde_json::Value::Null;
+        }
+        serde_json::to_value(self.record.report(Status::Creating))
+            .expect("strings and numbers always serialize")
     }
 
     /// What must be readable, or which moment must have come, before it is worth advancing.
@@ -285,7 +317,12 @@ impl Creation {
                 self.queue = self.outside_hooks.drain(..).collect();
                 self.next_hook()?;
             }
-            Some(FromInit::Ready) => self.save_created()?,
+            Some(FromInit::Ready) => {
+                self.save_created()?;
+                if self.begin == Begin::AtOnce {
+                    return self.done();
+                }
+            }
             Some(FromInit::HandedOver) => return self.done(),
             Some(FromInit::Failed(failure)) => return Err(parent::failed(&self.plan, failure)),
             None => return Err(self.ended()),
@@ -298,50 +335,22 @@ impl Creation {
         sync::go(&born.socket).map_err(Error::host("answer the first process"))
     }
 
+    /// The start of a container that is made and whose program begins at once.
+    pub(crate) fn into_starting(self) -> Option<Starting> {
+        let socket = self.socket?;
+        Some(Starting::follow(self.place, self.record, socket))
+    }
+
     fn pid(&self) -> i32 {
         self.born
             .as_ref()
             .map_or(0, |born| born.process.pid.as_raw_nonzero().get())
     }
 
-    /// Starts the next hook; after the last one the first process goes on.
-    fn next_hook(&mut self) -> Result<()> {
-        let Some((kind, index, hook)) = self.queue.pop_front() else {
-            return self.go();
-        };
-        let state = self
-            .record
-            .report(Status::Creating)
-            .with_pid(self.pid())
-            .to_json();
-        let running = Running::start(&hook, &self.setting, &state)
-            .map_err(|e| hooks::failed(kind, index, &hook, e.to_string()))?;
-        self.running = Some((kind, index, hook, running));
-        Ok(())
-    }
-
-    fn advance_hook(&mut self) -> Result<()> {
-        let Some((kind, index, hook, mut running)) = self.running.take() else {
-            return Ok(());
-        };
-        match running.finish() {
-            None => {
-                self.running = Some((kind, index, hook, running));
-                Ok(())
-            }
-            Some(Ok(())) => {
-                debug(format_args!("{kind} hook #{index}: done"));
-                self.next_hook()
-            }
-            Some(Err(reason)) => Err(hooks::failed(kind, index, &hook, reason)),
-        }
-    }
-
     fn save_created(&mut self) -> Result<()> {
         parent::treat(&self.plan, self.pid())?;
         self.record.init =
             ProcessId::of(self.pid()).map_err(Error::host("look at the first process"))?;
-        self.record.creator = None;
         if let Some(path) = &self.pid_file {
             made::pid_file(path, self.pid())?;
         }
@@ -349,7 +358,9 @@ impl Creation {
             // The word is runc's, for a container's first process.
             made::send_pidfd(&socket, b"standard", &born.process.pidfd)?;
         }
-        self.place.save(&self.record)?;
+        if let Some(init) = self.record.init {
+            self.place.save_init(init)?;
+        }
         self.ready = true;
         debug(format_args!("{}: created", self.record.id));
         self.go()
@@ -357,39 +368,11 @@ impl Creation {
 
     fn done(&mut self) -> Result<Progress> {
         let born = self.born.take().expect("begin made it");
+        self.socket = Some(born.socket);
         Ok(Progress::Done(Box::new(Created {
             record: self.record.clone(),
             process: born.process,
+            cgroup: self.cgroup.take(),
         })))
     }
-}
-
-fn hook_list(spec: &Spec, kind: &str) -> Vec<HookEntry> {
-    let Some(hooks) = spec.hooks() else {
-        return Vec::new();
-    };
-    HookEntry::list(match kind {
-        "poststart" => hooks.poststart().as_ref(),
-        _ => hooks.poststop().as_ref(),
-    })
-}
-
-/// prestart, then createRuntime hooks: those that run in our own namespaces.
-fn outside_hooks(spec: &Spec) -> Vec<(&'static str, usize, HookEntry)> {
-    let Some(hooks) = spec.hooks() else {
-        return Vec::new();
-    };
-    let kinds = [
-        ("prestart", hooks.prestart()),
-        ("createRuntime", hooks.create_runtime()),
-    ];
-    kinds
-        .into_iter()
-        .flat_map(|(kind, list)| {
-            let list = HookEntry::list(list.as_ref());
-            list.into_iter()
-                .enumerate()
-                .map(move |(index, hook)| (kind, index, hook))
-        })
-        .collect()
 }

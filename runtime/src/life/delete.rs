@@ -28,31 +28,23 @@ pub enum Force {
 /// [`Error::Missing`] without force (with it, what is not there is deleted already);
 /// [`Error::Status`] for one that runs, without force.
 pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<Vec<Error>> {
-    delete_watched(store, id, force, None)
-}
-
-/// The same, where one of `signals` ends a poststop hook.
-pub(crate) fn delete_watched(
-    store: &Store,
-    id: &ContainerId,
-    force: Force,
-    signals: Option<&OwnedFd>,
-) -> Result<Vec<Error>> {
-    match try_delete(store, id, force, signals) {
+    let ended = match force {
+        Force::Yes => end_creation(store, id),
+        Force::No => Ok(()),
+    };
+    match ended.and_then(|()| clear(store, id, force, None)) {
         Err(Error::Missing { .. }) if force == Force::Yes => Ok(Vec::new()),
         result => result,
     }
 }
 
-fn try_delete(
+/// Deletes a container whose creation is over; one of `signals` ends a poststop hook.
+pub(crate) fn clear(
     store: &Store,
     id: &ContainerId,
     force: Force,
     signals: Option<&OwnedFd>,
 ) -> Result<Vec<Error>> {
-    if force == Force::Yes {
-        end_creation(store, id)?;
-    }
     let place = store.lock(id)?;
     let Some(record) = place.record()? else {
         // A crash between the directory and the first record: nothing else was made.
@@ -75,7 +67,9 @@ fn try_delete(
             reason,
         });
     }
-    kill::everything(&record)?;
+    if status != Status::Stopped || !cgroup_was_empty(&record) {
+        kill::everything(&record)?;
+    }
     debug(format_args!("{id}: no process left"));
     if let Some(directory) = &record.cgroup {
         cgroups::delete(directory, record.cgroup_made_from.as_deref())?;
@@ -89,8 +83,14 @@ fn try_delete(
     Ok(failed)
 }
 
+/// Whether its cgroup could be removed as it is: then none of its processes is left to be killed.
+fn cgroup_was_empty(record: &Record) -> bool {
+    let directory = record.cgroup.as_deref();
+    directory.is_some_and(|directory| sys::file::remove_dir(directory).is_ok())
+}
+
 /// Removes the container's own changes. Its first process has ended, and its mounts with it.
-pub(crate) fn remove_scratch(record: &crate::Record) -> Result<()> {
+pub(crate) fn remove_scratch(record: &Record) -> Result<()> {
     let Some(scratch) = &record.scratch else {
         return Ok(());
     };

@@ -11,16 +11,10 @@ use crate::life::options::Layers;
 use crate::life::prepare::CgroupPlan;
 use crate::{Error, Result};
 
-/// Makes the cgroup with its limits and its device filter, before any process is in it.
+/// Makes the cgroup with its limits, before any process is in it.
 pub(crate) fn cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
     let cgroup = Cgroup::create(&plan.location, &plan.writes)?;
-    let limited = cgroup
-        .apply(&plan.writes)
-        .and_then(|()| match &plan.filter {
-            Some(filter) => unless_nested(filter.attach(&cgroup)),
-            None => Ok(()),
-        });
-    match limited {
+    match cgroup.apply(&plan.writes) {
         Ok(()) => Ok(cgroup),
         Err(e) => {
             let mut error = Error::from(e);
@@ -35,6 +29,11 @@ pub(crate) fn cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
             Err(error)
         }
     }
+}
+
+/// Puts the device filter on the cgroup.
+pub(crate) fn device_filter(cgroup: &Cgroup, filter: &cgroups::devices::Filter) -> Result<()> {
+    Ok(unless_nested(filter.attach(cgroup))?)
 }
 
 /// Root of another user namespace than the first can load no device filter; there mknod(2) makes no device

@@ -51,6 +51,15 @@ pub enum Rootless {
     No,
 }
 
+/// Who lets a container's program begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// `start`, from another dhow: the first process waits at a socket of its own.
+    ByStart,
+    /// The dhow that makes the container, as soon as its state is saved (`run`).
+    AtOnce,
+}
+
 /// Everything that `create` is told.
 #[derive(Debug)]
 pub struct CreateOptions {
@@ -82,6 +91,8 @@ pub struct CreateOptions {
     pub driver: cgroups::Driver,
     /// Whether it may go without one.
     pub rootless: Rootless,
+    /// Who lets the program begin.
+    pub begin: Begin,
 }
 
 impl CreateOptions {
@@ -108,6 +119,7 @@ impl CreateOptions {
             keep_keyring: false,
             driver: cgroups::Driver::default(),
             rootless: Rootless::default(),
+            begin: Begin::ByStart,
         }
     }
 }

@@ -13,7 +13,7 @@ use rootfs::{MountStep, What};
 use sys::exec::CStrings;
 use sys::seccomp::Filter;
 
-use crate::life::options::{CreateOptions, RootSource, Rootless};
+use crate::life::options::{Begin, CreateOptions, RootSource, Rootless};
 use crate::lsm::Modules;
 use crate::plan::{CgroupFacts, Plan, Request, RootPlace, Step};
 use crate::validate::validate;
@@ -81,6 +81,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         ),
         no_pivot: options.no_pivot,
         keep_keyring: options.keep_keyring,
+        begins_at_once: options.begin == Begin::AtOnce,
         given_stdio: matches!(options.stdio, crate::Stdio::Given(_)),
     };
     let plan = Plan::new(&options.spec, &request)?;

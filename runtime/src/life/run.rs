@@ -3,12 +3,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cgroups::Cgroup;
 use sys::process::{Exit, Process, Signal};
 
 use crate::life::create::{Created, Creation, Progress};
-use crate::life::delete::{Force, delete, delete_watched};
-use crate::life::options::CreateOptions;
+use crate::life::delete::{Force, clear};
+use crate::life::options::{Begin, CreateOptions};
 use crate::life::relay::{Relay, Terminal};
 use crate::life::start::Starting;
 use crate::{Error, Result};
@@ -41,11 +40,12 @@ pub struct Outcome {
 /// Whatever kept it from running; nothing is left behind then, unless it is to be kept.
 pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>> {
     let (store, id) = (options.store.clone(), options.id.clone());
+    options.begin = Begin::AtOnce;
     if manner == Manner::Detached {
-        crate::life::create::create(options)?;
-        return match Starting::begin(&store, &id).and_then(Starting::finish) {
+        let (_, starting) = create_watched(options, None)?;
+        return match starting.finish() {
             Ok(()) => Ok(None),
-            Err(error) => Err(after(error, delete(&store, &id, Force::Yes))),
+            Err(error) => Err(after(error, clear(&store, &id, Force::Yes, None))),
         };
     }
     // Before anything is made: a signal now must not leave a container behind.
@@ -53,13 +53,12 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
         sys::signal::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
     let process = options.spec.process().as_ref();
     let terminal = Terminal::wanted(process, &mut options.console_socket)?;
-    let created = create_watched(options, &signals)?;
-    let outcome = Starting::begin(&store, &id)
-        .and_then(|starting| start_watched(starting, &signals))
-        .and_then(|()| beside(&created, &signals, terminal));
+    let (created, starting) = create_watched(options, Some(&signals))?;
+    let outcome =
+        start_watched(starting, &signals).and_then(|()| beside(&created, &signals, terminal));
     let cleared = match (manner, &outcome) {
         (Manner::Keep, Ok(_)) => Ok(Vec::new()),
-        _ => delete_watched(&store, &id, Force::Yes, Some(&signals)),
+        _ => clear(&store, &id, Force::Yes, Some(&signals)),
     };
     match outcome {
         Ok(outcome) => cleared.map(|poststop| {
@@ -102,27 +101,37 @@ fn after(error: Error, cleared: Result<Vec<Error>>) -> Error {
     }
 }
 
-/// As `create`, but a signal that would end us takes back what was made.
-fn create_watched(options: CreateOptions, signals: &OwnedFd) -> Result<Created> {
+/// As `create`, until the program may begin; a signal that would end us takes back what was made.
+fn create_watched(
+    options: CreateOptions,
+    signals: Option<&OwnedFd>,
+) -> Result<(Created, Starting)> {
     let mut creation = Creation::begin(options)?;
     loop {
-        let (mut fds, deadline) = creation.waits_for();
-        fds.push(signals.as_fd());
-        let ready =
-            sys::poll::readable(&fds, deadline).map_err(Error::host("wait for the first process"));
-        let result = match ready {
-            Ok(ready) if ready.last() == Some(&true) => {
-                interrupted(signals).map(|()| Progress::Waiting)
-            }
-            Ok(_) => creation.advance(),
-            Err(e) => Err(e),
+        let result = match signals {
+            Some(signals) => advance_watched(&mut creation, signals),
+            None => creation.advance(),
         };
         match result {
-            Ok(Progress::Done(created)) => return Ok(*created),
+            Ok(Progress::Done(created)) => {
+                let starting = creation.into_starting().expect("it begins at once");
+                return Ok((*created, starting));
+            }
             Ok(Progress::Waiting) => {}
             Err(error) => return Err(creation.undo(error)),
         }
     }
+}
+
+fn advance_watched(creation: &mut Creation, signals: &OwnedFd) -> Result<Progress> {
+    let (mut fds, deadline) = creation.waits_for();
+    fds.push(signals.as_fd());
+    let ready =
+        sys::poll::readable(&fds, deadline).map_err(Error::host("wait for the first process"))?;
+    if ready.last() == Some(&true) {
+        return interrupted(signals).map(|()| Progress::Waiting);
+    }
+    creation.advance()
 }
 
 pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
@@ -140,14 +149,9 @@ pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
 /// Stays beside the container until its first process ends.
 fn beside(created: &Created, signals: &OwnedFd, terminal: Option<Terminal>) -> Result<Outcome> {
     let exit = stay(&created.process, signals, terminal)?;
-    let cgroup = created
-        .record
+    let oom_kills = created
         .cgroup
-        .as_deref()
-        .map(Cgroup::open)
-        .transpose()?
-        .flatten();
-    let oom_kills = cgroup
+        .as_ref()
         .map(|cgroup| cgroup.oom_kills())
         .transpose()?
         .flatten()

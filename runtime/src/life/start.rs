@@ -41,6 +41,16 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
 }
 
 impl Starting {
+    /// The start of a container that was made just now, by us, and let go: only to be waited for.
+    pub(crate) fn follow(place: Place, record: Record, socket: OwnedFd) -> Self {
+        Self {
+            place,
+            record,
+            socket,
+            hooks: None,
+        }
+    }
+
     /// Wakes the first process.
     ///
     /// # Errors

@@ -41,6 +41,8 @@ pub struct Request<'a> {
     pub keep_keyring: bool,
     /// The program gets other stdio files than dhow's.
     pub given_stdio: bool,
+    /// The program begins as soon as the container is made, without a `start`.
+    pub begins_at_once: bool,
 }
 
 /// What the plan says of the cgroup.
@@ -342,7 +344,11 @@ impl Builder<'_> {
         };
         program.rights(steps);
         steps.push(Step::Ready);
-        steps.push(Step::AwaitStart);
+        steps.push(if self.request.begins_at_once {
+            Step::OutliveDhow
+        } else {
+            Step::AwaitStart
+        });
         if let Some(hooks) = self.spec.hooks() {
             let hooks = HookEntry::list(hooks.start_container().as_ref());
             if !hooks.is_empty() {

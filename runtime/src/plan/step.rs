@@ -214,6 +214,8 @@ pub enum Step {
     LiveOn,
     /// Waits for `dhow start`.
     AwaitStart,
+    /// Asks no longer to be killed when dhow ends: the state is saved.
+    OutliveDhow,
     /// Runs the startContainer hooks.
     StartContainerHooks(Vec<HookEntry>),
     /// Puts the seccomp filter in force.
@@ -288,6 +290,14 @@ impl fmt::Display for Step {
 }
 
 impl Step {
+    /// Whether it runs hooks in the first process.
+    pub(crate) fn is_hooks(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateContainerHooks(_) | Self::StartContainerHooks(_)
+        )
+    }
+
     /// The steps from the pivot on.
     fn fmt_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -330,6 +340,7 @@ impl Step {
             }
             Self::LiveOn => f.write_str("no longer end when dhow ends"),
             Self::AwaitStart => f.write_str("wait for start"),
+            Self::OutliveDhow => f.write_str("no longer end when dhow ends"),
             Self::StartContainerHooks(hooks) => {
                 write!(f, "run the startContainer hooks ({})", hooks.len())
             }

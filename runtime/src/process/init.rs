@@ -30,7 +30,7 @@ use crate::{account, privileges, program};
 pub(crate) struct Init {
     /// To dhow, until the state is saved.
     pub(crate) socket: OwnedFd,
-    /// Where `dhow start` connects, to a container's first process.
+    /// Where `dhow start` connects to a container's first process, if it has to.
     pub(crate) listener: Option<OwnedFd>,
     /// The lock that says that it waits for start; only held, never read.
     pub(crate) waiting: Option<OwnedFd>,
@@ -52,7 +52,7 @@ pub(crate) struct Init {
     pub(crate) console: Option<OwnedFd>,
     /// The stdio files that it is given instead of dhow's.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
-    /// The state for hooks, as JSON, with a process id of 0.
+    /// The state for hooks, as JSON, with a process id of 0; null where there are none.
     pub(crate) state: serde_json::Value,
     /// Where hooks run and what becomes of their output.
     pub(crate) setting: Setting,
@@ -209,6 +209,7 @@ impl Life {
             Step::Ready => self.ask(&FromInit::Ready)?,
             Step::LiveOn => sys::process::die_with_parent(None)?,
             Step::AwaitStart => self.await_start()?,
+            Step::OutliveDhow => sys::process::die_with_parent(None)?,
             Step::StartContainerHooks(hooks) => {
                 self.init.setting.inside_root();
                 self.hooks("startContainer", "created", hooks)?;

@@ -133,6 +133,7 @@ pub(super) fn request<'a>(id: &'a ContainerId, bundle: &'a Path, rights: Rights)
         no_pivot: false,
         keep_keyring: false,
         given_stdio: false,
+        begins_at_once: false,
     }
 }
 
