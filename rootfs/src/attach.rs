@@ -174,7 +174,8 @@ fn dress(
     }
     for (change, depth) in [(attr, Depth::One), (&options.recursive, Depth::Recursive)] {
         let user_namespace = ids.filter(|_| mapped == Some(depth)).map(AsFd::as_fd);
-        if change.is_empty() && user_namespace.is_none() {
+        let left_out = depth == Depth::Recursive && sys::fault::broken("no-whole-tree");
+        if left_out || change.is_empty() && user_namespace.is_none() {
             continue;
         }
         let change = Change {

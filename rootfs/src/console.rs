@@ -77,7 +77,11 @@ fn bind_slave(root: &Root, slave: impl AsFd) -> Result<(), SysError> {
     let make = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = match sys::at::openat(&dir, "console", make, Mode::from_raw_mode(0o600)) {
         Err(Errno::EXIST) => {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let plain = match sys::fault::broken("no-plain-console") {
+                true => OFlags::empty(),
+                false => OFlags::NOFOLLOW,
+            };
+            let flags = OFlags::PATH | OFlags::CLOEXEC | plain;
             sys::at::openat(&dir, "console", flags, Mode::empty())
         }
         result => result,

@@ -141,7 +141,11 @@ pub(crate) fn copy_link(root: &Root, path: &Path, source: &OwnedFd) -> Result<()
 fn must_be_plain(step: &MountStep) -> bool {
     let kernels =
         matches!(&step.what, What::FileSystem { kind, .. } if kind == "proc" || kind == "sysfs");
-    kernels || step.destination.starts_with("/proc") || step.destination.starts_with("/sys")
+    let place = kernels
+        || ["/proc", "/sys"]
+            .iter()
+            .any(|p| step.destination.starts_with(p));
+    place && !sys::fault::broken("no-plain-proc")
 }
 
 /// Walks to `path` one name at a time and follows no link; makes directories that are missing.

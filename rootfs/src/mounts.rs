@@ -134,8 +134,8 @@ pub fn step(index: usize, mount: &Mount, around: &Surroundings<'_>) -> Result<Mo
         let default = (Propagation::Slave, Depth::Recursive);
         options.propagation = vec![around.propagation.unwrap_or(default)];
     }
-    if matches!(what, What::Bind { .. }) && holds_cgroups(mount, &destination, around) {
-        options.read_only_below();
+    if shows_cgroups(mount, &destination, &options, around) {
+        options.read_only_all();
     }
     let label = label(&what, &mut options, around);
     let late = match &what {
@@ -154,11 +154,22 @@ pub fn step(index: usize, mount: &Mount, around: &Surroundings<'_>) -> Result<Mo
     })
 }
 
-/// Whether the host's cgroups lie in or below a bind mount. If that is read-only, they are to be so too:
-/// a start without rights has nothing else to keep the container from them (CVE-2023-25809).
-fn holds_cgroups(mount: &Mount, destination: &Path, around: &Surroundings<'_>) -> bool {
-    let cgroup = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
-    destination == Path::new("/sys") || cgroup && matches!(around.cgroup, CgroupView::Callers(_))
+/// Whether a mount shows cgroups of the host that the container must not write (CVE-2023-25809): a bind of
+/// /sys has them below, where its `ro` would not reach; and a container without a cgroup of its own sees
+/// the caller's.
+fn shows_cgroups(
+    mount: &Mount,
+    destination: &Path,
+    options: &MountOptions,
+    around: &Surroundings<'_>,
+) -> bool {
+    let kind = mount.typ().as_deref();
+    let callers = matches!(around.cgroup, CgroupView::Callers(_));
+    match (options.bind, kind) {
+        (None, Some("cgroup" | "cgroup2")) => callers,
+        (Some(Depth::Recursive), _) => destination == Path::new("/sys") && options.is_read_only(),
+        _ => false,
+    }
 }
 
 /// Labels a new file system: by an option where it takes one, as an attribute of its root where it does

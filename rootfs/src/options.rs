@@ -166,11 +166,10 @@ impl MountOptions {
         self.attr.set & bits(Attr::MOUNT_ATTR_RDONLY) != 0
     }
 
-    /// Makes the whole tree read-only, not just its top, if the top is to be.
-    pub(crate) fn read_only_below(&mut self) {
-        if self.is_read_only() {
-            self.recursive.on(Attr::MOUNT_ATTR_RDONLY);
-        }
+    /// Makes the whole tree read-only.
+    pub(crate) fn read_only_all(&mut self) {
+        self.attr.on(Attr::MOUNT_ATTR_RDONLY);
+        self.recursive.on(Attr::MOUNT_ATTR_RDONLY);
     }
 
     fn apply(&mut self, effect: &Effect) {

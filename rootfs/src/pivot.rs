@@ -41,7 +41,11 @@ pub fn propagation(word: &str) -> Result<Option<(Propagation, Depth)>, Error> {
 /// # Errors
 /// [`Error::Act`].
 pub fn isolate() -> Result<(), Error> {
-    mount::propagate_all(Propagation::Slave).doing(|| "keep our mounts from the host")
+    let ours = match sys::fault::broken("no-isolation") {
+        true => Propagation::Shared,
+        false => Propagation::Slave,
+    };
+    mount::propagate_all(ours).doing(|| "keep our mounts from the host")
 }
 
 /// Whether this kernel has detached mounts, so that the parent can make them. Otherwise all is made from
@@ -112,7 +116,8 @@ pub fn chroot(root: &Root) -> Result<(), Error> {
 
 fn enter(root: &Root) -> Result<(), SysError> {
     let id = mount_id(root)?;
-    if place_of(&mountinfo()?, id).as_deref() != Some(Path::new("/")) {
+    let over = place_of(&mountinfo()?, id).as_deref() == Some(Path::new("/"));
+    if !over && !sys::fault::broken("no-root-move") {
         mount::move_over_root(root.fd())?;
     }
     for path in beside(&mountinfo()?, id) {

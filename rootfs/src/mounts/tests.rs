@@ -126,3 +126,59 @@ fn a_cgroup_mount_without_a_namespace_shows_the_containers_own_directory() {
         "bind /sys/fs/cgroup/unified/c1 on /sys/fs/cgroup (ro)"
     );
 }
+
+const READ_ONLY: u64 = 1;
+
+#[test]
+fn the_hosts_cgroups_are_never_writable_by_the_way() {
+    let sys = |options: &[&str]| {
+        one(&mount("/sys", "none", "/sys", options))
+            .unwrap()
+            .options
+    };
+    assert_eq!(sys(&["rbind", "ro"]).recursive.set, READ_ONLY);
+    assert_eq!(sys(&["rbind"]).recursive.set, 0);
+    let around = Surroundings {
+        cgroup: CgroupView::Callers("/sys/fs/cgroup/user".into()),
+        ..around()
+    };
+    let cgroup = mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
+    let options = step(0, &cgroup, &around).unwrap().options;
+    assert_eq!(
+        (options.attr.set, options.recursive.set),
+        (READ_ONLY, READ_ONLY)
+    );
+}
+
+#[test]
+fn what_must_be_filled_becomes_read_only_late() {
+    let lock = |destination: &str, kind: &str, options: &[&str]| {
+        one(&mount(destination, kind, "/x", options)).unwrap().lock
+    };
+    assert_eq!(lock("/a", "tmpfs", &["ro"]), Lock::Late);
+    assert_eq!(lock("/dev", "devtmpfs", &["ro"]), Lock::Late);
+    assert_eq!(lock("/a", "tmpfs", &["ro", "rw"]), Lock::AtOnce);
+    assert_eq!(lock("/sys", "sysfs", &["ro"]), Lock::AtOnce);
+    assert_eq!(lock("/dev", "bind", &["ro"]), Lock::AtOnce);
+}
+
+#[test]
+fn a_label_goes_where_the_file_system_takes_it() {
+    let around = Surroundings {
+        label: Some(Label {
+            option: "fscontext",
+            label: "u:r:t:s0:c1,c2",
+        }),
+        ..around()
+    };
+    let labelled = |kind: &str, options: &[&str]| {
+        let step = step(0, &mount("/a", kind, "/x", options), &around).unwrap();
+        let option = step.options.value("fscontext").map(str::to_owned);
+        (option, step.label)
+    };
+    let label = Some("u:r:t:s0:c1,c2".to_owned());
+    assert_eq!(labelled("tmpfs", &[]), (label.clone(), None));
+    assert_eq!(labelled("mqueue", &[]), (None, label));
+    assert_eq!(labelled("sysfs", &[]), (None, None));
+    assert_eq!(labelled("bind", &[]), (None, None));
+}

@@ -155,6 +155,7 @@ impl World {
             bundle: &self.dir,
             cgroup: CgroupView::Namespace,
             propagation: None,
+            label: None,
         };
         rootfs::mounts::step(
             0,
@@ -174,8 +175,11 @@ impl World {
         options: &[&str],
     ) {
         let step = self.step(destination, kind, source, options);
-        if let Err(error) = rootfs::attach::attach(root, &step, None) {
-            panic!("{}", chain(&error));
+        let late = rootfs::attach::attach(root, &step, None);
+        // What becomes read-only in the end does so here.
+        match late.and_then(|mount| mount.iter().try_for_each(rootfs::attach::lock)) {
+            Ok(()) => {}
+            Err(error) => panic!("{}", chain(&error)),
         }
     }
 

@@ -247,7 +247,7 @@ fn mounts(prepared: &Prepared, spec: &Spec) -> Result<Vec<Option<OwnedFd>>> {
         )?),
     };
     let steps = prepared.plan.init.iter().filter_map(|step| match step {
-        Step::Mount(index, mount) => Some((*index, mount)),
+        Step::Mount(index, mount) => Some((*index, mount.as_ref())),
         _ => None,
     });
     steps.map(|(index, step)| open(index, step)).collect()

@@ -209,7 +209,7 @@ impl Builder<'_> {
             mounts
                 .into_iter()
                 .enumerate()
-                .map(|(i, m)| Step::Mount(i, m)),
+                .map(|(i, m)| Step::Mount(i, Box::new(m))),
         );
         if own_dev {
             // After the mounts, for /dev is one of them.

@@ -159,7 +159,7 @@ pub enum Step {
     /// Attaches the container's root.
     AttachRoot(RootPlace),
     /// Makes one mount; the number is its place in the spec.
-    Mount(usize, MountStep),
+    Mount(usize, Box<MountStep>),
     /// Makes the device files.
     Devices(Vec<Device>, Nodes),
     /// Makes the links in /dev.
