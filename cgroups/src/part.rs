@@ -28,7 +28,13 @@ impl Cgroup {
             };
             // cgroup v2 has no links; one here would be in something mounted over it.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let dir = at::openat(cgroup.dir.as_fd(), name, flags, Mode::empty()).map_err(&fail)?;
+            let dir = match at::openat(cgroup.dir.as_fd(), name, flags, Mode::empty()) {
+                Err(Errno::NOENT) => {
+                    let reason = format!("{part:?} is not there below the container's cgroup");
+                    return Err(Error::spec("--cgroup", reason));
+                }
+                dir => dir.map_err(&fail)?,
+            };
             let device = |fd: &_| at::fstat(fd).map(|stat| stat.st_dev).map_err(&fail);
             if device(&dir)? != device(&cgroup.dir)? {
                 return Err(fail(Errno::XDEV));

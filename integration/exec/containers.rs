@@ -1,9 +1,13 @@
 //! Containers of every kind that can be entered: with user namespaces, with namespaces of others or of the host.
 
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::{end, exec, running, said_in, status};
-use crate::support::{Sandbox, claims};
+use crate::support::sandbox::dhow;
+use crate::support::{Bundle, Sandbox, claims, run};
 
 claims![
     one_with_a_user_namespace_is_entered_as_its_root: [Root, Cgroup2, UserNamespaces],
@@ -13,6 +17,7 @@ claims![
     one_with_a_time_namespace_is_entered: [Root, Cgroup2, Dhow],
     capabilities_of_a_user_namespace_do_not_count_outside: [Root, Cgroup2, UserNamespaces],
     limits_are_the_containers_in_a_user_namespace_too: [Root, Cgroup2, UserNamespaces],
+    a_users_own_is_entered_by_them_and_by_root: [Root, UserNamespaces, Tool("setpriv"), Dhow],
 ];
 
 /// Ids of the host that belong to nobody.
@@ -99,4 +104,54 @@ fn one_with_a_time_namespace_is_entered() {
     );
     let uptime: f64 = seen.split('.').next().unwrap().parse().unwrap();
     assert!(uptime > 86_400_000.0, "{seen}");
+}
+
+/// A container of user 1000, who maps one id and has no cgroup: entered by way of a middle process.
+fn a_users_own_is_entered_by_them_and_by_root() {
+    let sandbox = Sandbox::new();
+    let own = sandbox.path().join("own");
+    let bundle = Bundle::create(&own.join("c"), "");
+    let bundle = bundle.args(&["sleep", "1000"]).edit(|spec| {
+        mapped(spec);
+        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        spec["linux"]["uidMappings"] = map.clone();
+        spec["linux"]["gidMappings"] = map;
+        spec["linux"]["cgroupsPath"] = json!("");
+        spec["process"]["oomScoreAdj"] = json!(100);
+        let kinds = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        kinds.retain(|n| n["type"] != "cgroup");
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|m| m["type"] != "cgroup" && m["type"] != "sysfs");
+        for mount in mounts {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|o| !o.as_str().unwrap().starts_with("gid="));
+            }
+        }
+        spec["process"].as_object_mut().unwrap().remove("rlimits");
+    });
+    std::fs::copy(dhow(), own.join("program")).unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(sandbox.path(), open).unwrap();
+    let owner = Command::new("chown")
+        .args(["-R", "1000:1000"])
+        .arg(&own)
+        .status();
+    assert!(owner.unwrap().success());
+    let user = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=1000", "--regid=1000", "--clear-groups"])
+            .arg(own.join("program"))
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", &own);
+        run(&mut command).success().stdout
+    };
+    user(&["run", "--detach", "--bundle", bundle.argument(), "c"]);
+    let script = "id -u; cat /proc/self/oom_score_adj; cat /proc/1/comm";
+    assert_eq!(user(&["exec", "c", "sh", "-c", script]), "0\n100\nsleep\n");
+    let mut root = Command::new(dhow());
+    root.arg("--root").arg(own.join("dhow"));
+    let output = run(root.args(["exec", "c", "sh", "-c", script]));
+    assert_eq!(output.success().stdout, "0\n100\nsleep\n");
+    user(&["delete", "--force", "c"]);
 }

@@ -150,12 +150,12 @@ fn created(sandbox: &Sandbox, bundle: &mut Bundle) {
         .success();
 }
 
-fn running(sandbox: &Sandbox, bundle: &mut Bundle) {
+pub(super) fn running(sandbox: &Sandbox, bundle: &mut Bundle) {
     created(sandbox, bundle);
     sandbox.runtime(&["start", "c"]).success();
 }
 
-fn stopped(sandbox: &Sandbox, bundle: &mut Bundle) {
+pub(super) fn stopped(sandbox: &Sandbox, bundle: &mut Bundle) {
     running(sandbox, bundle);
     kill_the_init(sandbox);
 }
