@@ -26,6 +26,7 @@ mod lifecycle;
 mod messages;
 mod mounts;
 mod namespaces;
+mod peers;
 mod process;
 mod ps;
 mod rootfs;
@@ -58,6 +59,7 @@ fn claims() -> Vec<Claim> {
         messages::claims(),
         mounts::claims(),
         namespaces::claims(),
+        peers::claims(),
         process::claims(),
         ps::claims(),
         rootfs::claims(),

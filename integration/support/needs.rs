@@ -37,6 +37,8 @@ pub(crate) enum Need {
     Tool(&'static str),
     /// User id 1000 with subordinate ids.
     RootlessUser,
+    /// A machine that is not emulated: other people's engines take minutes a claim there.
+    Brisk,
     /// More than one CPU.
     TwoCpus,
     /// dhow itself, not a peer named by DHOW_TEST_RUNTIME.
@@ -64,6 +66,7 @@ impl fmt::Display for Need {
             Self::WithoutSeLinux => out.write_str("a kernel without SELinux"),
             Self::Tool(name) => write!(out, "program {name}"),
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
+            Self::Brisk => out.write_str("a machine that is not emulated"),
             Self::TwoCpus => out.write_str("two CPUs"),
             Self::Dhow => out.write_str("dhow as the runtime"),
             Self::FaultBuild => out.write_str("the fault build"),
@@ -99,6 +102,7 @@ impl Need {
             Self::WithoutSeLinux => !read("/proc/filesystems").contains("selinuxfs"),
             Self::Tool(name) => program(name).is_some(),
             Self::RootlessUser => user_1000_has_subordinate_ids(),
+            Self::Brisk => std::env::var_os("DHOW_TEST_SLOWNESS").is_none(),
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
             Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
             Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),

@@ -1,0 +1,308 @@
+//! Docker: its daemon on a folder and a socket of its own, with dhow as the default runtime.
+//! Not its job: the options of `docker run` beyond those that Docker treats in its own way.
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use super::engine::{archive, block, on_terminal, shown, words};
+use serde_json::{Value, json};
+
+use super::view::Place;
+use crate::support::command::wait_for;
+use crate::support::needs::program;
+use crate::support::sandbox::runtime;
+use crate::support::{Output, Sandbox, claims, run};
+
+claims![
+    docker_passes_on_output_and_exit_status: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
+    docker_run_options_hold: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
+    docker_security_options_hold: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
+    docker_namespaces_are_shared_as_asked: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
+    docker_builds_with_the_runtime: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
+];
+
+/// A daemon with a folder, a socket and a view of its own. Its containerd is its child.
+pub(super) struct Docker {
+    daemon: Child,
+    pub(super) place: Place,
+    pub(super) sandbox: Sandbox,
+    folder: PathBuf,
+}
+
+impl Docker {
+    /// Starts it in a view and loads the image.
+    pub(super) fn new() -> Self {
+        Self::at(Place::view(), "cgroupfs")
+    }
+
+    fn at(place: Place, manager: &str) -> Self {
+        let sandbox = Sandbox::new();
+        let folder = sandbox.path().join("docker");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("daemon.json"), configuration(manager)).unwrap();
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let mut command = place.command(&program("dockerd").unwrap());
+        for (flag, name) in [
+            ("--data-root", "root"),
+            ("--exec-root", "exec"),
+            ("--pidfile", "pid"),
+            ("--config-file", "daemon.json"),
+        ] {
+            command.arg(flag).arg(folder.join(name));
+        }
+        command
+            .arg("--host")
+            .arg(format!("unix://{}", folder.join("socket").display()));
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let docker = Self {
+            daemon: command.spawn().unwrap(),
+            place,
+            sandbox,
+            folder,
+        };
+        wait_for("the daemon", Duration::from_secs(30), || {
+            (docker.run("version").status == 0).then_some(())
+        });
+        let archive = archive(&docker.sandbox);
+        docker.ok(&format!("load -qi {}", archive.display()));
+        docker
+    }
+
+    /// A docker command, written as in a shell.
+    pub(super) fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(program("docker").unwrap());
+        command.env("DOCKER_CONFIG", &self.folder);
+        command.env("DOCKER_BUILDKIT", "0");
+        command
+            .arg("--host")
+            .arg(format!("unix://{}", self.folder.join("socket").display()));
+        command.args(words(line));
+        command
+    }
+
+    /// Runs a docker command.
+    #[track_caller]
+    pub(super) fn run(&self, line: &str) -> Output {
+        run(&mut self.command(line))
+    }
+
+    /// Runs a docker command that succeeds; what it printed, without the last line's end.
+    #[track_caller]
+    pub(super) fn ok(&self, line: &str) -> String {
+        self.run(line).success().stdout.trim_end().to_owned()
+    }
+
+    /// Runs a docker command on a terminal.
+    #[track_caller]
+    pub(super) fn terminal(&self, line: &str) -> Output {
+        run(&mut on_terminal(&self.command(line)))
+    }
+
+    /// Runs a docker command with `in` and a line's end as its input.
+    #[track_caller]
+    pub(super) fn piped(&self, line: &str) -> Output {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("echo in | {}", shown(&self.command(line)))]);
+        run(shell.env("DOCKER_CONFIG", &self.folder))
+    }
+
+    /// A field of `docker inspect`.
+    #[track_caller]
+    pub(super) fn inspect(&self, name: &str, field: &str) -> String {
+        self.ok(&format!("inspect -f {{{{{field}}}}} {name}"))
+    }
+}
+
+/// The lines of docs/docker.md with the tested runtime's path; and no network.
+fn configuration(manager: &str) -> String {
+    let mut lines: Value =
+        serde_json::from_str(block(include_str!("../../docs/docker.md"), "json")).unwrap();
+    lines["runtimes"]["dhow"]["path"] = json!(runtime());
+    let own = json!({
+        "exec-opts": [format!("native.cgroupdriver={manager}")],
+        "storage-driver": "overlay2",
+        "bridge": "none",
+        "iptables": false,
+        "ip6tables": false,
+        "ip-forward": false,
+        "ip-masq": false,
+        "userland-proxy": false,
+    });
+    for (name, value) in own.as_object().unwrap() {
+        lines[name] = value.clone();
+    }
+    lines.to_string()
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(10).collect();
+            eprintln!(
+                "the daemon's last lines, newest first:\n{}",
+                last.join("\n")
+            );
+        } else {
+            for id in self.ok("ps -aq").lines() {
+                self.ok(&format!("rm -f {id}"));
+            }
+        }
+        let id = self.daemon.id().to_string();
+        let _ = Command::new("kill").arg(id).status();
+        let _ = self.daemon.wait();
+        // Docker keeps its handle of the host's network namespace mounted below `exec`.
+        self.place.expect_clean(&self.folder.join("root"));
+    }
+}
+
+fn docker_passes_on_output_and_exit_status() {
+    let docker = Docker::new();
+    let output = docker.run("run --rm --network none box sh -c 'echo out; echo err >&2; exit 42'");
+    let output = output.ends_with(42);
+    assert_eq!((&*output.stdout, &*output.stderr), ("out\n", "err\n"));
+    assert_eq!(
+        docker
+            .piped("run --rm -i --network none box cat")
+            .success()
+            .stdout,
+        "in\n"
+    );
+    docker
+        .run("run --rm --network none box no-such-program")
+        .ends_with(127);
+    docker
+        .run("run --rm --network none box /etc")
+        .ends_with(126);
+    let terminal = docker.terminal("run --rm -it --network none box tty");
+    assert!(terminal.success().stdout.contains("/dev/pts/0"));
+    let used = docker.ok("info --format {{.DefaultRuntime}}");
+    assert_eq!(used, "dhow");
+    docker.ok("run --rm --network none --runtime dhow box true");
+}
+
+fn docker_run_options_hold() {
+    let docker = Docker::new();
+    let folder = docker.sandbox.path().join("volume");
+    std::fs::create_dir(&folder).unwrap();
+    let run = |line: &str| docker.ok(&format!("run --rm --network none {line}"));
+    let ids = "sh -c 'id -u; id -G; pwd; hostname; echo $A $GREETING'";
+    let seen = run(&format!(
+        "-u web --group-add 55 -w /srv -h ship -e A=a box {ids}"
+    ));
+    assert_eq!(seen, "101\n102 7 55\n/srv\nship\na hello");
+    let shown = folder.display();
+    run(&format!("-v {shown}:/v box touch /v/x"));
+    assert!(folder.join("x").exists());
+    docker
+        .run(&format!(
+            "run --rm --network none -v {shown}:/v:ro box touch /v/y"
+        ))
+        .ends_with(1);
+    docker
+        .run("run --rm --network none --read-only box touch /srv/x")
+        .ends_with(1);
+    run(
+        "--read-only --tmpfs /x --shm-size 1m box sh -c 'touch /x/y && grep shm.*size=1024k /proc/mounts'",
+    );
+    assert_eq!(
+        run("--ulimit nofile=100:200 --ulimit core=0 box sh -c 'ulimit -n; ulimit -c'"),
+        "100\n0"
+    );
+    assert_eq!(
+        run("--sysctl kernel.msgmax=4096 box cat /proc/sys/kernel/msgmax"),
+        "4096"
+    );
+    assert_eq!(
+        run("--oom-score-adj 300 box cat /proc/self/oom_score_adj"),
+        "300"
+    );
+    assert_eq!(
+        run("--device /dev/zero:/dev/nil:r box sh -c 'head -c 3 /dev/nil | wc -c'"),
+        "3"
+    );
+    run("--init box sh -c 'grep init /proc/1/cmdline'");
+    docker
+        .run("run --rm --network none --init box sh -c 'exit 9'")
+        .ends_with(9);
+    let kept = run("--cgroupns host box cat /proc/self/cgroup");
+    assert!(kept.contains("docker/"), "{kept}");
+    assert_eq!(
+        run("box cat /proc/self/cgroup").lines().last(),
+        Some("0::/")
+    );
+}
+
+fn docker_security_options_hold() {
+    let docker = Docker::new();
+    let status = "box grep -E ^(CapEff|NoNewPrivs|Seccomp): /proc/self/status";
+    let run = |options: &str| docker.ok(&format!("run --rm --network none {options} {status}"));
+    assert_eq!(
+        run(""),
+        "CapEff:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2"
+    );
+    assert_eq!(
+        run("--cap-add SYS_ADMIN --cap-drop CHOWN"),
+        "CapEff:\t00000000a82425fa\nNoNewPrivs:\t0\nSeccomp:\t2"
+    );
+    assert_eq!(
+        run("--cap-drop ALL --security-opt no-new-privileges --security-opt seccomp=unconfined"),
+        "CapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t0"
+    );
+    let masked =
+        docker.ok("run --rm --network none box sh -c 'wc -c < /proc/keys; ls /proc/acpi | wc -l'");
+    assert_eq!(masked, "0\n0");
+    docker
+        .run("run --rm --network none box sh -c 'echo 1 > /proc/sys/kernel/sysrq'")
+        .ends_with(1);
+    docker
+        .run("run --rm --network none box unshare -m true")
+        .ends_with(1);
+    docker
+        .run("run --rm --network none box mknod /srv/x b 8 0")
+        .success();
+}
+
+fn docker_namespaces_are_shared_as_asked() {
+    let docker = Docker::new();
+    let see = |options: &str, kind: &str| {
+        docker.ok(&format!(
+            "run --rm {options} box readlink /proc/self/ns/{kind}"
+        ))
+    };
+    for (kind, option) in [
+        ("pid", "--pid"),
+        ("ipc", "--ipc"),
+        ("uts", "--uts"),
+        ("net", "--network"),
+    ] {
+        let none = if kind == "net" { "" } else { "--network none" };
+        let host = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        let host = host.display().to_string();
+        assert_eq!(see(&format!("{none} {option} host"), kind), host, "{kind}");
+        assert_ne!(see("--network none", kind), host, "{kind}");
+    }
+    docker.ok("run -d --name one --network none --ipc shareable box sleep 1000");
+    let joined = docker.ok(
+        "run --rm --network container:one --pid container:one --ipc container:one box ps -o args",
+    );
+    assert!(joined.contains("sleep 1000"), "{joined}");
+}
+
+fn docker_builds_with_the_runtime() {
+    let docker = Docker::new();
+    let context = docker.sandbox.path().join("recipe");
+    std::fs::create_dir(&context).unwrap();
+    let recipe =
+        "FROM localhost/box:1\nRUN echo $GREETING > /srv/made\nUSER web\nRUN id -u > /tmp/user\n";
+    std::fs::write(context.join("Dockerfile"), recipe).unwrap();
+    docker.ok(&format!(
+        "build -q --network none -t made {}",
+        context.display()
+    ));
+    assert_eq!(
+        docker.ok("run --rm --network none made cat /srv/made /tmp/user"),
+        "hello\n101"
+    );
+}

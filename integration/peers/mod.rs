@@ -1,0 +1,33 @@
+//! Other people's engines with dhow as their runtime: podman, buildah, Docker, containerd; with no line of theirs
+//! changed. Each claim also holds for runc (`DHOW_TEST_RUNTIME=/usr/sbin/runc`).
+//! Not its job: what a runtime does by itself (the other modules).
+
+mod buildah;
+mod containerd;
+mod docker;
+mod docker_life;
+mod engine;
+mod limits;
+mod podman;
+mod podman_options;
+mod podman_pods;
+mod view;
+
+use crate::support::claim::Claim;
+
+/// The claims of all engines.
+pub(crate) fn claims() -> Vec<Claim> {
+    [
+        buildah::claims(),
+        containerd::claims(),
+        docker::claims(),
+        docker_life::claims(),
+        limits::claims(),
+        podman::claims(),
+        podman_options::claims(),
+        podman_pods::claims(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
