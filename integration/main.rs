@@ -65,6 +65,7 @@ fn claims() -> Vec<Claim> {
         rootfs::claims(),
         rootless::claims(),
         seccomp::claims(),
+        seccomp::notify::claims(),
         treatment::claims(),
         users::claims(),
         unpack::claims(),

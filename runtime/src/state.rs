@@ -78,12 +78,25 @@ pub struct Record {
     /// The folder of its own changes, to be removed with it; written before it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<PathBuf>,
+    /// Who hears of the calls that its seccomp filter notifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp_agent: Option<SeccompAgent>,
     /// Hooks that run after it has been started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<HookEntry>,
     /// Hooks that run after it has been deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<HookEntry>,
+}
+
+/// A seccomp agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeccompAgent {
+    /// Its socket on the host.
+    pub path: PathBuf,
+    /// Words for it, which only it understands.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
 }
 
 /// Where in its life a container is (runtime-spec, runtime.md "State").
@@ -231,6 +244,7 @@ mod tests {
             cgroup: None,
             cgroup_made_from: None,
             scratch: None,
+            seccomp_agent: None,
             poststart: vec![],
             poststop: vec![],
         }

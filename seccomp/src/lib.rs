@@ -23,7 +23,7 @@ mod program;
 pub use calls::{known, number};
 pub use compile::compile;
 pub use error::{Error, Result};
-pub use profile::{Condition, Operator, Rule, Rules, Verdict};
+pub use profile::{Condition, Operator, Rule, Rules, Verdict, listens};
 pub use program::{Instruction, LONGEST, Program};
 
 /// The release of libseccomp whose reading of a profile is ours too; the tests compare with it.

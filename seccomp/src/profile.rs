@@ -81,7 +81,6 @@ const TSYNC: u64 = 1;
 const LOG: u64 = 1 << 1;
 const SPEC_ALLOW: u64 = 1 << 2;
 const NEW_LISTENER: u64 = 1 << 3;
-const TSYNC_ESRCH: u64 = 1 << 4;
 const WAIT_KILLABLE_RECV: u64 = 1 << 5;
 
 /// The errno of SCMP_ACT_ERRNO and SCMP_ACT_TRACE without `errnoRet` (config-linux.md: EPERM).
@@ -108,15 +107,7 @@ impl Rules {
             .enumerate()
             .map(|(at, rule)| self::rule(rule, &format!("syscalls[{at}]")))
             .collect::<Result<Vec<_>>>()?;
-        let listens = std::iter::once(profile.default_action())
-            .chain(
-                profile
-                    .syscalls()
-                    .iter()
-                    .flatten()
-                    .map(LinuxSyscall::action),
-            )
-            .any(|action| action == LinuxSeccompAction::ScmpActNotify);
+        let listens = listens(profile);
         let path = profile.listener_path().as_ref();
         let path = path.filter(|path| !path.as_os_str().is_empty());
         if path.is_none() && listens {
@@ -132,6 +123,14 @@ impl Rules {
             flags: flags(profile.flags().as_deref(), listens),
         })
     }
+}
+
+/// Whether some call is left to a listener (SCMP_ACT_NOTIFY).
+pub fn listens(profile: &LinuxSeccomp) -> bool {
+    let rules = profile.syscalls().iter().flatten();
+    std::iter::once(profile.default_action())
+        .chain(rules.map(LinuxSyscall::action))
+        .any(|action| action == LinuxSeccompAction::ScmpActNotify)
 }
 
 /// SPEC_ALLOW where the profile has no list of flags, as with runc and crun: else every program of the container pays
@@ -151,10 +150,8 @@ fn flags(list: Option<&[LinuxSeccompFilterFlag]>, listens: bool) -> u64 {
     };
     if listens {
         bits |= NEW_LISTENER;
-        if bits & TSYNC != 0 {
-            // Or the kernel could not tell a listener's number from a thread's.
-            bits |= TSYNC_ESRCH;
-        }
+        // The one other thread is that which hands the listener over; it must not be filtered.
+        bits &= !TSYNC;
     } else {
         // Without a listener nobody waits, and the kernel refuses it.
         bits &= !WAIT_KILLABLE_RECV;
@@ -336,6 +333,6 @@ mod tests {
         assert_eq!(flags(synced), TSYNC | LOG);
         assert_eq!(flags(killable), 0);
         assert_eq!(flags(&format!("{notify}{killable}")), 0x28);
-        assert_eq!(flags(&format!("{notify}{synced}")), 0x1b);
+        assert_eq!(flags(&format!("{notify}{synced}")), 0xa);
     }
 }

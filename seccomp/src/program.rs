@@ -3,9 +3,6 @@
 /// The most instructions that the kernel takes (BPF_MAXINSNS).
 pub const LONGEST: usize = 4096;
 
-/// SECCOMP_FILTER_FLAG_NEW_LISTENER.
-const NEW_LISTENER: u64 = 1 << 3;
-
 /// One instruction of classic BPF (struct sock_filter).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instruction {
@@ -38,10 +35,5 @@ impl Program {
             bytes.extend(i.k.to_ne_bytes());
         }
         bytes
-    }
-
-    /// Whether some call is left to a listener (SCMP_ACT_NOTIFY).
-    pub fn listens(&self) -> bool {
-        self.flags & NEW_LISTENER != 0
     }
 }

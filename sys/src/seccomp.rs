@@ -1,7 +1,8 @@
 //! Loads a compiled seccomp filter with seccomp(2) itself, so that its flags do not hang on a
 //! library's version. Not its job: compiling one.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::{Result, SysError};
 
@@ -47,6 +48,11 @@ impl Filter {
         self.flags
     }
 
+    /// Whether it has a listener.
+    pub fn notifies(&self) -> bool {
+        self.flags & NEW_LISTENER != 0
+    }
+
     /// The program's bytes, as [`Filter::from_bytes`] takes them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.instructions.len() * INSTRUCTION_SIZE);
@@ -66,6 +72,34 @@ impl Filter {
     /// Whether it has none (it never has: [`Filter::from_bytes`] refuses that).
     pub fn is_empty(&self) -> bool {
         self.instructions.is_empty()
+    }
+
+    /// Puts the filter in force for this thread and gives its listener to `deliver`, which runs on a thread of its
+    /// own, without the filter. Comes back when that is done; meanwhile this thread makes no system call, for each
+    /// might be one that nobody answers yet. To be called once in a process' life.
+    ///
+    /// # Errors
+    /// As [`Filter::load`]; EAGAIN where no thread can be made.
+    pub fn load_with_listener(&self, deliver: impl FnOnce(OwnedFd) + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn(move || hand_over(deliver))
+            .map_err(|e| SysError::from_io("clone", "a thread for the seccomp listener", &e))?;
+        let listener = match self.load() {
+            Ok(Some(listener)) => listener.into_raw_fd(),
+            Ok(None) => DONE,
+            Err(error) => {
+                HAND_OVER.store(NOT_LOADED, Ordering::Release);
+                return Err(error);
+            }
+        };
+        // Its end is not waited for, and its memory goes with the exec.
+        std::mem::forget(thread);
+        HAND_OVER.store(listener, Ordering::Release);
+        while HAND_OVER.load(Ordering::Acquire) != DONE {
+            std::hint::spin_loop();
+        }
+        Ok(())
     }
 
     /// Puts the filter in force for this thread; with [`NEW_LISTENER`] among the flags, gives the
@@ -98,6 +132,31 @@ impl Filter {
             .map_err(|_| SysError::new("seccomp", "", rustix::io::Errno::RANGE))?;
         // SAFETY: NEW_LISTENER made the kernel return a new fd that nobody else owns.
         Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+/// What the thread that loads a filter and the one that hands its listener over tell each other: the listener's
+/// number, or one of these.
+static HAND_OVER: AtomicI32 = AtomicI32::new(LOADING);
+const LOADING: i32 = -1;
+const NOT_LOADED: i32 = -2;
+const DONE: i32 = -3;
+
+/// Room for the thread that hands a listener over.
+const STACK: usize = 128 << 10;
+
+/// Waits for the filter's listener and gives it to `deliver`.
+fn hand_over(deliver: impl FnOnce(OwnedFd)) {
+    let number = loop {
+        match HAND_OVER.load(Ordering::Acquire) {
+            LOADING => std::thread::yield_now(),
+            number => break number,
+        }
+    };
+    if number >= 0 {
+        // SAFETY: the kernel made this fd for the other thread, which gave it up to us.
+        deliver(unsafe { OwnedFd::from_raw_fd(number) });
+        HAND_OVER.store(DONE, Ordering::Release);
     }
 }
 

@@ -160,6 +160,7 @@ impl Creation {
                 RootSource::Layers(layers) => Some(layers.scratch.clone()),
                 RootSource::Folder(_) | RootSource::Mount(_) => None,
             },
+            seccomp_agent: crate::seccomp::agent(spec),
             poststart: outside_hooks::after(spec, "poststart"),
             poststop: outside_hooks::after(spec, "poststop"),
         };
@@ -325,6 +326,8 @@ impl Creation {
             }
             Some(FromInit::HandedOver) => return self.done(),
             Some(FromInit::Failed(failure)) => return Err(parent::failed(&self.plan, failure)),
+            // Who wakes it hears this.
+            Some(FromInit::NeedListener) => return Err(Error::Words("it woke".to_owned())),
             None => return Err(self.ended()),
         }
         Ok(Progress::Waiting)

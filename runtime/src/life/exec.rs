@@ -22,9 +22,10 @@ use crate::life::run::{interrupted, stay};
 use crate::life::{made, prepare};
 use crate::plan::Plan;
 use crate::process::init::Init;
+use crate::process::listener;
 use crate::process::parent::{self, Born};
 use crate::process::sync::{self, FromInit};
-use crate::state::Record;
+use crate::state::{Record, Status};
 use crate::store::Store;
 use crate::{ContainerId, Error, Result, Stdio};
 
@@ -95,6 +96,9 @@ pub fn exec(mut options: ExecOptions, background: Background) -> Result<Option<E
 /// A process on its way into a container.
 #[derive(Debug)]
 pub struct Execution {
+    record: Record,
+    /// The connection to the seccomp agent, until it is passed on.
+    agent: Option<OwnedFd>,
     plan: Plan,
     born: Option<Born>,
     pidfd_socket: Option<OwnedFd>,
@@ -109,6 +113,7 @@ impl Execution {
     /// Whatever failed; nothing is left behind then.
     pub fn begin(entrance: Entrance, process: Process, options: ExecOptions) -> Result<Self> {
         terminal(&process, &options)?;
+        let agent = listener::connect(&entrance.record)?;
         let plan = entrance.plan(&process, prepare::rights()?, &options)?;
         let cgroup = entrance.cgroup(options.cgroup.as_deref())?;
         let step_in = match plan.stage.is_empty() {
@@ -148,6 +153,8 @@ impl Execution {
         let born = parent::spawn(&plan, &set, init, &step_in, cgroup, ours)
             .map_err(|e| explain(e, &record))?;
         Ok(Self {
+            record,
+            agent,
             plan,
             born: Some(born),
             pidfd_socket: options.pidfd_socket,
@@ -182,6 +189,11 @@ impl Execution {
         match heard.message {
             Some(FromInit::Made(pid)) => parent::adopt(born, pid, heard.fd)?,
             Some(FromInit::Ready) => self.release()?,
+            Some(FromInit::NeedListener) => {
+                let pid = born.process.pid.as_raw_nonzero().get();
+                let (agent, record) = (self.agent.take(), &self.record);
+                listener::give(&born.socket, agent, record, Status::Running, pid)?;
+            }
             Some(FromInit::Failed(failure)) => return Err(parent::failed(&self.plan, failure)),
             Some(_) => {
                 return Err(Error::Words(

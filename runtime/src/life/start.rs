@@ -7,6 +7,7 @@ use std::time::Instant;
 use sys::Errno;
 
 use crate::hooks::{self, HookEntry, Running, Setting};
+use crate::process::listener;
 use crate::process::sync::{self, FromInit};
 use crate::state::{ProcessId, Record, Status};
 use crate::store::{Place, START, Store};
@@ -18,6 +19,8 @@ pub struct Starting {
     place: Place,
     record: Record,
     socket: OwnedFd,
+    /// The connection to the seccomp agent, until it is passed on.
+    agent: Option<OwnedFd>,
     /// The poststart hooks, once the program runs.
     hooks: Option<Hooks>,
 }
@@ -47,6 +50,7 @@ impl Starting {
             place,
             record,
             socket,
+            agent: None,
             hooks: None,
         }
     }
@@ -78,11 +82,14 @@ impl Starting {
                 )));
             }
         }
+        // Before the first process is woken: an agent that is not there leaves the container as it is.
+        let agent = listener::connect(&record)?;
         match sys::socket::connect(place.dir(), START) {
             Ok(socket) => Ok(Self {
                 place,
                 record,
                 socket,
+                agent,
                 hooks: None,
             }),
             Err(e) if e.errno == Errno::CONNREFUSED => Err(wrong(
@@ -129,6 +136,17 @@ impl Starting {
             .message
         {
             None => {}
+            Some(FromInit::NeedListener) => {
+                let (status, init) = (Status::Created, self.record.init);
+                let pid = init.map_or(0, |init| init.pid);
+                // A run has it made no earlier: if nobody is there, all is cleared away.
+                let agent = match self.agent.take() {
+                    None => listener::connect(&self.record)?,
+                    agent => agent,
+                };
+                listener::give(&self.socket, agent, &self.record, status, pid)?;
+                return Ok(false);
+            }
             Some(FromInit::Failed(failure)) if failure.errno == 0 => {
                 // A hook's: the words are complete, and callers match them.
                 return Err(Error::Words(failure.to_string()));

@@ -337,7 +337,7 @@ impl Builder<'_> {
         };
         let program = Program {
             process,
-            has_filter: self.linux().is_some_and(|l| l.seccomp().is_some()),
+            filtering: crate::seccomp::filtering(self.linux().and_then(|l| l.seccomp().as_ref())),
             groups_denied: self.groups_denied(),
             conditions: &self.conditions,
             limits_from_outside: self.set.creates(Namespace::User),

@@ -7,7 +7,7 @@ use sys::process::NamespaceFlags;
 
 use crate::conditions::Conditions;
 use crate::plan::build::console_size;
-use crate::plan::program::Program;
+use crate::plan::program::{Filtering, Program};
 use crate::plan::{ParentStep, Plan, Step, outside};
 
 /// What the plan of a further process is made for.
@@ -21,8 +21,8 @@ pub struct ExecRequest<'a> {
     pub namespaces: NamespaceFlags,
     /// Whether the container's user namespace, if it has one, maps its root.
     pub root_is_mapped: bool,
-    /// Whether the container has a seccomp filter.
-    pub has_filter: bool,
+    /// The container's seccomp filter.
+    pub filtering: Filtering,
     /// Whether setgroups(2) is denied in it.
     pub groups_denied: bool,
     /// The name of its session keyring; `None` if it has the caller's.
@@ -78,7 +78,7 @@ impl Plan {
         plan.init.push(Step::ChangeDirectory(cwd));
         let program = Program {
             process: request.process,
-            has_filter: request.has_filter,
+            filtering: request.filtering,
             groups_denied: request.groups_denied,
             conditions: &request.conditions,
             limits_from_outside: has(request, Namespace::User),
@@ -155,7 +155,7 @@ mod tests {
             conditions: Conditions::default(),
             namespaces,
             root_is_mapped: true,
-            has_filter: true,
+            filtering: Filtering::Silent,
             groups_denied: false,
             keyring: None,
             has_cgroup: true,

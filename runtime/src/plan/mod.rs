@@ -14,4 +14,5 @@ pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
 pub use cred::{Credentials, CredentialsText, capability_names};
 pub use exec::ExecRequest;
+pub use program::Filtering;
 pub use step::{Limit, ParentStep, Plan, RootPlace, Step};

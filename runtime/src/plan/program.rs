@@ -6,13 +6,24 @@ use oci_spec::runtime::Process;
 use crate::conditions::Conditions;
 use crate::plan::{Credentials, Step, outside};
 
+/// How a seccomp filter bears on the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filtering {
+    /// There is none.
+    None,
+    /// It judges by itself.
+    Silent,
+    /// It leaves some calls to an agent (SCMP_ACT_NOTIFY).
+    Notifying,
+}
+
 /// A program that is to be started.
 #[derive(Debug)]
 pub(super) struct Program<'a> {
     /// What it is to be.
     pub(super) process: &'a Process,
-    /// Whether a seccomp filter will be loaded.
-    pub(super) has_filter: bool,
+    /// Its seccomp filter.
+    pub(super) filtering: Filtering,
     /// Whether setgroups(2) is denied.
     pub(super) groups_denied: bool,
     /// What the kernel is told about it.
@@ -23,7 +34,8 @@ pub(super) struct Program<'a> {
 
 impl Program<'_> {
     fn credentials(&self) -> Credentials {
-        Credentials::new(self.process, self.has_filter, self.groups_denied)
+        let has_filter = self.filtering != Filtering::None;
+        Credentials::new(self.process, has_filter, self.groups_denied)
     }
 
     /// All but what must be the very last: after these steps the process has the program's rights.
@@ -57,7 +69,11 @@ impl Program<'_> {
 
     /// The very last: the filter and the exec.
     pub(super) fn end(&self, steps: &mut Vec<Step>) {
-        if self.has_filter {
+        if self.filtering == Filtering::Notifying {
+            // Every call after the filter may be one that the agent is to answer.
+            steps.push(Step::AskListener);
+        }
+        if self.filtering != Filtering::None {
             // As late as can be: every call of ours after it would have to be allowed in every profile.
             steps.push(Step::Seccomp);
             let credentials = self.credentials();

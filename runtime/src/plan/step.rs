@@ -218,6 +218,8 @@ pub enum Step {
     OutliveDhow,
     /// Runs the startContainer hooks.
     StartContainerHooks(Vec<HookEntry>),
+    /// Asks for the agent that hears of what the filter notifies, and waits.
+    AskListener,
     /// Puts the seccomp filter in force.
     Seccomp,
     /// Drops what loading the filter needed.
@@ -344,6 +346,7 @@ impl Step {
             Self::StartContainerHooks(hooks) => {
                 write!(f, "run the startContainer hooks ({})", hooks.len())
             }
+            Self::AskListener => f.write_str("ask for the seccomp agent, wait"),
             Self::Seccomp => f.write_str("put the seccomp filter in force"),
             Self::FinalCapabilities(_) => {
                 f.write_str("drop the capabilities that loading the filter needed")

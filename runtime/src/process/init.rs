@@ -21,6 +21,7 @@ use sys::{Errno, SysError};
 
 use crate::hooks::{self, HookEntry, Setting};
 use crate::plan::{Plan, RootPlace, Step};
+use crate::process::listener::{self, Agent};
 use crate::process::sync::{self, Failure, FromInit};
 use crate::process::terminal;
 use crate::{account, privileges, program};
@@ -69,6 +70,10 @@ struct Life {
     filled: Vec<OwnedFd>,
     cwd: Option<CString>,
     program: Option<CString>,
+    /// Who hears of what the filter notifies.
+    agent: Option<Agent>,
+    /// The number of the step that is carried out.
+    step: u32,
     /// The channel to whoever waits for us: dhow create, then dhow start.
     channel: OwnedFd,
 }
@@ -123,9 +128,12 @@ pub(crate) fn run(plan: &Plan, init: Init, first: u32) -> ! {
         filled: Vec::new(),
         cwd: None,
         program: None,
+        agent: None,
+        step: first,
         channel,
     };
     for (number, step) in (first..).zip(&plan.init) {
+        life.step = number;
         if let Err(fault) = life.carry_out(step) {
             let failure = match fault {
                 Fault::Call(error) => Failure::new(number, &error),
@@ -214,6 +222,7 @@ impl Life {
                 self.init.setting.inside_root();
                 self.hooks("startContainer", "created", hooks)?;
             }
+            Step::AskListener => self.agent = Some(listener::ask(&self.channel)?),
             Step::Seccomp => self.load_filter()?,
             Step::FinalCapabilities(credentials) => privileges::set_capabilities(credentials, 0)?,
             Step::Exec => return Err(Fault::Call(self.exec())),
@@ -224,11 +233,16 @@ impl Life {
     }
 
     /// A plan that has this step and no filter would start less confined than asked.
-    fn load_filter(&self) -> Result<(), SysError> {
-        let Some(filter) = &self.init.filter else {
-            return Err(SysError::new("seccomp", "", Errno::NOENT).with_note("there is no filter"));
-        };
-        filter.load().map(drop)
+    fn load_filter(&mut self) -> Result<(), SysError> {
+        let missing = |what| SysError::new("seccomp", "", Errno::NOENT).with_note(what);
+        let filter = self.init.filter.as_ref();
+        let filter = filter.ok_or_else(|| missing("there is no filter"))?;
+        if !filter.notifies() {
+            return filter.load().map(drop);
+        }
+        let agent = self.agent.take();
+        let agent = agent.ok_or_else(|| missing("nobody listens to its notifications"))?;
+        listener::load(filter, agent, &self.channel, self.step)
     }
 
     fn root(&self) -> Result<&Root, SysError> {

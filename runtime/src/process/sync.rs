@@ -16,6 +16,8 @@
 //!   |                                   |
 //!  dhow start                           |
 //!   | ---- connects ------------------> |
+//!   | <--- NeedListener ----------------|   only with a filter that notifies (listener)
+//!   | ---- agent, state --------------> |
 //!   | <--- (closed by exec: success) ---|
 //!      <--- Failed at any moment -------|
 //! ```
@@ -45,6 +47,8 @@ pub(crate) enum FromInit {
     Ready,
     /// It no longer ends with dhow.
     HandedOver,
+    /// The filter is about to be loaded and somebody must hear its notifications.
+    NeedListener,
     /// The middle process has made the first one, of this id; its handle comes along.
     Made(i32),
     /// A step failed; init ends.
@@ -134,6 +138,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::NeedHooks => bytes.push(b'H'),
         FromInit::Ready => bytes.push(b'R'),
         FromInit::HandedOver => bytes.push(b'D'),
+        FromInit::NeedListener => bytes.push(b'L'),
         FromInit::Made(pid) => {
             bytes.push(b'P');
             bytes.extend(pid.to_le_bytes());
@@ -196,6 +201,7 @@ pub(crate) fn hear(socket: impl AsFd) -> sys::Result<Heard> {
         Some(b"H") => Some(FromInit::NeedHooks),
         Some(b"R") => Some(FromInit::Ready),
         Some(b"D") => Some(FromInit::HandedOver),
+        Some(b"L") => Some(FromInit::NeedListener),
         Some(b"P") => take(&mut bytes, 4)
             .and_then(|b| b.try_into().ok())
             .map(|b| FromInit::Made(i32::from_le_bytes(b))),
@@ -249,6 +255,38 @@ pub(crate) fn hand_over(socket: impl AsFd) -> sys::Result<()> {
 /// As sendmsg(2); EPIPE if it has ended.
 pub(crate) fn go(socket: impl AsFd) -> sys::Result<()> {
     sys::socket::send(socket, b"G", None)
+}
+
+/// Sends a text of any length with a descriptor, in pieces that fit a message.
+///
+/// # Errors
+/// As sendmsg(2).
+pub(crate) fn give(socket: impl AsFd, text: &[u8], fd: BorrowedFd<'_>) -> sys::Result<()> {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    sys::socket::send(&socket, &length.to_le_bytes(), Some(fd))?;
+    text.chunks(MAX_MESSAGE)
+        .try_for_each(|piece| sys::socket::send(&socket, piece, None))
+}
+
+/// init's side of [`give`]. ECONNABORTED if dhow has ended meanwhile.
+///
+/// # Errors
+/// As recvmsg(2).
+pub(crate) fn take_given(socket: impl AsFd) -> sys::Result<(Vec<u8>, OwnedFd)> {
+    let gone = || SysError::new("recvmsg", "", Errno::CONNABORTED).with_note("dhow has ended");
+    let mut buffer = [0_u8; MAX_MESSAGE];
+    let received = sys::socket::receive(&socket, &mut buffer)?;
+    let length = buffer.first_chunk().filter(|_| received.length == 4);
+    let length = u32::from_le_bytes(*length.ok_or_else(gone)?);
+    let fd = received.fd.ok_or_else(gone)?;
+    let mut text = Vec::new();
+    while u32::try_from(text.len()).is_ok_and(|have| have < length) {
+        match sys::socket::receive(&socket, &mut buffer)?.length {
+            0 => return Err(gone()),
+            count => text.extend(&buffer[..count]),
+        }
+    }
+    Ok((text, fd))
 }
 
 /// init's side of [`go`]: waits for it. ECONNABORTED if dhow has ended meanwhile.

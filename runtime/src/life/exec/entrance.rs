@@ -14,7 +14,7 @@ use super::asked::Asked;
 use crate::conditions::{Conditions, OfContainer};
 use crate::entering::Entering;
 use crate::lsm::Modules;
-use crate::plan::{ExecRequest, Plan};
+use crate::plan::{ExecRequest, Filtering, Plan};
 use crate::state::Record;
 use crate::{Error, Result, Stdio};
 
@@ -84,7 +84,11 @@ impl Entrance {
             conditions: Conditions::new(process, container, modules)?,
             namespaces: self.entering.namespaces,
             root_is_mapped: self.entering.root_is_mapped,
-            has_filter: self.filter.is_some(),
+            filtering: match &self.filter {
+                None => Filtering::None,
+                Some(filter) if filter.notifies() => Filtering::Notifying,
+                Some(_) => Filtering::Silent,
+            },
             groups_denied: self.entering.groups_denied,
             keyring: self
                 .entering
