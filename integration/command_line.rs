@@ -257,9 +257,19 @@ fn a_verb_opens_only_what_it_needs() {
     sandbox
         .runtime(&["create", "--bundle", bundle.argument(), "c"])
         .success();
-    // `.` is the question whether openat2(2) is here; Rust's start reads where its stack lies.
-    let always = [".", "/proc/self/maps", "PID/stat", "ROOT/c", "state.json"];
-    let status = ["CGROUP/cgroup.events", "init"];
+    // `.` is the question whether openat2(2) is here, self/status whether this /proc is of our PID namespace;
+    // Rust's start reads where its stack lies.
+    let always = [
+        ".",
+        "/proc",
+        "/proc/self/maps",
+        "self/status",
+        "PID/stat",
+        "ROOT/c",
+        "state.json",
+        "init",
+    ];
+    let status = ["CGROUP/cgroup.events"];
     let cases: [(&[&str], &[&str]); 3] = [
         (&["state", "c"], &["/etc/passwd"]),
         (&["start", "c"], &["ROOT"]),

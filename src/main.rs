@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use cli::Invocation;
 use report::{Failure, Report};
+use runtime::Aim;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().collect();
@@ -36,8 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn guard(verb: &str) -> Result<(), Failure> {
-    match commands::STARTING.contains(&verb) {
-        true => Ok(runtime::guard()?),
-        false => Ok(()),
+    match verb {
+        "exec" => Ok(runtime::guard(Aim::Enter)?),
+        verb if commands::STARTING.contains(&verb) => Ok(runtime::guard(Aim::Make)?),
+        _ => Ok(()),
     }
 }

@@ -50,7 +50,7 @@ pub use life::run::{Manner, Outcome, run};
 pub use life::start::{Starting, start};
 pub use life::update::{resources, update};
 pub use process::sync::Failure;
-pub use self_image::guard;
+pub use self_image::{Aim, guard};
 pub use state::{ProcessId, Record, StateReport, Status};
 pub use store::{Place, Store};
 

@@ -9,6 +9,8 @@
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sys::at::OFlags;
 use sys::exec::CStrings;
@@ -16,11 +18,26 @@ use sys::mount::{Attr, Change, Depth};
 
 use crate::{Error, Result};
 
+/// What a process is about to do with a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// Make one: it will need a procfs in which every file is in reach.
+    Make,
+    /// Enter one.
+    Enter,
+}
+
+/// The clone from which we run, and the path of the file that it is of.
+static IMAGE: OnceLock<(OwnedFd, PathBuf)> = OnceLock::new();
+
 /// Comes back once this process runs from a guarded image; on the way it may exec itself once.
 ///
 /// # Errors
 /// [`Error::Host`] if neither way can be had: then no container is made.
-pub fn guard() -> Result<()> {
+pub fn guard(aim: Aim) -> Result<()> {
+    if aim == Aim::Make {
+        sys::proc::prepare().map_err(Error::host("open a private procfs"))?;
+    }
     if sys::fault::broken("no-self-guard") {
         return Ok(());
     }
@@ -28,12 +45,16 @@ pub fn guard() -> Result<()> {
     if sys::executable::is_guarded().map_err(Error::host(doing))? {
         return Ok(());
     }
-    let clone = read_only_clone();
-    if let Ok(clone) = &clone
-        && sys::proc::open_again(clone, OFlags::RDONLY)
+    let path = sys::file::read_link("/proc/self/exe").map_err(Error::host(doing))?;
+    let clone = read_only_clone(&path);
+    if let Ok(image) = &clone
+        && sys::proc::open_again(image, OFlags::RDONLY)
             .and_then(sys::executable::run_from)
             .is_ok()
     {
+        if let Ok(image) = clone {
+            IMAGE.get_or_init(|| (image, path));
+        }
         return Ok(());
     }
     let image = clone
@@ -52,9 +73,8 @@ pub fn guard() -> Result<()> {
 }
 
 /// Our binary on a mount of its own that can't be written through and that no path leads to.
-fn read_only_clone() -> sys::Result<OwnedFd> {
-    let path = sys::file::read_link("/proc/self/exe")?;
-    let image = sys::mount::clone_tree(sys::file::open_path(&path)?, "", Depth::One)?;
+fn read_only_clone(path: &Path) -> sys::Result<OwnedFd> {
+    let image = sys::mount::clone_tree(sys::file::open_path(path)?, "", Depth::One)?;
     let change = Change {
         set: (Attr::MOUNT_ATTR_RDONLY | Attr::MOUNT_ATTR_NODEV | Attr::MOUNT_ATTR_NOSUID)
             .bits()
@@ -64,4 +84,14 @@ fn read_only_clone() -> sys::Result<OwnedFd> {
     sys::mount::set_attr(&image, Depth::One, &change)?;
     sys::executable::same_file_as_running(&image)?;
     Ok(image)
+}
+
+/// Mounts what we hold of detached mounts into the tree of this mount namespace, which goes away as a whole
+/// with the pivot. Closed one by one, each would keep us waiting for as long as that takes.
+pub(crate) fn park() {
+    let _ends_by_its_close = sys::proc::park();
+    if let Some((image, path)) = IMAGE.get() {
+        let _ends_by_its_close =
+            sys::file::open_path(path).and_then(|target| sys::mount::attach(image, target));
+    }
 }

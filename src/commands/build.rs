@@ -61,7 +61,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     }
     // RUN's programs must not be able to write to dhow itself.
-    runtime::guard()?;
+    runtime::guard(runtime::Aim::Make)?;
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
     let mut show = |event: builder::Event<'_>| {
         if !args.quiet {

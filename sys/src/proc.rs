@@ -1,5 +1,5 @@
-//! A private procfs: a detached mount of our own, so that nothing mounted over the host's or the
-//! container's /proc can answer in its place (CVE-2019-16884, CVE-2025-52881).
+//! A procfs in whose place nothing else can answer (CVE-2019-16884, CVE-2025-52881): the host's, of which no
+//! path that crosses a mount is followed, or a detached mount of our own, on which nothing is mounted.
 //! Not its job: knowing what is written there.
 
 use std::fs::File;
@@ -74,12 +74,32 @@ pub fn open_again(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
     .map_err(|errno| SysError::new("open", format_args!("/proc/{path}"), errno))
 }
 
-/// Asks for the procfs now: a process about to clone calls it, so that its child has it already.
+/// Asks for a procfs of our own now: a process about to make a container calls it first, so that its child
+/// has one in which every file is in reach, whatever covers parts of /proc here.
 ///
 /// # Errors
 /// As fsopen(2) and open(2).
 pub fn prepare() -> Result<()> {
-    handle().map(|_| ())
+    if HANDLE.get().is_none() {
+        let fd = find()?;
+        HANDLE.get_or_init(|| fd);
+    }
+    Ok(())
+}
+
+static HANDLE: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Mounts our own procfs on the /proc of this mount namespace, which is about to lose the tree that it lies
+/// in: so it ends with that tree, and not by a close, for which the kernel waits as long again as for all of
+/// it. The descriptor stays as good as it was.
+///
+/// # Errors
+/// As move_mount(2); the procfs then ends by its close.
+pub fn park() -> Result<()> {
+    match HANDLE.get() {
+        Some(fd) => mount::attach(fd, open_root()?),
+        None => Ok(()),
+    }
 }
 
 /// The procfs itself, for the calls that want a directory fd.
@@ -87,12 +107,35 @@ pub fn prepare() -> Result<()> {
 /// # Errors
 /// As [`prepare`].
 pub fn handle() -> Result<BorrowedFd<'static>> {
-    static HANDLE: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(fd) = HANDLE.get() {
         return Ok(fd.as_fd());
     }
-    let fd = find()?;
+    let fd = shared().or_else(|_| find())?;
     Ok(HANDLE.get_or_init(|| fd).as_fd())
+}
+
+/// The host's, if it is a procfs of our own PID namespace and the kernel can be told not to cross mounts:
+/// to give back a mount of our own costs ten times what its use does (the kernel waits until nobody can
+/// be on the way through it).
+fn shared() -> Result<OwnedFd> {
+    let no = |note: &str| SysError::new("open", "/proc", Errno::INVAL).with_note(note);
+    if !Feature::Openat2.present() {
+        return Err(no("it could be covered"));
+    }
+    let fd = verified(open_root()?)?;
+    let status = open_at(fd.as_fd(), "self/status", OFlags::RDONLY)?;
+    let status = crate::kernfs::read(status, "/proc/self/status")?;
+    if is_of_our_namespace(&status) {
+        Ok(fd)
+    } else {
+        Err(no("of another PID namespace"))
+    }
+}
+
+/// proc(5), NSpid: our id in the PID namespace of the procfs, then in each below it that we are in.
+fn is_of_our_namespace(status: &str) -> bool {
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.is_some_and(|ids| ids.split_ascii_whitespace().count() == 1)
 }
 
 /// A new procfs; a user namespace in which that is refused gets a clone of /proc without what covers
@@ -105,10 +148,13 @@ fn find() -> Result<OwnedFd> {
     if let Ok(fd) = mount::clone_tree(CWD, "/proc", mount::Depth::One) {
         return verified(fd);
     }
+    verified(open_root()?)
+}
+
+fn open_root() -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::openat(CWD, "/proc", flags, Mode::empty())
-        .map_err(|errno| SysError::new("open", "/proc", errno))?;
-    verified(fd)
+    rustix::fs::openat(CWD, "/proc", flags, Mode::empty())
+        .map_err(|errno| SysError::new("open", "/proc", errno))
 }
 
 fn verified(fd: OwnedFd) -> Result<OwnedFd> {
@@ -131,4 +177,18 @@ fn open_at(proc: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd> {
     // link inside, so links are allowed while magic ones are not.
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_procfs_of_an_outer_pid_namespace_is_told_by_its_two_ids() {
+        assert!(is_of_our_namespace("Pid:\t7\nNSpid:\t7\nNSpgid:\t7\n"));
+        assert!(!is_of_our_namespace(
+            "Pid:\t7\nNSpid:\t7\t1\nNSpgid:\t7\t1\n"
+        ));
+        assert!(!is_of_our_namespace("Pid:\t7\n"));
+    }
 }

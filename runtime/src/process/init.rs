@@ -24,7 +24,7 @@ use crate::plan::{Plan, RootPlace, Step};
 use crate::process::listener::{self, Agent};
 use crate::process::sync::{self, Failure, FromInit};
 use crate::process::terminal;
-use crate::{account, privileges, program};
+use crate::{account, privileges, program, self_image};
 
 /// All that the first process needs, made ready before it is born.
 #[derive(Debug)]
@@ -163,7 +163,10 @@ impl Life {
             Step::Loopback => namespaces::network::loopback_up()?,
             Step::HostName(name) => namespaces::uts::set_host_name(name)?,
             Step::DomainName(name) => namespaces::uts::set_domain_name(name)?,
-            Step::Isolate => rootfs::isolate()?,
+            Step::Isolate => {
+                rootfs::isolate()?;
+                self_image::park();
+            }
             Step::AttachRoot(place) => self.attach_root(place)?,
             Step::Mount(index, step) => {
                 let prepared = self.init.mounts.get_mut(*index).and_then(Option::take);
