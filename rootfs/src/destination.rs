@@ -105,7 +105,7 @@ pub(crate) fn find(root: &Root, step: &MountStep, kind: FileType) -> Result<Targ
     // What is made here is new and empty: it can be neither the root nor a part of procfs, where nothing
     // can be made.
     let fd = match kind {
-        FileType::Directory => root.create_dir_all(path, 0o755)?,
+        FileType::Directory => root.create_missing_dir(path, 0o755)?,
         FileType::Unknown => return Err(SysError::new("open", path.display(), Errno::NOENT)),
         _ => root.create_file(path, 0o644)?,
     };
@@ -193,8 +193,7 @@ fn open_plain(dir: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
 /// Refuses a destination that a link in the image led to the root itself or into /proc.
 fn check_target(root: &Root, path: &Path, target: &OwnedFd, stat: &Stat) -> Result<(), SysError> {
     let fail = |errno| SysError::new("open", path.display(), errno);
-    let top = sys::at::fstat(root.fd()).map_err(fail)?;
-    if (top.st_dev, top.st_ino) == (stat.st_dev, stat.st_ino) {
+    if root.is(stat).map_err(fail)? {
         return Err(fail(Errno::BUSY).with_note("it leads to the container's root itself"));
     }
     if !path.starts_with("/proc") && on_procfs(target).map_err(fail)? {

@@ -79,10 +79,35 @@ fn copy(path: &Path) -> Result<OwnedFd, SysError> {
 /// # Errors
 /// [`Error::Act`]: `place` is missing or no directory.
 pub fn attach_root(mount: OwnedFd, place: &Path) -> Result<Root, Error> {
-    let act = || format!("attach the root on {}", place.display());
-    let target = sys::file::open_path(place).doing(act)?;
-    attach::onto(&mount, target, place).doing(act)?;
+    let target = sys::file::open_path(place).doing(|| Attaching(place))?;
+    attach_root_on(mount, &target, place)
+}
+
+/// Attaches the root on the bundle's own `folder`, where createContainer hooks look for the container's
+/// mounts; on top of the host's root where there is no such folder, or our user can't reach it.
+///
+/// # Errors
+/// As [`attach_root`].
+pub fn attach_root_near(mount: OwnedFd, folder: Option<&Path>) -> Result<Root, Error> {
+    let reached = folder.and_then(|folder| Some((folder, sys::file::open_path(folder).ok()?)));
+    match reached {
+        Some((folder, target)) => attach_root_on(mount, &target, folder),
+        None => attach_root(mount, Path::new("/")),
+    }
+}
+
+fn attach_root_on(mount: OwnedFd, target: &OwnedFd, place: &Path) -> Result<Root, Error> {
+    attach::onto(&mount, target, place).doing(|| Attaching(place))?;
     Ok(Root::new(mount))
+}
+
+/// What we do, for an error.
+struct Attaching<'a>(&'a Path);
+
+impl std::fmt::Display for Attaching<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "attach the root on {}", self.0.display())
+    }
 }
 
 /// Makes `root` the root directory of this process and lets go of the host's tree.
@@ -102,6 +127,17 @@ fn switch(root: &Root) -> Result<(), SysError> {
     sys::process::change_dir_fd(&old)?;
     mount::detach(".")?;
     sys::process::change_dir_fd(root.fd())
+}
+
+/// Makes `root` the root directory of this process alone: for a mount namespace that others live in, whose
+/// root pivot_root(2) would take away from them.
+///
+/// # Errors
+/// [`Error::Act`].
+pub fn enter_only(root: &Root) -> Result<(), Error> {
+    sys::process::change_dir_fd(root.fd())
+        .and_then(|()| sys::process::change_root_here())
+        .doing(|| "enter the container's root")
 }
 
 /// Puts `root` over the root directory and enters it: for a host whose root is a ramfs, and only when

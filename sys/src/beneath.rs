@@ -4,6 +4,7 @@
 //! root). Kernels before 5.6 get a walk with O_PATH fds that does the same in user space.
 //! Not its job: trusted host paths (that is [`crate::file`]).
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -25,12 +26,32 @@ const MAX_RACES: u32 = 128;
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
+    /// Device and inode, once somebody has asked.
+    identity: OnceCell<(u64, u64)>,
 }
 
 impl Root {
     /// Takes a directory fd (O_PATH is enough) as the root of all paths given later.
     pub fn new(fd: OwnedFd) -> Self {
-        Self { fd }
+        Self {
+            fd,
+            identity: OnceCell::new(),
+        }
+    }
+
+    /// Whether `stat` is that of the root directory itself.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn is(&self, stat: &rustix::fs::Stat) -> Result<bool, Errno> {
+        let identity = match self.identity.get() {
+            Some(identity) => *identity,
+            None => {
+                let own = rustix::fs::fstat(&self.fd)?;
+                *self.identity.get_or_init(|| (own.st_dev, own.st_ino))
+            }
+        };
+        Ok(identity == (stat.st_dev, stat.st_ino))
     }
 
     /// The root directory itself.
@@ -97,6 +118,21 @@ impl Root {
         let path = path.as_ref();
         self.make_dirs(path, Mode::from_raw_mode(mode))
             .map_err(|errno| SysError::new("mkdir", path.display(), errno))
+    }
+
+    /// As [`Root::create_dir_all`], for a path of which it is known that it is not there: it saves the look.
+    ///
+    /// # Errors
+    /// As [`Root::create_dir_all`].
+    pub fn create_missing_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        let made = self
+            .make_last(path, Mode::from_raw_mode(mode))
+            .map_err(|errno| SysError::new("mkdir", path.display(), errno))?;
+        match made {
+            Some(made) => Ok(made),
+            None => self.create_dir_all(path, mode),
+        }
     }
 
     /// Opens the file `path`, or makes it empty with `mode` and its missing directories with 0755.

@@ -225,7 +225,10 @@ impl Builder<'_> {
             // The directory is made before the root can become read-only.
             steps.push(Step::WorkingDirectory(process.cwd().clone()));
         }
-        steps.push(if self.request.no_pivot {
+        steps.push(if self.set.joins(Namespace::Mount).is_some() {
+            // Others live in that namespace, and this one has the root that they have.
+            Step::EnterRoot
+        } else if self.request.no_pivot {
             Step::ChangeRoot
         } else {
             Step::Pivot

@@ -176,6 +176,8 @@ pub enum Step {
     Pivot,
     /// The same without pivot_root(2).
     ChangeRoot,
+    /// Makes the container's root this process' root, and nobody else's.
+    EnterRoot,
     /// Sets a kernel parameter of its namespaces.
     Sysctl(String, String),
     /// Sets the root's propagation.
@@ -304,6 +306,7 @@ impl Step {
     fn fmt_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pivot => f.write_str("make the container's root the root (pivot_root)"),
+            Self::EnterRoot => f.write_str("make the container's root the root (chroot)"),
             Self::ChangeRoot => f.write_str("make the container's root the root (move and chroot)"),
             Self::Sysctl(key, value) => write!(f, "set the sysctl {key} to {value:?}"),
             Self::Propagate(propagation, depth) => {

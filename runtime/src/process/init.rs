@@ -194,6 +194,7 @@ impl Life {
     fn carry_out_rest(&mut self, step: &Step) -> Result<(), Fault> {
         match step {
             Step::Pivot => rootfs::pivot(self.root()?)?,
+            Step::EnterRoot => rootfs::enter_only(self.root()?)?,
             Step::ChangeRoot => rootfs::chroot(self.root()?)?,
             Step::Sysctl(key, value) => privileges::set_sysctl(key, value)?,
             Step::Propagate(propagation, depth) => {
@@ -274,8 +275,6 @@ impl Life {
         sync::await_go(&self.channel)
     }
 
-    /// On the bundle's own folder, where createContainer hooks look for the container's mounts; on top of
-    /// the host's root where there is no such folder, or our user can't reach it.
     fn attach_root(&mut self, place: &RootPlace) -> Result<(), Fault> {
         let folder = match place {
             RootPlace::Folder(path) => Some(path.as_path()),
@@ -286,11 +285,7 @@ impl Life {
             (None, Some(path)) => rootfs::open_root(path)?,
             (None, None) => return Err(missing_root().into()),
         };
-        let reachable = folder.filter(|path| sys::file::open_path(path).is_ok());
-        self.root = Some(rootfs::attach_root(
-            mount,
-            reachable.unwrap_or(Path::new("/")),
-        )?);
+        self.root = Some(rootfs::attach_root_near(mount, folder)?);
         Ok(())
     }
 
