@@ -32,6 +32,7 @@ mod ps;
 mod rootfs;
 mod rootless;
 mod seccomp;
+mod service;
 mod support;
 mod treatment;
 mod unpack;
@@ -66,6 +67,7 @@ fn claims() -> Vec<Claim> {
         rootless::claims(),
         seccomp::claims(),
         seccomp::notify::claims(),
+        service::claims(),
         treatment::claims(),
         users::claims(),
         unpack::claims(),

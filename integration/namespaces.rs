@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::command::wait_for;
 use crate::support::{Sandbox, claims};
 
 claims![
@@ -18,6 +20,14 @@ claims![
     // runc 1.1 knows no time namespaces: config-linux.md, "Offset for Time Namespace".
     a_time_namespace_has_the_offsets: [Root, Cgroup2, Dhow],
     the_cgroup_is_seen_as_the_root: [Root, Cgroup2],
+    a_namespace_of_every_kind_is_joined: [Root, Cgroup2, Tool("unshare")],
+    // runc 1.1 knows no time namespaces.
+    a_time_namespace_is_joined_with_its_clocks: [Root, Cgroup2, Tool("unshare"), Dhow],
+    a_mount_namespace_is_joined: [Root, Cgroup2, Tool("unshare"), Dhow],
+    a_user_namespace_is_joined_with_others: [Root, Cgroup2, UserNamespaces, Tool("unshare")],
+    a_namespace_of_another_kind_is_refused: [Root, Cgroup2],
+    a_container_without_a_pid_namespace_ends_whole: [Root, Cgroup2],
+    a_mount_namespace_alone_is_a_container: [Root, Cgroup2],
 ];
 
 const KINDS: [&str; 6] = ["pid", "mnt", "uts", "ipc", "net", "cgroup"];
@@ -165,4 +175,182 @@ fn the_cgroup_is_seen_as_the_root() {
     let sandbox = Sandbox::new();
     let seen = inside(&sandbox, "cat /proc/self/cgroup", |_| ());
     assert!(seen.lines().any(|line| line == "0::/"), "{seen}");
+}
+
+/// A process in namespaces of its own, by `unshare`, with a child inside of them.
+struct Holder(std::process::Child);
+
+impl Holder {
+    fn new(flags: &[&str]) -> Self {
+        let mut command = Command::new("unshare");
+        command
+            .args(flags)
+            .args(["--fork", "--kill-child", "sleep", "1000"]);
+        Self(command.spawn().unwrap())
+    }
+
+    /// The namespaces' files.
+    fn path(&self, kind: &str) -> String {
+        let id = self.0.id();
+        let child = wait_for(
+            "a process in other namespaces",
+            Duration::from_secs(5),
+            || {
+                let list =
+                    std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+                let child = list.split_whitespace().next()?.to_owned();
+                // The child is there a moment before it has become the other program.
+                let name = std::fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
+                (name == "sleep\n").then_some(child)
+            },
+        );
+        format!("/proc/{child}/ns/{kind}")
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Puts `path` to the namespace of this type in `spec`.
+fn join(spec: &mut serde_json::Value, kind: &str, path: &str) {
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != kind);
+    namespaces.push(json!({"type": kind, "path": path}));
+}
+
+fn a_namespace_of_every_kind_is_joined() {
+    let holder = Holder::new(&["--uts", "--ipc", "--net", "--cgroup", "--pid"]);
+    let types = [
+        ("uts", "uts"),
+        ("ipc", "ipc"),
+        ("net", "network"),
+        ("cgroup", "cgroup"),
+        ("pid", "pid"),
+    ];
+    let sandbox = Sandbox::new();
+    let script = types
+        .map(|(kind, _)| format!("readlink /proc/self/ns/{kind}"))
+        .join(";");
+    let seen = inside(&sandbox, &script, |spec| {
+        for (kind, name) in types {
+            join(spec, name, &holder.path(kind));
+        }
+        spec.as_object_mut().unwrap().remove("hostname");
+    });
+    let expected = types.map(|(kind, _)| {
+        let link = std::fs::read_link(holder.path(kind)).unwrap();
+        assert_ne!(link.to_str().unwrap(), host(kind));
+        link.to_str().unwrap().to_owned()
+    });
+    assert_eq!(seen.lines().collect::<Vec<_>>(), expected);
+}
+
+fn a_time_namespace_is_joined_with_its_clocks() {
+    let holder = Holder::new(&["--time", "--boottime", "604800"]);
+    let sandbox = Sandbox::new();
+    let script = "readlink /proc/self/ns/time; cat /proc/self/timens_offsets";
+    let seen = inside(&sandbox, script, |spec| {
+        join(spec, "time", &holder.path("time"));
+    });
+    let link = std::fs::read_link(holder.path("time")).unwrap();
+    assert!(seen.starts_with(link.to_str().unwrap()), "{seen}");
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(words[4..6], ["boottime", "604800"]);
+}
+
+fn a_mount_namespace_is_joined() {
+    let holder = Holder::new(&["--mount", "--propagation", "private"]);
+    let sandbox = Sandbox::new();
+    let path = holder.path("mnt");
+    let link = std::fs::read_link(&path).unwrap();
+    let script = "readlink /proc/self/ns/mnt; ls -d /bin/busybox /rootfs /usr 2>/dev/null || true";
+    let seen = inside(&sandbox, script, |spec| join(spec, "mount", &path));
+    assert_eq!(seen, format!("{}\n/bin/busybox\n", link.display()));
+}
+
+fn a_user_namespace_is_joined_with_others() {
+    let holder = Holder::new(&["--user", "--map-root-user", "--uts", "--net", "--ipc"]);
+    let types = [
+        ("user", "user"),
+        ("uts", "uts"),
+        ("net", "network"),
+        ("ipc", "ipc"),
+    ];
+    let sandbox = Sandbox::new();
+    let script = types
+        .map(|(kind, _)| format!("readlink /proc/self/ns/{kind}"))
+        .join(";");
+    let seen = inside(&sandbox, &script, |spec| {
+        for (kind, name) in types {
+            join(spec, name, &holder.path(kind));
+        }
+        // The mappings are repeated, as containerd does it.
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        spec["linux"]["uidMappings"] = map.clone();
+        spec["linux"]["gidMappings"] = map;
+        spec.as_object_mut().unwrap().remove("hostname");
+        // Terminals belong to a group that is not mapped.
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/dev/pts");
+    });
+    let expected = types.map(|(kind, _)| {
+        let link = std::fs::read_link(holder.path(kind)).unwrap();
+        link.to_str().unwrap().to_owned()
+    });
+    assert_eq!(seen.lines().collect::<Vec<_>>(), expected);
+}
+
+fn a_namespace_of_another_kind_is_refused() {
+    for name in ["pid", "mount", "network", "ipc", "cgroup", "user", "uts"] {
+        let wrong = if name == "uts" { "ipc" } else { "uts" };
+        let sandbox = Sandbox::new();
+        let bundle = sandbox.bundle("c").edit(|spec| {
+            join(spec, name, &format!("/proc/self/ns/{wrong}"));
+            if name == "uts" {
+                spec.as_object_mut().unwrap().remove("hostname");
+            }
+        });
+        sandbox
+            .runtime(&["run", "--bundle", bundle.argument(), "c"])
+            .ends_with(1);
+        assert_eq!(sandbox.left_behind(), Vec::<String>::new(), "{name}");
+    }
+}
+
+fn a_container_without_a_pid_namespace_ends_whole() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox
+        .bundle("c")
+        .script("sleep 1000 & sleep 1000")
+        .edit(|spec| {
+            let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+        });
+    sandbox
+        .runtime(&["run", "--detach", "--bundle", bundle.argument(), "c"])
+        .success();
+    let folder = sandbox.cgroup("c");
+    wait_for("both sleepers", Duration::from_secs(5), || {
+        let list = std::fs::read_to_string(folder.join("cgroup.procs")).ok()?;
+        (list.lines().count() == 3).then_some(())
+    });
+    sandbox.runtime(&["delete", "--force", "c"]).success();
+    assert_eq!(sandbox.left_behind(), Vec::<String>::new());
+}
+
+fn a_mount_namespace_alone_is_a_container() {
+    let sandbox = Sandbox::new();
+    let kinds = ["pid", "uts", "ipc", "net", "cgroup"];
+    let script = kinds
+        .map(|kind| format!("readlink /proc/self/ns/{kind}"))
+        .join(";");
+    let seen = inside(&sandbox, &script, |spec| {
+        spec["linux"]["namespaces"] = json!([{"type": "mount"}]);
+        spec.as_object_mut().unwrap().remove("hostname");
+    });
+    assert_eq!(seen.lines().collect::<Vec<_>>(), kinds.map(host));
 }

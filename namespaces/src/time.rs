@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 use oci_spec::runtime::LinuxTimeOffset;
+use sys::at::OFlags;
+use sys::{Errno, SysError};
 
 use crate::{Error, Result};
 
@@ -60,8 +63,27 @@ impl TimeOffsets {
         if self.is_empty() {
             return Ok(());
         }
-        sys::proc::write("self/timens_offsets", &self.to_string())
-            .map_err(|source| Error::TimeOffsets { source })
+        let fail = |source| Error::TimeOffsets { source };
+        let file = self.open().map_err(fail)?;
+        // Both lines in one write, or the kernel refuses the second.
+        sys::at::write(file, self.to_string().as_bytes())
+            .map(drop)
+            .map_err(|errno| fail(SysError::new("write", "/proc/self/timens_offsets", errno)))
+    }
+
+    /// A process that can't be traced has /proc files of the host's root: without the rights of that it can
+    /// be traced for as long as the opening takes, and no longer.
+    fn open(&self) -> sys::Result<OwnedFd> {
+        let open = || sys::proc::open("self/timens_offsets", OFlags::WRONLY);
+        match open() {
+            Err(e) if e.errno == Errno::ACCESS => {
+                sys::process::allow_tracing()?;
+                let opened = open();
+                sys::process::forbid_tracing()?;
+                opened
+            }
+            opened => opened,
+        }
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Conditions {
     pub own: Vec<Treatment>,
     /// What its container asks for each process; only the process itself can set it.
     pub container: Vec<Treatment>,
+    /// It keeps the groups of its caller and is given none.
+    pub keeps_groups: bool,
     /// Where one that enters a container runs until it is in its cgroup, and where then
     /// (`process.execCPUAffinity`); the first process has none.
     pub processors: [Option<Treatment>; 2],
@@ -84,10 +86,13 @@ impl Conditions {
             personality: linux.and_then(|l| l.personality().as_ref()),
             memory_policy: linux.and_then(|l| l.memory_policy().as_ref()),
         };
-        match spec.process() {
-            Some(process) => Self::new(process, container, modules),
-            None => Ok(Self::default()),
-        }
+        let Some(process) = spec.process() else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            keeps_groups: crate::annotations::spec_keeps_groups(spec),
+            ..Self::new(process, container, modules)?
+        })
     }
 
     /// Those of `process` in a container that asks for what `container` says, on a host with these

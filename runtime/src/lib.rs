@@ -8,6 +8,7 @@
 //! three at once for a caller who has nothing else to look after.
 
 mod account;
+mod annotations;
 mod bundle;
 pub mod conditions;
 mod entering;
@@ -19,6 +20,7 @@ pub mod judge;
 mod life;
 mod limits;
 pub mod lsm;
+pub mod notify;
 pub mod plan;
 mod privileges;
 mod process;
@@ -47,7 +49,7 @@ pub use life::pause::{pause, resume};
 pub use life::prepare::plan;
 pub use life::ps::processes;
 pub use life::run::{Manner, Outcome, run};
-pub use life::start::{Starting, start};
+pub use life::start::{Starting, start, start_notified};
 pub use life::update::{resources, update};
 pub use process::sync::Failure;
 pub use self_image::{Aim, guard};

@@ -29,9 +29,7 @@ impl Modules {
     pub(crate) fn here() -> Self {
         Self {
             apparmor: apparmor_is_here(),
-            // Registered only if it was enabled at boot.
-            selinux: sys::proc::read("filesystems")
-                .is_ok_and(|list| list.contains("\tselinuxfs\n")),
+            selinux: selinux_is_here(),
         }
     }
 
@@ -47,6 +45,14 @@ impl Modules {
             false => Self::here(),
         }
     }
+}
+
+/// Its file system is registered only if it was enabled at boot; until a policy is loaded everything has the
+/// context `kernel`, and nothing is enforced.
+fn selinux_is_here() -> bool {
+    let policy = || sys::proc::read("self/attr/current");
+    sys::proc::read("filesystems").is_ok_and(|list| list.contains("\tselinuxfs\n"))
+        && policy().is_ok_and(|own| own.trim_end_matches(['\0', '\n']) != "kernel")
 }
 
 /// Reading one's own profile fails where the module is compiled in and not enabled.

@@ -41,7 +41,9 @@ pub(crate) fn give_stdio(uid: u32) -> Result<(), SysError> {
     Ok(())
 }
 
-pub(crate) fn drop(credentials: &Credentials) -> Result<(), SysError> {
+/// Takes on the program's ids and rights. Where setgroups(2) is denied, no groups are the groups that there
+/// are; a list of some is refused by the kernel.
+pub(crate) fn drop(credentials: &Credentials, groups_denied: bool) -> Result<(), SysError> {
     // The bounding set first: only CAP_SETPCAP may shrink it, and that goes next.
     sys::privileges::limit_bounding_set(credentials.bounding)?;
     // The ids change with the capabilities kept, or there would be none left to choose from.
@@ -49,7 +51,10 @@ pub(crate) fn drop(credentials: &Credentials) -> Result<(), SysError> {
     sys::privileges::become_user(
         credentials.uid,
         credentials.gid,
-        credentials.groups.as_deref(),
+        credentials
+            .groups
+            .as_deref()
+            .filter(|groups| !(groups_denied && groups.is_empty())),
     )?;
     let extra = if credentials.filter_needs_admin {
         crate::plan::SYS_ADMIN

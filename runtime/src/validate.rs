@@ -76,6 +76,9 @@ pub fn validate(spec: &Spec) -> Result<(), Faults> {
         faults.add(field, reason);
     }
     hooks(spec, &mut faults);
+    if let Some((field, reason)) = crate::annotations::fault(spec) {
+        faults.add(field, reason);
+    }
     if let Some(l) = spec.linux() {
         namespaces_needed(spec, &mut faults);
         linux(
@@ -127,12 +130,7 @@ fn namespaces_needed(spec: &Spec, faults: &mut Faults) {
     let Ok(set) = NamespaceSet::from_spec(spec) else {
         return;
     };
-    if set.joins(Namespace::Mount).is_some() {
-        faults.add(
-            "linux.namespaces",
-            "joining an existing mount namespace is not supported yet",
-        );
-    } else if !set.creates(Namespace::Mount) {
+    if !set.has(Namespace::Mount) {
         faults.add(
             "linux.namespaces",
             "a mount namespace is missing; the root would be mounted on the host",

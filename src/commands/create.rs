@@ -71,10 +71,30 @@ impl BundleArgs {
         options.rootless = global.rootless;
         options.pid_file.clone_from(&self.pid_file);
         options.preserve_fds = self.preserve_fds;
+        options.notify = runtime::notify::asked_for();
+        hand_on(&mut options)?;
         options.no_pivot = self.no_pivot;
         options.keep_keyring = self.no_new_keyring;
         Ok(options)
     }
+}
+
+/// The sockets that a service manager opened for us (sd_listen_fds(3)) are the program's, before those of
+/// --preserve-fds. Words that are for another process are not ours to pass on.
+fn hand_on(options: &mut CreateOptions) -> Result<(), Failure> {
+    let word = |name: &str| std::env::var(name).ok();
+    let number = |name: &str| word(name).and_then(|text| text.parse::<u32>().ok());
+    let ours = number("LISTEN_PID") == Some(std::process::id());
+    let count = number("LISTEN_FDS").filter(|count| ours && *count > 0);
+    let Some(count) = count else { return Ok(()) };
+    options.preserve_fds = options.preserve_fds.saturating_add(count);
+    check_preserved(options.preserve_fds)?;
+    options.set_variable("LISTEN_FDS", &count.to_string());
+    options.set_variable("LISTEN_PID", "1");
+    if let Some(names) = word("LISTEN_FDNAMES") {
+        options.set_variable("LISTEN_FDNAMES", &names);
+    }
+    Ok(())
 }
 
 /// A number that the caller left free would become that of a file of ours, and the container would get

@@ -19,6 +19,8 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    runtime::start(&Store::new(global.state_root()?), &args.id.parse()?)?;
+    let store = Store::new(global.state_root()?);
+    let notify = runtime::notify::asked_for();
+    runtime::start_notified(&store, &args.id.parse()?, notify.as_deref())?;
     Ok(0)
 }

@@ -253,6 +253,15 @@ pub fn forbid_tracing() -> Result<()> {
         .map_err(|errno| SysError::new("prctl", "PR_SET_DUMPABLE", errno))
 }
 
+/// Takes [`forbid_tracing`] back.
+///
+/// # Errors
+/// As prctl(2).
+pub fn allow_tracing() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .map_err(|errno| SysError::new("prctl", "PR_SET_DUMPABLE", errno))
+}
+
 /// The name that `ps` shows for this process; 15 bytes count.
 ///
 /// # Errors

@@ -1,8 +1,10 @@
 //! Local sockets that keep messages apart (SOCK_SEQPACKET) and carry fds. Not its job: what they mean.
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::net::{
@@ -61,6 +63,34 @@ pub fn connect_stream(path: impl AsRef<Path>) -> Result<OwnedFd> {
     let address = SocketAddrUnix::new(path).map_err(fail)?;
     let socket = new(SocketType::STREAM)?;
     rustix::net::connect(&socket, &address).map_err(fail)?;
+    Ok(socket)
+}
+
+/// A socket for datagrams, named `name` in the directory `dir` and of this mode.
+///
+/// # Errors
+/// As bind(2) and chmod(2).
+pub fn bind_datagram(dir: impl AsFd, name: &str, mode: u32) -> Result<OwnedFd> {
+    let fail = |call| move |errno| SysError::new(call, name, errno);
+    let socket = new(SocketType::DGRAM)?;
+    rustix::net::bind(&socket, &address(dir.as_fd(), name)?).map_err(fail("bind"))?;
+    let mode = rustix::fs::Mode::from_raw_mode(mode);
+    rustix::fs::chmodat(dir, name, mode, rustix::fs::AtFlags::empty()).map_err(fail("chmod"))?;
+    Ok(socket)
+}
+
+/// A socket for datagrams to the one at `address`: a host path, or `@name` for one without a file.
+///
+/// # Errors
+/// As connect(2).
+pub fn connect_datagram(address: &OsStr) -> Result<OwnedFd> {
+    let fail = |errno| SysError::new("connect", address.display(), errno);
+    let to = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
+        path => SocketAddrUnix::new(path),
+    };
+    let socket = new(SocketType::DGRAM)?;
+    rustix::net::connect(&socket, &to.map_err(fail)?).map_err(fail)?;
     Ok(socket)
 }
 

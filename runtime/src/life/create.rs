@@ -17,12 +17,14 @@ use namespaces::NamespaceSet;
 use sys::log::debug;
 use sys::process::Process;
 
+use crate::annotations;
 use crate::entering::Entering;
 use crate::hooks::{HookEntry, Running, Setting};
 use crate::life::made;
 use crate::life::options::{Begin, CreateOptions, RootSource};
 use crate::life::prepare::{self, CgroupPlan, Opening, Prepared};
 use crate::life::start::Starting;
+use crate::notify::{self, Proxy};
 use crate::plan::{Plan, Step};
 use crate::process::init::Init;
 use crate::process::parent::{self, Born};
@@ -40,6 +42,7 @@ pub struct Creation {
     set: NamespaceSet,
     cgroup: Option<Cgroup>,
     born: Option<Born>,
+    proxy: Option<Proxy>,
     queue: VecDeque<(&'static str, usize, HookEntry)>,
     running: Option<(&'static str, usize, HookEntry, Running)>,
     outside_hooks: Vec<(&'static str, usize, HookEntry)>,
@@ -70,6 +73,8 @@ pub struct Created {
     pub process: Process,
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
+    /// The way by which its program says that it is ready, if it has begun and somebody wants to know.
+    pub(crate) proxy: Option<Proxy>,
 }
 
 /// Makes a container and waits until that is done.
@@ -94,8 +99,10 @@ impl Creation {
     /// Whatever failed; nothing is left behind then.
     pub fn begin(mut options: CreateOptions) -> Result<Self> {
         options.store.refuse_taken(&options.id)?;
+        notify::lend(&mut options);
         let prepared = prepare::think(&options)?;
         let opening = prepare::open(&prepared, &mut options)?;
+        let receiver = annotations::pidfd_receiver(&options.spec)?;
         let place = options.store.claim(&options.id)?;
         let mut creation = Self::intend(place, &options, &prepared);
         let Prepared {
@@ -112,7 +119,10 @@ impl Creation {
             !options.keep_keyring,
             opening.filter.as_ref(),
         );
-        creation.pidfd_socket = options.pidfd_socket.take();
+        creation.pidfd_socket = match options.pidfd_socket.take() {
+            Some(socket) => Some(socket),
+            None => receiver,
+        };
         creation.set = set;
         creation.plan = plan;
         let filter = opening.filter.clone();
@@ -171,6 +181,7 @@ impl Creation {
             set: NamespaceSet::default(),
             cgroup: None,
             born: None,
+            proxy: None,
             queue: VecDeque::new(),
             running: None,
             outside_hooks: outside_hooks::outside(spec),
@@ -196,7 +207,7 @@ impl Creation {
     fn spawn(
         &mut self,
         options: CreateOptions,
-        opening: Opening,
+        mut opening: Opening,
         cgroup: Option<CgroupPlan>,
     ) -> Result<()> {
         self.setting = Setting::of(&self.record)?;
@@ -209,6 +220,13 @@ impl Creation {
             RootSource::Layers(layers) => Some(made::stack(layers)?),
             RootSource::Folder(_) | RootSource::Mount(_) => opening.root_mount,
         };
+        if let Some(manager) = &options.notify {
+            notify::make_folder(&self.place, &self.plan, &mut opening.mounts)?;
+            if options.begin == Begin::AtOnce {
+                // Nobody comes later to do it before the program runs.
+                self.proxy = Proxy::open(&self.place, Some(manager))?;
+            }
+        }
         let listener = match options.begin {
             Begin::ByStart => Some(
                 sys::socket::listen(self.place.dir(), START)
@@ -376,6 +394,7 @@ impl Creation {
             record: self.record.clone(),
             process: born.process,
             cgroup: self.cgroup.take(),
+            proxy: self.proxy.take(),
         })))
     }
 }

@@ -1,6 +1,7 @@
 //! What a caller says when a container is to be made: one struct, passed once. Not its job: defaults of
 //! the command line.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -81,6 +82,8 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// A socket to which a handle of the first process is sent.
     pub pidfd_socket: Option<OwnedFd>,
+    /// The service manager's socket, if our caller is to hear when the program is ready.
+    pub notify: Option<OsString>,
     /// How many descriptors after stdio the program gets from us.
     pub preserve_fds: u32,
     /// Don't use pivot_root(2).
@@ -114,6 +117,7 @@ impl CreateOptions {
             console_socket: None,
             pid_file: None,
             pidfd_socket: None,
+            notify: None,
             preserve_fds: 0,
             no_pivot: false,
             keep_keyring: false,
@@ -121,5 +125,15 @@ impl CreateOptions {
             rootless: Rootless::default(),
             begin: Begin::ByStart,
         }
+    }
+
+    /// Gives the program a variable, in place of one of that name.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        let Some(process) = self.spec.process_mut() else {
+            return;
+        };
+        let env = process.env_mut().get_or_insert_default();
+        env.retain(|pair| pair.split_once('=').is_none_or(|(known, _)| known != name));
+        env.push(format!("{name}={value}"));
     }
 }

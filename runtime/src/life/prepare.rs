@@ -15,6 +15,7 @@ use sys::seccomp::Filter;
 
 use crate::life::options::{Begin, CreateOptions, RootSource, Rootless};
 use crate::lsm::Modules;
+use crate::notify;
 use crate::plan::{CgroupFacts, Plan, Request, RootPlace, Step};
 use crate::validate::validate;
 use crate::{Error, Result};
@@ -220,7 +221,7 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
         .and_then(|p| p.args().as_deref())
         .unwrap_or_default();
     Ok(Opening {
-        mounts: mounts(prepared, &options.spec)?,
+        mounts: mounts(prepared, options)?,
         root_mount: root_mount(&options.root, prepared.rights)?,
         joins: open_all(&joins)?,
         step_in: open_all(&step_in)?,
@@ -230,17 +231,21 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
     })
 }
 
-/// What the first process is given for each mount. Bind sources are opened with our rights: a container's root user may not reach them by path. But for
-/// the container's own cgroup, which is made later than this; everybody can reach that.
-fn mounts(prepared: &Prepared, spec: &Spec) -> Result<Vec<Option<OwnedFd>>> {
+/// What the first process is given for each mount. Bind sources are opened with our rights: a container's
+/// root user may not reach them by path. But for what is made later than this: the container's own cgroup,
+/// which everybody can reach, and the folder of its notify socket.
+fn mounts(prepared: &Prepared, options: &CreateOptions) -> Result<Vec<Option<OwnedFd>>> {
+    let spec = &options.spec;
     let own_cgroup = prepared
         .cgroup
         .as_ref()
         .map(|cgroup| &cgroup.location.directory);
+    let notify = options.notify.as_ref().map(|_| notify::folder(options));
     let mut held = Vec::new();
     let mut open = |index: usize, step: &MountStep| match &step.what {
         _ if prepared.rights == Rights::Few => few(index, step).map(|()| None),
         What::Bind { source, .. } if Some(source) == own_cgroup => Ok(None),
+        What::Bind { source, .. } if Some(source) == notify.as_ref() => Ok(None),
         _ => Ok(rootfs::prepare(
             step,
             ids(prepared, spec, (index, step), &mut held)?,

@@ -10,6 +10,7 @@ use crate::life::delete::{Force, clear};
 use crate::life::options::{Begin, CreateOptions};
 use crate::life::relay::{Relay, Terminal};
 use crate::life::start::Starting;
+use crate::notify::Proxy;
 use crate::{Error, Result};
 
 /// Whether to stay beside the container.
@@ -42,8 +43,12 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
     let (store, id) = (options.store.clone(), options.id.clone());
     options.begin = Begin::AtOnce;
     if manner == Manner::Detached {
-        let (_, starting) = create_watched(options, None)?;
-        return match starting.finish() {
+        let (mut created, starting) = create_watched(options, None)?;
+        let begun = starting.finish().and_then(|()| match created.proxy.take() {
+            Some(proxy) => proxy.wait(created.process.pid.as_raw_nonzero().get()),
+            None => Ok(()),
+        });
+        return match begun {
             Ok(()) => Ok(None),
             Err(error) => Err(after(error, clear(&store, &id, Force::Yes, None))),
         };
@@ -53,9 +58,17 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
         sys::signal::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
     let process = options.spec.process().as_ref();
     let terminal = Terminal::wanted(process, &mut options.console_socket)?;
-    let (created, starting) = create_watched(options, Some(&signals))?;
-    let outcome =
-        start_watched(starting, &signals).and_then(|()| beside(&created, &signals, terminal));
+    if terminal.is_some() {
+        // Somebody sits there, and nobody waits for a service.
+        options.notify = None;
+    }
+    let (mut created, starting) = create_watched(options, Some(&signals))?;
+    let outcome = start_watched(starting, &signals)
+        .and_then(|()| match created.proxy.take() {
+            Some(proxy) => until_ready(&created.process, &signals, &proxy),
+            None => Ok(()),
+        })
+        .and_then(|()| beside(&created, &signals, terminal));
     let cleared = match (manner, &outcome) {
         (Manner::Keep, Ok(_)) => Ok(Vec::new()),
         _ => clear(&store, &id, Force::Yes, Some(&signals)),
@@ -68,6 +81,23 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
             })
         }),
         Err(error) => Err(after(error, cleared)),
+    }
+}
+
+/// Stays beside the container until its program is ready or has ended. The process that the service manager
+/// is to watch is ours, which ends with it.
+fn until_ready(process: &Process, signals: &OwnedFd, proxy: &Proxy) -> Result<()> {
+    loop {
+        let fds = [proxy.fd(), process.pidfd.as_fd(), signals.as_fd()];
+        let ready = sys::poll::readable(&fds, None)
+            .map_err(Error::host("wait until the program is ready"))?;
+        let us = sys::process::id().as_raw_nonzero().get();
+        if ready[0] && proxy.pass_on(us)? || ready[1] {
+            return Ok(());
+        }
+        if ready[2] {
+            forward(process, signals)?;
+        }
     }
 }
 

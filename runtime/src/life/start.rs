@@ -1,12 +1,14 @@
 //! `start`: lets a created container's program begin. Not its job: waiting for its end (run).
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use sys::Errno;
 
 use crate::hooks::{self, HookEntry, Running, Setting};
+use crate::notify::Proxy;
 use crate::process::listener;
 use crate::process::sync::{self, FromInit};
 use crate::state::{ProcessId, Record, Status};
@@ -40,7 +42,23 @@ struct Hooks {
 /// [`Error::Missing`], [`Error::Status`] unless it is created, or why its program can't be executed;
 /// a poststart hook that fails ends the container.
 pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
-    Starting::begin(store, id)?.finish()
+    start_notified(store, id, None)
+}
+
+/// The same, and waits until the program says on its notify socket that it is ready, which is passed on to
+/// the service manager's at `notify`.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_notified(store: &Store, id: &ContainerId, notify: Option<&OsStr>) -> Result<()> {
+    let starting = Starting::begin(store, id)?;
+    let proxy = Proxy::open(&starting.place, notify)?;
+    let first = starting.record.init.map_or(0, |init| init.pid);
+    starting.finish()?;
+    match proxy {
+        Some(proxy) => proxy.wait(first),
+        None => Ok(()),
+    }
 }
 
 impl Starting {

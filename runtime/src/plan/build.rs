@@ -91,11 +91,8 @@ impl Plan {
                     ask_id_maps(&set, &mut plan.stage);
                 }
                 if !stage.join.is_empty() {
-                    // As in `enter`; but without rights, a process that can't be traced can't set its
-                    // own clocks either: its /proc files are the host's root's.
-                    if request.rights == Rights::Full || set.time_offsets.is_empty() {
-                        plan.stage.push(Step::ForbidTracing);
-                    }
+                    // As in `enter`.
+                    plan.stage.push(Step::ForbidTracing);
                     join(stage.join, &mut plan.stage);
                 }
                 plan.stage.push(Step::CloneInit(stage.then.clone));

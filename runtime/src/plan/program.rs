@@ -35,7 +35,11 @@ pub(super) struct Program<'a> {
 impl Program<'_> {
     fn credentials(&self) -> Credentials {
         let has_filter = self.filtering != Filtering::None;
-        Credentials::new(self.process, has_filter, self.groups_denied)
+        let mut credentials = Credentials::new(self.process, has_filter, self.groups_denied);
+        if self.conditions.keeps_groups {
+            credentials.groups = None;
+        }
+        credentials
     }
 
     /// All but what must be the very last: after these steps the process has the program's rights.

@@ -66,6 +66,8 @@ struct Life {
     init: Init,
     root: Option<Root>,
     masks: Masks,
+    /// setgroups(2) is denied in our user namespace.
+    groups_denied: bool,
     /// Mounts that become read-only when all is in them.
     filled: Vec<OwnedFd>,
     cwd: Option<CString>,
@@ -125,6 +127,7 @@ pub(crate) fn run(plan: &Plan, init: Init, first: u32) -> ! {
         init,
         root: None,
         masks: Masks::default(),
+        groups_denied: false,
         filled: Vec::new(),
         cwd: None,
         program: None,
@@ -153,7 +156,11 @@ impl Life {
             Step::Stdio => self.take_stdio()?,
             Step::AskIdMaps => self.ask(&FromInit::NeedIdMaps)?,
             // setgroups(2) may be denied for ever here, and nothing is lost: the groups are the caller's.
-            Step::BecomeRoot => sys::privileges::become_user(0, 0, None)?,
+            Step::BecomeRoot => {
+                sys::privileges::become_user(0, 0, None)?;
+                // By somebody else, where the user namespace is one that we joined.
+                self.groups_denied = sys::proc::read("self/setgroups")?.trim() == "deny";
+            }
             Step::Join(_) => namespaces::join::enter(&self.init.joins)?,
             Step::JoinContainer(_) => enter(self.init.container.as_ref())?,
             Step::Unshare(flags) => namespaces::join::unshare(*flags)?,
@@ -215,7 +222,7 @@ impl Life {
             Step::Treat(treatment) => treatment.apply(0)?,
             Step::Label(label) => label.apply()?,
             Step::StdioOwner(uid) => privileges::give_stdio(*uid)?,
-            Step::Drop(credentials) => privileges::drop(credentials)?,
+            Step::Drop(credentials) => privileges::drop(credentials, self.groups_denied)?,
             Step::FindProgram(name) => self.find_program(name)?,
             Step::CloseDescriptors => self.close_descriptors()?,
             Step::Ready => self.ask(&FromInit::Ready)?,

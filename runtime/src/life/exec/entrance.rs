@@ -11,6 +11,7 @@ use sys::seccomp::Filter;
 
 use super::ExecOptions;
 use super::asked::Asked;
+use crate::annotations::keeps_groups;
 use crate::conditions::{Conditions, OfContainer};
 use crate::entering::Entering;
 use crate::lsm::Modules;
@@ -78,10 +79,14 @@ impl Entrance {
             personality: self.entering.personality.as_ref(),
             memory_policy: self.entering.memory_policy.as_ref(),
         };
+        let annotations = &self.record.annotations;
         let modules = Modules::needed(Some(process), None);
         Ok(Plan::exec(&ExecRequest {
             process,
-            conditions: Conditions::new(process, container, modules)?,
+            conditions: Conditions {
+                keeps_groups: keeps_groups(|name| annotations.get(name).map(String::as_str)),
+                ..Conditions::new(process, container, modules)?
+            },
             namespaces: self.entering.namespaces,
             root_is_mapped: self.entering.root_is_mapped,
             filtering: match &self.filter {
