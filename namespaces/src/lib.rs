@@ -7,6 +7,7 @@
 //! ```
 //! [`set`] and [`shape`] decide and touch nothing; the other files carry out one step each.
 
+pub mod devices;
 mod error;
 mod id_maps;
 pub mod join;
@@ -20,6 +21,7 @@ pub mod time;
 pub mod user;
 pub mod uts;
 
+pub use devices::NetDevice;
 pub use error::{Error, Result};
 pub use id_maps::IdMaps;
 pub use kind::Namespace;

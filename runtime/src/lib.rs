@@ -25,6 +25,7 @@ pub mod plan;
 mod privileges;
 mod process;
 mod program;
+mod rdt;
 mod seccomp;
 mod self_image;
 mod state;

@@ -41,6 +41,11 @@ pub(crate) fn give_stdio(uid: u32) -> Result<(), SysError> {
     Ok(())
 }
 
+/// Whether setgroups(2) is denied in our user namespace: by somebody else, where we joined it.
+pub(crate) fn groups_denied() -> Result<bool, SysError> {
+    Ok(sys::proc::read("self/setgroups")?.trim() == "deny")
+}
+
 /// Takes on the program's ids and rights. Where setgroups(2) is denied, no groups are the groups that there
 /// are; a list of some is refused by the kernel.
 pub(crate) fn drop(credentials: &Credentials, groups_denied: bool) -> Result<(), SysError> {

@@ -75,6 +75,9 @@ pub struct Record {
     /// The outermost directory above the cgroup that was made with it, to be removed with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_made_from: Option<PathBuf>,
+    /// Folders of resctrl that are made with it, to be removed with it; written before they are made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rdt: Vec<PathBuf>,
     /// The folder of its own changes, to be removed with it; written before it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<PathBuf>,
@@ -243,6 +246,7 @@ mod tests {
             }),
             cgroup: None,
             cgroup_made_from: None,
+            rdt: vec![],
             scratch: None,
             seccomp_agent: None,
             poststart: vec![],

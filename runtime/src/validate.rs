@@ -6,7 +6,7 @@ mod process;
 use std::fmt;
 use std::path::Path;
 
-use namespaces::{Namespace, NamespaceSet};
+use namespaces::{Namespace, NamespaceSet, NetDevice};
 use oci_spec::runtime::{Hook, Linux, Process, Spec};
 
 use crate::limits::{MemoryPolicy, Personality};
@@ -176,16 +176,15 @@ fn linux(linux: &Linux, set: &NamespaceSet, faults: &mut Faults) {
             faults.add(format!("linux.{field}{rest}"), reason);
         }
     }
-    for (field, present) in [
-        ("intelRdt", linux.intel_rdt().is_some()),
-        (
-            "netDevices",
-            linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()),
-        ),
-    ] {
-        if present {
-            faults.add(format!("linux.{field}"), "is not supported yet");
-        }
+    for problem in NetDevice::read(linux, set).1 {
+        let text = problem.to_string();
+        let (field, reason) = text.split_once(": ").unwrap_or(("linux.netDevices", &text));
+        faults.add(field, reason);
+    }
+    if let Some(spec) = linux.intel_rdt()
+        && let Err((field, reason)) = crate::rdt::Wanted::read(spec)
+    {
+        faults.add(format!("linux.intelRdt{field}"), reason);
     }
 }
 

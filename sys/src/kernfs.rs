@@ -3,9 +3,11 @@
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 
 use crate::{Errno, Result, SysError};
 
@@ -28,6 +30,21 @@ pub fn read(file: impl AsFd, subject: impl Display) -> Result<String> {
         }
     }
     String::from_utf8(bytes).map_err(|_| fail(Errno::ILSEQ))
+}
+
+/// Writes a setting to the file at `path`, which must be there, in one write(2).
+///
+/// # Errors
+/// As open(2) and write(2).
+pub fn write(path: impl AsRef<Path>, value: &str) -> Result<()> {
+    let path = path.as_ref();
+    let fail = |call| move |errno| SysError::new(call, path.display(), errno);
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file =
+        rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).map_err(fail("open"))?;
+    rustix::io::write(file, value.as_bytes())
+        .map(drop)
+        .map_err(fail("write"))
 }
 
 /// Waits until the content of `file` is another one than at its last read through this fd, at the latest

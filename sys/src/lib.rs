@@ -22,6 +22,7 @@ pub mod kernfs;
 pub mod log;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod network;
 pub mod poll;
 pub mod privileges;

@@ -4,9 +4,10 @@
 //! Not its job: thinking the start through (prepare), the first process' own steps (process/init).
 
 mod outside_hooks;
+mod record;
 mod undo;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -29,6 +30,7 @@ use crate::plan::{Plan, Step};
 use crate::process::init::Init;
 use crate::process::parent::{self, Born};
 use crate::process::sync::{self, FromInit};
+use crate::rdt::Group;
 use crate::state::{ProcessId, Record, Status};
 use crate::store::{Place, START};
 use crate::{Error, Result, Stdio};
@@ -109,6 +111,7 @@ impl Creation {
             set,
             plan,
             cgroup,
+            rdt,
             groups_denied,
             ..
         } = prepared;
@@ -130,7 +133,7 @@ impl Creation {
         // process makes its mounts.
         let begun = creation
             .record_intent()
-            .and_then(|()| creation.spawn(options, opening, cgroup))
+            .and_then(|()| creation.spawn(options, opening, cgroup, rdt))
             .and_then(|()| creation.filter_devices())
             .and_then(|()| match &entering {
                 Some(entering) => creation.place.save_entering(entering, filter.as_ref()),
@@ -144,39 +147,9 @@ impl Creation {
 
     /// The record as it stands before the first act.
     fn intend(place: Place, options: &CreateOptions, prepared: &Prepared) -> Self {
-        let spec = &options.spec;
-        let location = prepared.cgroup.as_ref().map(|cgroup| &cgroup.location);
-        let record = Record {
-            oci_version: spec.version().clone(),
-            id: options.id.to_string(),
-            bundle: options.bundle.clone(),
-            rootfs: match &options.root {
-                RootSource::Folder(path) => path.clone(),
-                RootSource::Mount(_) | RootSource::Layers(_) => PathBuf::new(),
-            },
-            created: jiff::Timestamp::now().to_string(),
-            owner: sys::privileges::ids().0,
-            annotations: spec
-                .annotations()
-                .iter()
-                .flatten()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect::<BTreeMap<_, _>>(),
-            creator: None,
-            init: None,
-            cgroup: location.map(|l| l.directory.clone()),
-            cgroup_made_from: location.and_then(|l| l.made_from.clone()),
-            scratch: match &options.root {
-                RootSource::Layers(layers) => Some(layers.scratch.clone()),
-                RootSource::Folder(_) | RootSource::Mount(_) => None,
-            },
-            seccomp_agent: crate::seccomp::agent(spec),
-            poststart: outside_hooks::after(spec, "poststart"),
-            poststop: outside_hooks::after(spec, "poststop"),
-        };
         Self {
             place,
-            record,
+            record: record::of(options, prepared),
             plan: Plan::default(),
             set: NamespaceSet::default(),
             cgroup: None,
@@ -184,7 +157,7 @@ impl Creation {
             proxy: None,
             queue: VecDeque::new(),
             running: None,
-            outside_hooks: outside_hooks::outside(spec),
+            outside_hooks: outside_hooks::outside(&options.spec),
             setting: Setting::default(),
             pid_file: options.pid_file.clone(),
             pidfd_socket: None,
@@ -209,12 +182,16 @@ impl Creation {
         options: CreateOptions,
         mut opening: Opening,
         cgroup: Option<CgroupPlan>,
+        rdt: Option<(Group, PathBuf)>,
     ) -> Result<()> {
         self.setting = Setting::of(&self.record)?;
         if let Some(plan) = cgroup {
             self.cgroup = Some(made::cgroup(&plan)?);
             debug(format_args!("cgroup {}: made", plan.location.name()));
             self.device_filter = plan.filter;
+        }
+        if let Some((group, root)) = &rdt {
+            group.create(root)?;
         }
         let root_mount = match &options.root {
             RootSource::Layers(layers) => Some(made::stack(layers)?),
@@ -246,6 +223,7 @@ impl Creation {
             joins: opening.joins,
             container: None,
             filter: opening.filter,
+            groups_denied: false,
             args: opening.args,
             env: opening.env,
             console: options.console_socket,
@@ -267,6 +245,9 @@ impl Creation {
             ours,
         )?);
         debug(format_args!("first process {}: made", self.pid()));
+        if let Some((group, _)) = &rdt {
+            group.add(self.pid())?;
+        }
         parent::score(&self.plan, self.pid())
     }
 
@@ -332,6 +313,10 @@ impl Creation {
                 self.go()?;
             }
             Some(FromInit::Made(pid)) => parent::adopt(born, pid, heard.fd)?,
+            Some(FromInit::NeedNetDevices) => {
+                parent::net_devices(&self.plan, born.process.pid.as_raw_nonzero().get())?;
+                self.go()?;
+            }
             Some(FromInit::NeedHooks) => {
                 self.queue = self.outside_hooks.drain(..).collect();
                 self.next_hook()?;

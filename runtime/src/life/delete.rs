@@ -75,6 +75,7 @@ pub(crate) fn clear(
         cgroups::delete(directory, record.cgroup_made_from.as_deref())?;
         debug(format_args!("cgroup {}: removed", directory.display()));
     }
+    crate::rdt::remove(&record.rdt)?;
     remove_scratch(&record)?;
     // After the cgroup, before the record: a crash here runs them again rather than never.
     let failed = run_poststop(&record, signals);

@@ -137,6 +137,7 @@ impl Execution {
             joins: Vec::new(),
             container: Some(first),
             filter: entrance.filter,
+            groups_denied: false,
             args: CStrings::new(args).map_err(Error::host("process.args"))?,
             env: process.env().clone().unwrap_or_default(),
             console: options.console_socket,

@@ -3,6 +3,7 @@
 //! Not its job: acts that leave something behind (create).
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use cgroups::devices::Filter as DeviceFilter;
 use cgroups::{Location, Write};
@@ -17,6 +18,7 @@ use crate::life::options::{Begin, CreateOptions, RootSource, Rootless};
 use crate::lsm::Modules;
 use crate::notify;
 use crate::plan::{CgroupFacts, Plan, Request, RootPlace, Step};
+use crate::rdt::{Group, Wanted};
 use crate::validate::validate;
 use crate::{Error, Result};
 
@@ -37,6 +39,8 @@ pub(crate) struct Prepared {
     pub(crate) set: NamespaceSet,
     pub(crate) plan: Plan,
     pub(crate) cgroup: Option<CgroupPlan>,
+    /// Its share of caches and memory bandwidth, and where resctrl is.
+    pub(crate) rdt: Option<(Group, PathBuf)>,
     pub(crate) rights: Rights,
     /// Whether setgroups(2) is denied inside.
     pub(crate) groups_denied: bool,
@@ -96,9 +100,21 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         set,
         plan,
         cgroup,
+        rdt: rdt(options)?,
         rights,
         groups_denied: rights == Rights::Few && request.single_id,
     })
+}
+
+fn rdt(options: &CreateOptions) -> Result<Option<(Group, PathBuf)>> {
+    let linux = options.spec.linux().as_ref();
+    let Some(spec) = linux.and_then(|l| l.intel_rdt().as_ref()) else {
+        return Ok(None);
+    };
+    let wanted = Wanted::read(spec)
+        .map_err(|(field, reason)| Error::Usage(format!("linux.intelRdt{field}: {reason}")))?;
+    let root = crate::rdt::root()?;
+    Ok(Some((wanted.place(&root, options.id.as_str())?, root)))
 }
 
 /// The plan of a start, for people.

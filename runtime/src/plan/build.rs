@@ -175,6 +175,11 @@ impl Builder<'_> {
         if self.set.creates(Namespace::Network) {
             steps.push(Step::Loopback);
         }
+        let devices = self.linux().and_then(|l| l.net_devices().as_ref());
+        if devices.is_some_and(|devices| !devices.is_empty()) {
+            // Before any hook, which may want to see them.
+            steps.push(Step::AskNetDevices);
+        }
         if let Some(name) = self.spec.hostname() {
             steps.push(Step::HostName(name.clone()));
         }

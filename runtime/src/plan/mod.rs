@@ -5,6 +5,7 @@ mod build;
 mod cred;
 mod exec;
 mod outside;
+mod parent_step;
 mod program;
 mod step;
 #[cfg(test)]
@@ -14,5 +15,6 @@ pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
 pub use cred::{Credentials, CredentialsText, capability_names};
 pub use exec::ExecRequest;
+pub use parent_step::ParentStep;
 pub use program::Filtering;
-pub use step::{Limit, ParentStep, Plan, RootPlace, Step};
+pub use step::{Limit, Plan, RootPlace, Step};

@@ -1,11 +1,12 @@
 //! What dhow does for the first process from outside, in its order. Pure. Not its job: the first process'
 //! own steps (build).
 
-use namespaces::{Namespace, NamespaceSet, Shape};
+use namespaces::{Namespace, NamespaceSet, NetDevice, Shape};
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Spec};
 
 use crate::conditions::Conditions;
 use crate::plan::{Limit, ParentStep, Request};
+use crate::rdt::Wanted;
 
 /// The steps of the start of the container that `spec` describes.
 pub(super) fn steps(
@@ -49,6 +50,10 @@ pub(super) fn steps(
         Shape::Staged(stage) if stage.new_user => Namespace::User.flag(),
         Shape::Staged(_) => 0,
     };
+    let rdt = spec.linux().as_ref().and_then(|l| l.intel_rdt().as_ref());
+    if let Some(Ok(wanted)) = rdt.map(Wanted::read) {
+        steps.push(ParentStep::CacheShare(wanted.to_string()));
+    }
     steps.push(ParentStep::Clone {
         namespaces: clone,
         into_cgroup: request.cgroup.is_some(),
@@ -66,6 +71,12 @@ pub(super) fn steps(
     }
     if let Some(maps) = &set.id_maps {
         steps.push(ParentStep::IdMaps(format!("{maps}")));
+    }
+    if let Some(linux) = spec.linux() {
+        let (devices, _) = NetDevice::read(linux, set);
+        if !devices.is_empty() {
+            steps.push(ParentStep::NetDevices(devices));
+        }
     }
     steps.extend(hooks(spec));
     if set.has(Namespace::User) {

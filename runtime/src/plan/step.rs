@@ -1,6 +1,5 @@
-//! `Step`: every single thing that the container's first process does, and `ParentStep`: what dhow does
-//! for it from outside. Their `Display` is what `dhow create --plan` prints and what an error begins
-//! with. Not its job: the order (build), the doing (process/init).
+//! `Step`: every single thing that the container's first process does. Its `Display` is what `dhow create
+//! --plan` prints and what an error begins with. Not its job: the order (build), the doing (process/init).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use sys::process::NamespaceFlags;
 use crate::conditions::Treatment;
 use crate::hooks::HookEntry;
 use crate::lsm::Label;
-use crate::plan::{Credentials, CredentialsText};
+use crate::plan::{Credentials, CredentialsText, ParentStep};
 
 /// The whole start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,51 +75,6 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What dhow does for the first process from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ParentStep {
-    /// Makes the cgroup and writes the limits.
-    Cgroup {
-        /// The cgroup's place below the root of the tree.
-        path: String,
-        /// The files to be written and their values.
-        writes: Vec<String>,
-    },
-    /// Puts the device filter on the cgroup.
-    DeviceFilter,
-    /// Closes its memory, and so its child's, to tracers.
-    ForbidTracing,
-    /// Steps into a PID or time namespace for its next child.
-    StepInto(String),
-    /// Makes the process.
-    Clone {
-        /// The new namespaces.
-        namespaces: NamespaceFlags,
-        /// Whether it is born in the cgroup.
-        into_cgroup: bool,
-    },
-    /// Writes the id maps, when asked for them.
-    IdMaps(String),
-    /// Sets a resource limit of the process, when it asks for the id maps: raising one takes rights that
-    /// a user namespace does not give.
-    Limit(Limit),
-    /// Moves dhow, and so its child, to some processors until the child is there.
-    StartOn(Treatment),
-    /// Tells the kernel how to treat it, when it is ready: a user namespace does not give the right.
-    Treat(Treatment),
-    /// Sets how likely the OOM killer takes it.
-    OomScore(i32),
-    /// Runs hooks, when asked for them.
-    Hooks {
-        /// Their kind.
-        kind: &'static str,
-        /// How many there are.
-        count: usize,
-    },
-    /// Saves the state "created".
-    Save,
-}
-
 /// One thing that the first process does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -150,6 +104,8 @@ pub enum Step {
     ForbidTracing,
     /// Brings the loopback device up.
     Loopback,
+    /// Asks for the host's network devices that are to be its, and waits.
+    AskNetDevices,
     /// Sets the host name.
     HostName(String),
     /// Sets the domain name.
@@ -264,6 +220,7 @@ impl fmt::Display for Step {
             Self::NewKeyring(name) => write!(f, "join a new session keyring {name}"),
             Self::ForbidTracing => f.write_str("forbid tracing of this process"),
             Self::Loopback => f.write_str("bring the loopback device up"),
+            Self::AskNetDevices => f.write_str("ask dhow for its network devices, wait"),
             Self::HostName(name) => write!(f, "set the host name to {name:?}"),
             Self::DomainName(name) => write!(f, "set the domain name to {name:?}"),
             Self::Isolate => f.write_str("keep our mounts from the host"),
@@ -356,42 +313,6 @@ impl Step {
             }
             Self::Exec => f.write_str("execute the program"),
             _ => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for ParentStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cgroup { path, writes } if writes.is_empty() => {
-                write!(f, "make the cgroup {path}")
-            }
-            Self::Cgroup { path, writes } => {
-                write!(f, "make the cgroup {path} with {}", writes.join(", "))
-            }
-            Self::DeviceFilter => f.write_str("put the device filter on the cgroup"),
-            Self::ForbidTracing => f.write_str("forbid tracing of dhow and of what it makes"),
-            Self::StepInto(what) => write!(f, "step into {what} for the next child, and back"),
-            Self::Clone {
-                namespaces,
-                into_cgroup,
-            } => {
-                f.write_str("make a process")?;
-                if *namespaces != 0 {
-                    write!(f, " with new namespaces: {}", Namespace::list(*namespaces))?;
-                }
-                if *into_cgroup {
-                    f.write_str(", in the cgroup")?;
-                }
-                Ok(())
-            }
-            Self::IdMaps(text) => write!(f, "when asked, write the id maps: {text}"),
-            Self::Limit(limit) => write!(f, "set its {limit}"),
-            Self::StartOn(treatment) => write!(f, "set {treatment}, and back after the next child"),
-            Self::Treat(treatment) => write!(f, "when it is ready, set its {treatment}"),
-            Self::OomScore(score) => write!(f, "set its oom_score_adj to {score}"),
-            Self::Hooks { kind, count } => write!(f, "when asked, run the {kind} hooks ({count})"),
-            Self::Save => f.write_str("when it is ready, save the state \"created\""),
         }
     }
 }

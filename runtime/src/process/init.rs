@@ -45,6 +45,8 @@ pub(crate) struct Init {
     pub(crate) container: Option<OfProcess>,
     /// The seccomp filter.
     pub(crate) filter: Option<Filter>,
+    /// setgroups(2) is denied in our user namespace; known once we are in it.
+    pub(crate) groups_denied: bool,
     /// argv.
     pub(crate) args: CStrings,
     /// The environment, `NAME=value`.
@@ -66,8 +68,6 @@ struct Life {
     init: Init,
     root: Option<Root>,
     masks: Masks,
-    /// setgroups(2) is denied in our user namespace.
-    groups_denied: bool,
     /// Mounts that become read-only when all is in them.
     filled: Vec<OwnedFd>,
     cwd: Option<CString>,
@@ -127,7 +127,6 @@ pub(crate) fn run(plan: &Plan, init: Init, first: u32) -> ! {
         init,
         root: None,
         masks: Masks::default(),
-        groups_denied: false,
         filled: Vec::new(),
         cwd: None,
         program: None,
@@ -158,8 +157,7 @@ impl Life {
             // setgroups(2) may be denied for ever here, and nothing is lost: the groups are the caller's.
             Step::BecomeRoot => {
                 sys::privileges::become_user(0, 0, None)?;
-                // By somebody else, where the user namespace is one that we joined.
-                self.groups_denied = sys::proc::read("self/setgroups")?.trim() == "deny";
+                self.init.groups_denied = privileges::groups_denied()?;
             }
             Step::Join(_) => namespaces::join::enter(&self.init.joins)?,
             Step::JoinContainer(_) => enter(self.init.container.as_ref())?,
@@ -168,6 +166,7 @@ impl Life {
             Step::NewKeyring(name) => privileges::new_keyring(name)?,
             Step::ForbidTracing => sys::process::forbid_tracing()?,
             Step::Loopback => namespaces::network::loopback_up()?,
+            Step::AskNetDevices => self.ask(&FromInit::NeedNetDevices)?,
             Step::HostName(name) => namespaces::uts::set_host_name(name)?,
             Step::DomainName(name) => namespaces::uts::set_domain_name(name)?,
             Step::Isolate => {
@@ -222,7 +221,7 @@ impl Life {
             Step::Treat(treatment) => treatment.apply(0)?,
             Step::Label(label) => label.apply()?,
             Step::StdioOwner(uid) => privileges::give_stdio(*uid)?,
-            Step::Drop(credentials) => privileges::drop(credentials, self.groups_denied)?,
+            Step::Drop(credentials) => privileges::drop(credentials, self.init.groups_denied)?,
             Step::FindProgram(name) => self.find_program(name)?,
             Step::CloseDescriptors => self.close_descriptors()?,
             Step::Ready => self.ask(&FromInit::Ready)?,

@@ -187,6 +187,16 @@ pub(crate) fn limit(plan: &Plan, pid: i32) -> Result<()> {
     Ok(())
 }
 
+/// Moves the host's network devices that the process asks for.
+pub(crate) fn net_devices(plan: &Plan, pid: i32) -> Result<()> {
+    for step in &plan.parent {
+        if let ParentStep::NetDevices(devices) = step {
+            namespaces::devices::move_to(devices, pid)?;
+        }
+    }
+    Ok(())
+}
+
 /// Tells the kernel how to treat a process that is ready.
 pub(crate) fn treat(plan: &Plan, pid: i32) -> Result<()> {
     for step in &plan.parent {

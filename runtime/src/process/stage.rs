@@ -11,12 +11,13 @@ use sys::SysError;
 use sys::process::{CloneRequest, Cloned};
 
 use crate::plan::{Plan, Step};
+use crate::privileges;
 use crate::process::init::{self, Init, cause, enter, not_ours};
 use crate::process::parent;
 use crate::process::sync::{self, Failure, FromInit};
 
 /// Carries out the middle process' steps; `clocks` are those of the new time namespace.
-pub(crate) fn run(plan: &Plan, init: Init, clocks: Option<&TimeOffsets>) -> ! {
+pub(crate) fn run(plan: &Plan, mut init: Init, clocks: Option<&TimeOffsets>) -> ! {
     let _cosmetic = sys::process::set_name(c"dhow:stage");
     let mut made = None;
     for (number, step) in (0_u32..).zip(&plan.stage) {
@@ -25,7 +26,9 @@ pub(crate) fn run(plan: &Plan, init: Init, clocks: Option<&TimeOffsets>) -> ! {
             Step::OomScore(score) => parent::set_oom_score("self", *score),
             Step::AskIdMaps => sync::tell(&init.socket, &FromInit::NeedIdMaps)
                 .and_then(|()| sync::await_go(&init.socket)),
-            Step::BecomeRoot => sys::privileges::become_user(0, 0, None),
+            Step::BecomeRoot => sys::privileges::become_user(0, 0, None)
+                .and_then(|()| privileges::groups_denied())
+                .map(|denied| init.groups_denied = denied),
             Step::ForbidTracing => sys::process::forbid_tracing(),
             Step::Join(_) => namespaces::join::enter(&init.joins).map_err(|e| cause(&e)),
             Step::JoinContainer(_) => enter(init.container.as_ref()),

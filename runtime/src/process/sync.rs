@@ -7,6 +7,8 @@
 //!   | ---- Go ------------------------> |
 //!   | <--- Made ------------------------|   only from a middle process, which ends
 //!   | ---- Go ------------------------> |   to the first process, which it made
+//!   | <--- NeedNetDevices --------------|   only with linux.netDevices
+//!   | ---- Go ------------------------> |
 //!   | <--- NeedHooks -------------------|   only with prestart or createRuntime hooks
 //!   | ---- Go ------------------------> |
 //!   | <--- Ready -----------------------|
@@ -41,6 +43,8 @@ const MAX_TEXT: usize = 3500;
 pub(crate) enum FromInit {
     /// The user namespace is there and wants its maps.
     NeedIdMaps,
+    /// The network namespace is there, and devices of the host's are to be moved into it.
+    NeedNetDevices,
     /// The namespaces are there, the root is not yet: the time of prestart and createRuntime hooks.
     NeedHooks,
     /// All is prepared.
@@ -136,6 +140,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
     match message {
         FromInit::NeedIdMaps => bytes.push(b'M'),
         FromInit::NeedHooks => bytes.push(b'H'),
+        FromInit::NeedNetDevices => bytes.push(b'N'),
         FromInit::Ready => bytes.push(b'R'),
         FromInit::HandedOver => bytes.push(b'D'),
         FromInit::NeedListener => bytes.push(b'L'),
@@ -199,6 +204,7 @@ pub(crate) fn hear(socket: impl AsFd) -> sys::Result<Heard> {
         None => return Ok(Heard { message: None, fd }),
         Some(b"M") => Some(FromInit::NeedIdMaps),
         Some(b"H") => Some(FromInit::NeedHooks),
+        Some(b"N") => Some(FromInit::NeedNetDevices),
         Some(b"R") => Some(FromInit::Ready),
         Some(b"D") => Some(FromInit::HandedOver),
         Some(b"L") => Some(FromInit::NeedListener),

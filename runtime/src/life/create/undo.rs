@@ -46,6 +46,9 @@ impl Creation {
         {
             notes.push(crate::error::chain(&e));
         }
+        if let Err(e) = crate::rdt::remove(&self.record.rdt) {
+            notes.push(crate::error::chain(&e));
+        }
         if let Err(e) = crate::life::delete::remove_scratch(&self.record) {
             notes.push(crate::error::chain(&e));
         }
