@@ -1,6 +1,7 @@
 //! How somebody talks with a further process: terminals, handles, signals, cgroups below; and that one which is cut off
 //! leaves nothing.
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use super::{end, exec, running};
 use crate::support::command::wait_for;
-use crate::support::{Sandbox, claims};
+use crate::support::{Sandbox, claims, run};
 
 claims![
     its_terminal_is_sent_to_the_console_socket: [Root, Cgroup2],
@@ -18,13 +19,17 @@ claims![
     // On a host with v1 beside it runc wants the folder in every hierarchy.
     it_goes_to_the_cgroup_asked_for: [Root, Cgroup2, Dhow],
     a_cgroup_outside_of_the_containers_is_refused: [Root, Cgroup2],
+    without_the_guard_a_cgroup_outside_can_be_had: [Root, Cgroup2, FaultBuild],
+    a_filter_that_is_lost_stops_it: [Root, Cgroup2, Dhow],
+    a_recycled_id_is_not_the_containers: [Root, Cgroup2, Dhow],
+    the_handle_of_a_first_process_is_sent_too: [Root, Cgroup2, Dhow],
     a_container_that_hands_controllers_down_is_entered: [Root, Cgroup2, Controller("pids")],
     one_that_is_killed_on_its_way_leaves_nothing: [Root, Cgroup2, Dhow],
     a_paused_container_is_entered_when_that_is_asked_for: [Root, Cgroup2, Dhow],
 ];
 
 /// What comes by the socket at `path` while `exec` runs with `arguments`: the bytes and the descriptor.
-fn sent(sandbox: &Sandbox, path: &Path, arguments: &[&str]) -> (Vec<u8>, std::os::fd::OwnedFd) {
+fn sent(sandbox: &Sandbox, path: &Path, arguments: &[&str]) -> (Vec<u8>, OwnedFd) {
     let listener = UnixListener::bind(path).unwrap();
     let receiver = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
@@ -32,7 +37,7 @@ fn sent(sandbox: &Sandbox, path: &Path, arguments: &[&str]) -> (Vec<u8>, std::os
         let received = sys::socket::receive(&stream, &mut buffer).unwrap();
         (buffer[..received.length].to_vec(), received.fd.unwrap())
     });
-    exec(sandbox, arguments).success();
+    sandbox.runtime(arguments).success();
     receiver.join().unwrap()
 }
 
@@ -43,6 +48,7 @@ fn its_terminal_is_sent_to_the_console_socket() {
     let socket = path.to_str().unwrap();
     let script = "tty; sleep 1000";
     let arguments = [
+        "exec",
         "-t",
         "-d",
         "--console-socket",
@@ -70,6 +76,7 @@ fn its_handle_is_sent_by_socket() {
     let pid_file = sandbox.path().join("pid");
     let (socket, file) = (path.to_str().unwrap(), pid_file.to_str().unwrap());
     let arguments = [
+        "exec",
         "-d",
         "--pidfd-socket",
         socket,
@@ -81,10 +88,27 @@ fn its_handle_is_sent_by_socket() {
     ];
     let (word, handle) = sent(&sandbox, &path, &arguments);
     assert_eq!(word, b"setns");
-    let number = std::os::fd::AsRawFd::as_raw_fd(&handle);
+    is_handle_of(&handle, &std::fs::read_to_string(&pid_file).unwrap());
+    end(&sandbox);
+}
+
+#[track_caller]
+fn is_handle_of(handle: &OwnedFd, pid: &str) {
+    let number = handle.as_raw_fd();
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
-    let pid = std::fs::read_to_string(&pid_file).unwrap();
     assert!(info.contains(&format!("Pid:\t{pid}\n")), "{pid} {info}");
+}
+
+fn the_handle_of_a_first_process_is_sent_too() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").args(&["sleep", "1000"]);
+    let path = sandbox.path().join("socket");
+    let socket = path.to_str().unwrap();
+    let folder = bundle.argument();
+    let arguments = ["create", "--pidfd-socket", socket, "--bundle", folder, "c"];
+    let (word, handle) = sent(&sandbox, &path, &arguments);
+    assert_eq!(word, b"standard");
+    is_handle_of(&handle, &sandbox.state("c")["pid"].to_string());
     end(&sandbox);
 }
 
@@ -207,5 +231,52 @@ fn a_paused_container_is_entered_when_that_is_asked_for() {
     assert!(child.try_wait().unwrap().is_none());
     freeze(&sandbox, "0", "running");
     assert_eq!(child.wait().unwrap().code(), Some(5));
+    end(&sandbox);
+}
+
+/// a_cgroup_outside_of_the_containers_is_refused would fail on such a build.
+fn without_the_guard_a_cgroup_outside_can_be_had() {
+    let sandbox = Sandbox::new();
+    running(&sandbox, |_| ());
+    std::fs::create_dir(sandbox.cgroup("other")).unwrap();
+    let mut command = sandbox.command();
+    command
+        .args(["exec", "--cgroup", "../other", "c", "true"])
+        .env("DHOW_FAULT", "no-cgroup-names");
+    run(&mut command).success();
+    std::fs::remove_dir(sandbox.cgroup("other")).unwrap();
+    end(&sandbox);
+}
+
+fn a_filter_that_is_lost_stops_it() {
+    let sandbox = Sandbox::new();
+    running(&sandbox, |spec| {
+        spec["linux"]["seccomp"] = serde_json::json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}],
+        });
+    });
+    exec(&sandbox, &["c", "true"]).success();
+    std::fs::remove_file(sandbox.state_root().join("c/filter")).unwrap();
+    let output = exec(&sandbox, &["c", "true"]).ends_with(255);
+    assert!(output.stderr.contains("filter"), "{}", output.stderr);
+    end(&sandbox);
+}
+
+fn a_recycled_id_is_not_the_containers() {
+    let sandbox = Sandbox::new();
+    running(&sandbox, |_| ());
+    let path = sandbox.state_root().join("c/init");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let start = record["start_time"].as_u64().unwrap();
+    record["start_time"] = (start - 1).into();
+    std::fs::write(&path, record.to_string()).unwrap();
+    let output = exec(&sandbox, &["c", "true"]).ends_with(255);
+    assert!(
+        output.stderr.contains("container not running"),
+        "{output:?}"
+    );
+    std::fs::write(&path, text).unwrap();
     end(&sandbox);
 }

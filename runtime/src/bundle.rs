@@ -215,7 +215,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.json");
         let fd = sys::file::open_dir(dir.path()).unwrap();
-        let mut read = |text: &str| {
+        let read = |text: &str| {
             let how = sys::file::Durability::Memory;
             sys::file::replace(&fd, "p.json", text.as_bytes(), 0o600, how).unwrap();
             process(&path).map_err(|e| e.to_string().rsplit_once("p.json: ").unwrap().1.to_owned())

@@ -50,15 +50,11 @@ impl Plan {
             // The right to enter the PID namespace comes with the user namespace, and what is entered of the
             // first counts for a child only.
             plan.stage.push(Step::DieWithDhow);
-            // While its files are its own: whoever enters a user namespace can't be traced, and then they
-            // are the host's root's.
-            let score = request.process.oom_score_adj();
-            plan.stage.extend(score.map(Step::OomScore));
-            // The child is in sight of those inside from its birth on.
-            plan.stage.push(Step::ForbidTracing);
+            prepare(request, &mut plan.stage);
             join(request, request.namespaces, &mut plan.stage);
             plan.stage.push(Step::CloneInit(0));
         } else {
+            prepare(request, &mut plan.init);
             join(request, request.namespaces & !PID, &mut plan.init);
         }
         if request.given_stdio {
@@ -104,7 +100,7 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
     // The child is in sight of those inside from its birth on, before its own first step: they must not
     // look into it, which still has the host's files open (CVE-2016-9962).
     let mut steps = Vec::new();
-    if !is_staged(request) {
+    if request.rights == Rights::Full {
         steps.push(ParentStep::ForbidTracing);
     }
     if has(request, Namespace::Pid) && !is_staged(request) {
@@ -119,7 +115,7 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
         into_cgroup: request.has_cgroup,
     });
     let process = request.process;
-    if !is_staged(request) {
+    if request.rights == Rights::Full {
         steps.extend(process.oom_score_adj().map(ParentStep::OomScore));
     }
     if has(request, Namespace::User) {
@@ -132,6 +128,16 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
     // By now it is in the cgroup, whose own processors are the limit.
     steps.extend(last.clone().map(ParentStep::Treat));
     steps
+}
+
+/// What a caller without rights can only do to itself, while its files in /proc are its own: those of a process
+/// that can't be traced are the host's root's. Nobody inside has a right over it before it enters.
+fn prepare(request: &ExecRequest<'_>, steps: &mut Vec<Step>) {
+    if request.rights == Rights::Few {
+        let score = request.process.oom_score_adj();
+        steps.extend(score.map(Step::OomScore));
+        steps.push(Step::ForbidTracing);
+    }
 }
 
 fn join(request: &ExecRequest<'_>, kinds: NamespaceFlags, steps: &mut Vec<Step>) {

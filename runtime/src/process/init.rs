@@ -22,6 +22,7 @@ use sys::{Errno, SysError};
 use crate::hooks::{self, HookEntry, Setting};
 use crate::plan::{Plan, RootPlace, Step};
 use crate::process::listener::{self, Agent};
+use crate::process::parent;
 use crate::process::sync::{self, Failure, FromInit};
 use crate::process::terminal;
 use crate::{account, privileges, program, self_image};
@@ -212,6 +213,7 @@ impl Life {
             Step::ReadOnlyRoot => rootfs::make_read_only(self.root()?)?,
             Step::WorkingDirectory(path) => self.working_directory(path)?,
             Step::ChangeDirectory(path) => self.change_directory(path)?,
+            Step::OomScore(score) => parent::set_oom_score("self", *score)?,
             Step::Umask(mask) => {
                 sys::process::set_umask(*mask);
             }
