@@ -82,7 +82,9 @@ pub fn limit_bounding_set(keep: u64) -> Result<()> {
         match rustix::thread::capability_is_in_bounding_set(one) {
             Ok(false) => {}
             Ok(true) => return Err(SysError::new("prctl", "PR_CAPBSET_DROP", errno)),
-            Err(_) => break,
+            Err(crate::Errno::INVAL) => break,
+            // No such end of the list: what we can't see must not stay.
+            Err(errno) => return Err(SysError::new("prctl", "PR_CAPBSET_READ", errno)),
         }
     }
     Ok(())
