@@ -46,7 +46,7 @@ impl From<runtime::Error> for Failure {
                 notes,
                 ..Self::from(*first)
             },
-            error => Self::new(runtime::chain(&error)),
+            error => Self::new(unbroken(&runtime::chain(&error))),
         }
     }
 }
@@ -106,11 +106,21 @@ pub(crate) fn visible(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => safe.push(c),
-            c if c.is_control() => safe.extend(c.escape_default()),
+            c if c.is_control() && !sys::fault::broken("no-escape") => {
+                safe.extend(c.escape_default())
+            }
             c => safe.push(c),
         }
     }
     safe
+}
+
+/// The same for words that are one line: a line end in them (of a program's name, say) would forge another.
+fn unbroken(text: &str) -> String {
+    if sys::fault::broken("no-escape") {
+        return text.to_owned();
+    }
+    text.replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// Where a failure is told.

@@ -98,7 +98,10 @@ impl Store {
             Err(e) if e.errno == Errno::EXIST => return Err(Error::Exists { id: id.to_string() }),
             Err(e) => return Err(Error::host(doing())(e)),
         }
-        self.lock(id)
+        self.lock(id).inspect_err(|_| {
+            // Empty as we made it; what somebody else has put there by now keeps it.
+            let _that_error_is_told = sys::file::remove_dir(self.root.join(id.as_str()));
+        })
     }
 
     /// Somebody else's directory is no place for our state (CVE-2019-12439).

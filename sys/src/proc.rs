@@ -16,6 +16,9 @@ use crate::{Errno, Result, SysError};
 /// The inode of a procfs' root (PROC_ROOT_INO).
 const ROOT_INODE: u64 = 1;
 
+/// How much of a value that was refused an error quotes.
+const SHOWN: usize = 80;
+
 /// Opens `path` of our procfs (`self/fd/3`, `42/uid_map`). Links are not followed; of magic links only
 /// the last component's is, and only where `flags` lack O_NOFOLLOW and the caller names one.
 ///
@@ -39,9 +42,13 @@ pub fn read(path: &str) -> Result<String> {
 /// As open(2) and write(2).
 pub fn write(path: &str, value: &str) -> Result<()> {
     let subject = || format!("/proc/{path}");
+    // Id maps may be pages long: their beginning is enough to tell them by.
+    let shown = || value.chars().take(SHOWN).collect::<String>();
     let n = File::from(open(path, OFlags::WRONLY)?)
         .write(value.as_bytes())
-        .map_err(|e| SysError::from_io("write", format_args!("{} ({:?})", subject(), value), &e))?;
+        .map_err(|e| {
+            SysError::from_io("write", format_args!("{} ({:?})", subject(), shown()), &e)
+        })?;
     if n == value.len() {
         Ok(())
     } else {

@@ -147,7 +147,8 @@ impl Starting {
         Ok(())
     }
 
-    /// The exec closes the other end: silence is success.
+    /// The exec closes the other end: silence is success. What failed is about to end by itself; whoever asks next
+    /// is to find it stopped.
     fn listen(&mut self) -> Result<bool> {
         match sync::hear(&self.socket)
             .map_err(Error::host("listen to the first process"))?
@@ -167,9 +168,11 @@ impl Starting {
             }
             Some(FromInit::Failed(failure)) if failure.errno == 0 => {
                 // A hook's: the words are complete, and callers match them.
-                return Err(Error::Words(failure.to_string()));
+                return Err(self.end(Error::Words(failure.to_string())));
             }
-            Some(FromInit::Failed(failure)) => return Err(Error::Program(Box::new(failure))),
+            Some(FromInit::Failed(failure)) => {
+                return Err(self.end(Error::Program(Box::new(failure))));
+            }
             Some(_) => {
                 return Err(Error::Words(
                     "the first process sent an unknown message".to_owned(),
