@@ -34,6 +34,7 @@ mod rootfs;
 mod rootless;
 mod seccomp;
 mod service;
+mod security;
 mod support;
 mod treatment;
 mod unpack;
@@ -45,7 +46,7 @@ use support::claim::{self, Claim};
 
 /// Every module of claims. A module that is not named here does not run.
 fn claims() -> Vec<Claim> {
-    [
+    let mut all: Vec<Claim> = [
         architecture::claims(),
         build::claims(),
         bundles::claims(),
@@ -58,6 +59,7 @@ fn claims() -> Vec<Claim> {
         faults::claims(),
         hooks::claims(),
         killpoint::claims(),
+        killpoint::errnos::claims(),
         lifecycle::claims(),
         messages::claims(),
         mounts::claims(),
@@ -71,12 +73,15 @@ fn claims() -> Vec<Claim> {
         seccomp::notify::claims(),
         service::claims(),
         treatment::claims(),
+        security::claims(),
         users::claims(),
         unpack::claims(),
     ]
     .into_iter()
     .flatten()
-    .collect()
+    .collect();
+    all.extend(security::broken_on_purpose(&all));
+    all
 }
 
 fn main() -> ExitCode {

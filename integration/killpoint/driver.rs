@@ -1,78 +1,130 @@
-//! The driver: runs a program, numbers the system call stops of all its tasks in one row, kills the program at one.
+//! The driver: runs a program, numbers the system call stops of all its tasks in one row, and acts at one of them.
 //! A process of its own, since what it traces goes on by itself only when its tracer has ended.
-//! `integration --kill-at STOP PROGRAM ARG...` prints `stops N` or `killed at STOP: call C of task T`.
+//!
+//! ```text
+//! integration --kill-at STOP PROGRAM ARG...          kills the program there
+//! integration --fail-at CALL ERRNO PROGRAM ARG...    answers the call (stops at entries alone count) with the errno
+//! integration --swap-at STOP A B PROGRAM ARG...      swaps the names A and B there
+//! ```
+//! It prints `stops N` if the program ended before, else `acted at STOP: call C of the program` (or of its child).
+//! It ends as the program does. Not its job: choosing where to act.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use sys::process::Pid;
 use sys::trace::{self, Stop};
 
-/// The first argument that makes the test binary the driver.
-pub(crate) const NAME: &str = "--kill-at";
+/// The first argument that makes the test binary the driver that kills.
+pub(crate) const KILL: &str = "--kill-at";
+
+/// The first argument that makes the test binary the driver that lets a call fail.
+pub(crate) const FAIL: &str = "--fail-at";
+
+/// The first argument that makes the test binary the driver that swaps two names.
+pub(crate) const SWAP: &str = "--swap-at";
+
+/// Calls that the kernel never lets fail, or not in a way that could be told from success: close, signals' handlers
+/// and masks, umask, the ids of a process, its end. They are not counted.
+const NEVER_FAIL: [i64; 17] = [
+    3, 13, 14, 15, 39, 60, 95, 102, 104, 107, 108, 110, 118, 120, 131, 186, 231,
+];
+
+/// What is done at the stop.
+enum Act {
+    Kill,
+    Fail(i64),
+    Swap(PathBuf, PathBuf),
+}
 
 /// Acts as the driver if the arguments say so.
 pub(crate) fn act() -> Option<ExitCode> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let [_, name, stop, program, rest @ ..] = arguments.as_slice() else {
-        return None;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (name, rest) = arguments.split_first()?;
+    let (act, at, program) = match (name.as_str(), rest) {
+        (KILL, [at, program @ ..]) => (Act::Kill, at, program),
+        (FAIL, [at, errno, program @ ..]) => (Act::Fail(errno.parse().ok()?), at, program),
+        (SWAP, [at, a, b, program @ ..]) => (Act::Swap(a.into(), b.into()), at, program),
+        _ => return None,
     };
-    if name != NAME {
-        return None;
-    }
-    let stop: u64 = stop.parse().expect("the second argument is a number");
+    let at: u64 = at.parse().expect("the place is a number");
+    let (program, rest) = program.split_first()?;
     let mut command = Command::new(program);
     command.args(rest).stdin(Stdio::null());
-    Some(drive(&mut command, stop))
+    Some(drive(&mut command, at, &act))
 }
 
-/// Runs to the end (`stop` 0 or beyond it) or to stop number `stop`, where the program, not the task that stands
-/// there, is killed: it may be the program's child that is at work.
+/// What is known of the tasks.
+struct Row {
+    first: Pid,
+    count: u64,
+    known: HashSet<Pid>,
+    children: Vec<Pid>,
+    /// Calls that are on their way out with an answer of ours.
+    answers: HashMap<Pid, i64>,
+}
+
+/// Runs to the end, and acts at stop number `at` (0: nowhere). It is the program that is killed, not the task that
+/// stands there: it may be the program's child that is at work.
 #[expect(
     clippy::zombie_processes,
     reason = "trace::next waits for it, with all that it makes"
 )]
-fn drive(command: &mut Command, stop: u64) -> ExitCode {
+fn drive(command: &mut Command, at: u64, act: &Act) -> ExitCode {
     let child = trace::spawn(command).unwrap();
-    let first = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    let mut known = HashSet::new();
-    let mut children = Vec::new();
-    let mut count = 0;
+    let mut row = Row {
+        first: Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(),
+        count: 0,
+        known: HashSet::new(),
+        children: Vec::new(),
+        answers: HashMap::new(),
+    };
+    let mut acted = false;
     loop {
         let (task, what) = trace::next().unwrap();
         let signal = match what {
             // A task of ours begins with a stop that nobody sent; the very first with exec's.
-            Stop::Signal(signal) if known.insert(task) => {
-                if task == first {
+            Stop::Signal(signal) if row.known.insert(task) => {
+                if task == row.first {
                     trace::follow(task).unwrap();
                 }
                 drop_unless_sent(signal)
             }
+            // A first process of a PID namespace would not take it from us, fault again, and so on for ever.
+            Stop::Signal(signal) if FATAL.contains(&signal) && task != row.first => {
+                let _ended_meanwhile = trace::kill(task);
+                0
+            }
             Stop::Signal(signal) => signal,
             Stop::Made(child) => {
-                children.push(child);
+                row.children.push(child);
                 0
             }
             Stop::Loaded => 0,
             Stop::Call(number) => {
-                count += 1;
-                if count == stop {
-                    trace::kill(first).unwrap();
-                    println!("killed at {stop}: call {number} of {}", role(task, first));
-                    wait_for_the_end(first);
-                    children.into_iter().for_each(trace::let_live);
-                    return ExitCode::SUCCESS;
+                if row.is_the_one(task, number, at, act) {
+                    let place = format!("acted at {at}: call {number} of {}", row.role(task));
+                    if let Act::Kill = act {
+                        trace::kill(row.first).unwrap();
+                        println!("{place}");
+                        wait_for_the_end(row.first);
+                        row.children.into_iter().for_each(trace::let_live);
+                        return ExitCode::SUCCESS;
+                    }
+                    // At once: what hangs now is ended from outside.
+                    println!("{place}");
+                    row.carry_out(task, act);
+                    acted = true;
                 }
                 0
             }
-            Stop::Ended(status) if task == first => {
-                println!("stops {count}");
-                children.into_iter().for_each(trace::let_live);
-                return if status == 0 {
-                    ExitCode::SUCCESS
-                } else {
-                    ExitCode::FAILURE
-                };
+            Stop::Ended(status) if task == row.first => {
+                if !acted {
+                    println!("stops {}", row.count);
+                }
+                row.children.into_iter().for_each(trace::let_live);
+                return as_it_ended(status);
             }
             Stop::Ended(_) => continue,
         };
@@ -81,6 +133,64 @@ fn drive(command: &mut Command, stop: u64) -> ExitCode {
     }
 }
 
+impl Row {
+    /// Counts the stop, and says whether it is the one to act at.
+    fn is_the_one(&mut self, task: Pid, call: i64, at: u64, act: &Act) -> bool {
+        if let Act::Fail(_) = act {
+            if let Some(result) = self.answers.remove(&task) {
+                let _ended_meanwhile = trace::answer(task, result);
+                return false;
+            }
+            if NEVER_FAIL.contains(&call) || !trace::enters(task).unwrap_or(false) {
+                return false;
+            }
+        }
+        self.count += 1;
+        self.count == at
+    }
+
+    fn carry_out(&mut self, task: Pid, act: &Act) {
+        match act {
+            Act::Kill => {}
+            Act::Fail(errno) => {
+                trace::skip(task).unwrap();
+                self.answers.insert(task, -errno);
+            }
+            Act::Swap(a, b) => swap(a, b),
+        }
+    }
+
+    fn role(&self, task: Pid) -> &'static str {
+        if task == self.first {
+            "the program"
+        } else {
+            "its child"
+        }
+    }
+}
+
+/// Every task stands still or will not look meanwhile: three renames are as good as one exchange.
+fn swap(a: &Path, b: &Path) {
+    let aside = a.with_extension("aside");
+    std::fs::rename(a, &aside).unwrap();
+    std::fs::rename(b, a).unwrap();
+    std::fs::rename(&aside, b).unwrap();
+}
+
+/// The program's own status; 128 and the signal where one ended it.
+fn as_it_ended(status: i32) -> ExitCode {
+    let signal = status & 0x7f;
+    let code = if signal == 0 {
+        status >> 8 & 0xff
+    } else {
+        128 + signal
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// SIGILL, SIGABRT, SIGBUS, SIGSEGV: what a program does to itself.
+const FATAL: [i32; 4] = [4, 6, 7, 11];
+
 fn drop_unless_sent(signal: i32) -> i32 {
     const SIGTRAP: i32 = 5;
     const SIGSTOP: i32 = 19;
@@ -88,14 +198,6 @@ fn drop_unless_sent(signal: i32) -> i32 {
         0
     } else {
         signal
-    }
-}
-
-fn role(task: Pid, first: Pid) -> &'static str {
-    if task == first {
-        "the program"
-    } else {
-        "its child"
     }
 }
 

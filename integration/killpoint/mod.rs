@@ -2,6 +2,7 @@
 //! A seeded sample by default; every stop under `make sweep`.
 
 pub(crate) mod driver;
+pub(crate) mod errnos;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -80,9 +81,7 @@ fn sweep(verb: &Verb) {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => faults.push(fault),
             Err(_) => {
-                faults.push(format!(
-                    "killed at {stop}: what came next panicked, see above"
-                ));
+                faults.push(format!("at {stop}: what came next panicked, see above"));
                 clear(&sandbox);
             }
         }
@@ -98,7 +97,7 @@ fn sweep(verb: &Verb) {
 }
 
 /// All stops under `make sweep`; else some forty, drawn by a fixed seed, with the first and the last.
-fn chosen(total: u64, seed: &str) -> BTreeSet<u64> {
+pub(crate) fn chosen(total: u64, seed: &str) -> BTreeSet<u64> {
     if std::env::var_os("DHOW_TEST_SWEEP").is_some() {
         return (1..=total).collect();
     }
@@ -124,7 +123,7 @@ fn chosen(total: u64, seed: &str) -> BTreeSet<u64> {
 fn driven(sandbox: &Sandbox, bundle: &Path, verb: &str, stop: u64) -> Output {
     let mut words = verb.split(' ');
     let mut command = Command::new("/proc/self/exe");
-    command.arg(driver::NAME).arg(stop.to_string());
+    command.arg(driver::KILL).arg(stop.to_string());
     command
         .arg(runtime())
         .arg("--root")
@@ -208,7 +207,7 @@ fn at(sandbox: &Sandbox, bundle: &Path, verb: &Verb, stop: u64) -> Result<(), St
 }
 
 /// What is left once processes that were killed had a moment to go.
-fn settled(sandbox: &Sandbox) -> Vec<String> {
+pub(crate) fn settled(sandbox: &Sandbox) -> Vec<String> {
     let mut left = sandbox.left_behind();
     for _ in 0..100 {
         if left.is_empty() {
@@ -221,7 +220,7 @@ fn settled(sandbox: &Sandbox) -> Vec<String> {
 }
 
 /// Clears by hand what the runtime could not, so that the next stop begins afresh.
-fn clear(sandbox: &Sandbox) {
+pub(crate) fn clear(sandbox: &Sandbox) {
     let folder = sandbox.cgroup_folder();
     let _ = std::fs::write(folder.path().join("cgroup.kill"), "1");
     for path in folder.children() {

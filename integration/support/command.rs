@@ -52,6 +52,17 @@ pub(crate) fn patience(host: Duration) -> Duration {
     host * factor
 }
 
+/// How long a command may take. What is expected to fail or to hang has less (DHOW_TEST_DEADLINE, seconds).
+fn deadline() -> Duration {
+    std::env::var("DHOW_TEST_DEADLINE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .map_or_else(
+            || Duration::from_secs(60) + patience(Duration::from_secs(20)),
+            Duration::from_secs,
+        )
+}
+
 /// Runs `command` to its end. Output goes through files, not pipes: a container that lives on keeps its
 /// standard output open, and reading a pipe to its end would wait for it.
 #[track_caller]
@@ -69,7 +80,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
         .spawn()
         .unwrap_or_else(|error| panic!("run {shown}: {error}"));
     // Generous: this is to end what hangs, not to measure; the machine may be busy.
-    let end = Instant::now() + Duration::from_secs(60) + patience(Duration::from_secs(20));
+    let end = Instant::now() + deadline();
     let mut pause = Duration::from_micros(200);
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -45,6 +45,8 @@ pub(crate) enum Need {
     Dhow,
     /// The build in which guards can be broken by name.
     FaultBuild,
+    /// Not the emulated machine: for what takes long and sees nothing there that it does not see on the host.
+    FullSpeed,
     /// The release build, named by DHOW_TEST_RELEASE.
     Release,
 }
@@ -70,6 +72,7 @@ impl fmt::Display for Need {
             Self::TwoCpus => out.write_str("two CPUs"),
             Self::Dhow => out.write_str("dhow as the runtime"),
             Self::FaultBuild => out.write_str("the fault build"),
+            Self::FullSpeed => out.write_str("a machine at full speed"),
             Self::Release => out.write_str("the release build (make test)"),
         }
     }
@@ -106,6 +109,7 @@ impl Need {
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
             Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
             Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),
+            Self::FullSpeed => std::env::var_os("DHOW_TEST_SLOWNESS").is_none(),
             Self::Release => std::env::var_os("DHOW_TEST_RELEASE").is_some(),
         }
     }

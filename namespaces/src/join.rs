@@ -31,7 +31,10 @@ impl Join {
         // It opens without blocking: a FIFO at the path is no reason to wait for ever.
         let fd = OwnedFd::from(sys::file::open(&self.path).map_err(fail)?);
         let found = match sys::namespace::kind(&fd).map_err(fail)? {
-            Some(flag) if flag == self.namespace.flag() => {
+            Some(flag)
+                if flag == self.namespace.flag()
+                    || sys::fault::broken("no-namespace-kind-check") =>
+            {
                 return Ok(Opened {
                     join: self.clone(),
                     fd,

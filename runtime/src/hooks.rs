@@ -82,8 +82,10 @@ impl Running {
             None => File::from(sys::file::memory("stderr")?),
         };
         let mut command = Command::new(&hook.path);
+        if !sys::fault::broken("no-hook-environment") {
+            command.env_clear();
+        }
         command
-            .env_clear()
             .envs(hook.env.iter().filter_map(|pair| pair.split_once('=')))
             .stdin(Stdio::from(stdin))
             .stdout(match &setting.stdout {

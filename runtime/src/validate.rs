@@ -191,6 +191,9 @@ fn linux(linux: &Linux, set: &NamespaceSet, faults: &mut Faults) {
 /// Only parameters that belong to a namespace of the container's own: the others are the host's
 /// (CVE-2022-0811).
 pub(crate) fn sysctl(key: &str, value: &str, set: &NamespaceSet) -> Result<(), String> {
+    if sys::fault::broken("no-sysctl-check") {
+        return Ok(());
+    }
     let name = key.replace('/', ".");
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:*@".contains(c);
     if !key.chars().all(plain) || name.split('.').any(str::is_empty) {

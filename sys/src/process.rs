@@ -249,6 +249,9 @@ pub fn die_with_parent(signal: Option<Signal>) -> Result<()> {
 /// # Errors
 /// As prctl(2).
 pub fn forbid_tracing() -> Result<()> {
+    if crate::fault::broken("no-untraceable") {
+        return Ok(());
+    }
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| SysError::new("prctl", "PR_SET_DUMPABLE", errno))
 }
@@ -284,6 +287,9 @@ pub fn adopt_orphans() -> Result<()> {
 /// # Errors
 /// EPERM for a process group's leader.
 pub fn new_session() -> Result<()> {
+    if crate::fault::broken("no-new-session") {
+        return Ok(());
+    }
     rustix::process::setsid()
         .map(|_| ())
         .map_err(|errno| SysError::new("setsid", "", errno))

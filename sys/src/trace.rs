@@ -130,6 +130,76 @@ fn call_number(task: Pid) -> i64 {
     unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, task.as_raw_pid(), offset, 0) }
 }
 
+/// Whether `task`, which stands at a system call, enters it (and does not leave it).
+///
+/// # Errors
+/// As ptrace(2); EIO before Linux 5.3.
+pub fn enters(task: Pid) -> Result<bool> {
+    // SAFETY: all of its fields are numbers, for which zeros are values.
+    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel stores at most the given size at the address, which is a variable of ours.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_GET_SYSCALL_INFO,
+            task.as_raw_pid(),
+            size_of::<libc::ptrace_syscall_info>(),
+            &raw mut info,
+        )
+    };
+    done(result, task)?;
+    Ok(info.op == libc::PTRACE_SYSCALL_INFO_ENTRY)
+}
+
+/// The system call that `task` is about to enter is not made: it has a number that no call has.
+///
+/// # Errors
+/// As ptrace(2).
+#[cfg(target_arch = "x86_64")]
+pub fn skip(task: Pid) -> Result<()> {
+    let offset = std::mem::offset_of!(libc::user_regs_struct, orig_rax);
+    set_register(task, offset, -1)
+}
+
+/// `task`, which leaves a system call, sees `result` as what it gave: a negative errno for a failure.
+///
+/// # Errors
+/// As ptrace(2).
+#[cfg(target_arch = "x86_64")]
+pub fn answer(task: Pid, result: i64) -> Result<()> {
+    let offset = std::mem::offset_of!(libc::user_regs_struct, rax);
+    set_register(task, offset, result)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set_register(task: Pid, register: usize, value: i64) -> Result<()> {
+    let offset = std::mem::offset_of!(libc::user, regs) + register;
+    // SAFETY: PTRACE_POKEUSER writes a word of the stopped task's registers and no memory of ours.
+    let result = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, task.as_raw_pid(), offset, value) };
+    done(result, task)
+}
+
+/// Where we don't know the registers no call is failed.
+///
+/// # Errors
+/// ENOSYS.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn skip(task: Pid) -> Result<()> {
+    Err(SysError::new(
+        "ptrace",
+        task.as_raw_nonzero(),
+        crate::Errno::NOSYS,
+    ))
+}
+
+/// Where we don't know the registers no call is failed.
+///
+/// # Errors
+/// ENOSYS.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn answer(task: Pid, _result: i64) -> Result<()> {
+    skip(task)
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn call_number(_task: Pid) -> i64 {
     -1

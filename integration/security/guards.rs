@@ -1,0 +1,255 @@
+//! The guards that the build for tests can leave out by name, and for each the claims that fail without it.
+//! So no guard is without a test, and none is in the sources and not in this list. Not its job: the claims themselves.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::claim::Claim;
+use crate::support::{Need, claims, run};
+
+claims![
+    every_name_that_can_be_broken_is_listed: [],
+];
+
+/// A name that `DHOW_FAULT` knows.
+struct Breakable {
+    name: &'static str,
+    /// Claims (by the end of their names) that fail without a guard; with a feature that an older kernel lacks they hold.
+    claims: &'static [&'static str],
+}
+
+const fn named(name: &'static str, claims: &'static [&'static str]) -> Breakable {
+    Breakable { name, claims }
+}
+
+/// Guards. Without one, each of its claims fails.
+const GUARDS: &[Breakable] = &[
+    named(
+        "no-self-guard",
+        &["a01_cve_2019_5736_the_runtimes_binary_takes_no_write"],
+    ),
+    named(
+        "no-close-descriptors",
+        &["a03_cve_2016_9962_a_waiting_container_holds_only_what_it_needs"],
+    ),
+    named("no-no-new-privs", &["process::no_new_privs_is_set"]),
+    named(
+        "no-capability-limit",
+        &["a10_cve_2022_29162_no_capability_is_inheritable"],
+    ),
+    named(
+        "no-bounding-limit",
+        &["process::capabilities_are_exactly_the_specs"],
+    ),
+    named(
+        "no-hook-environment",
+        &["a16_cve_2025_23266_a_hook_has_its_own_environment_alone"],
+    ),
+    named(
+        "no-new-session",
+        &["a18_cve_2017_5226_the_callers_terminal_is_out_of_reach"],
+    ),
+    named(
+        "no-session-keyring",
+        &["a19_the_callers_keyring_is_out_of_sight"],
+    ),
+    named(
+        "no-namespace-kind-check",
+        &["a21_a_namespace_of_another_kind_is_refused"],
+    ),
+    named(
+        "no-sysctl-check",
+        &["a15_cve_2022_0811_only_parameters_of_its_own_namespaces"],
+    ),
+    named(
+        "no-cwd-check",
+        &["a02_cve_2024_21626_a_working_directory_swapped_at_any_call_stays_inside"],
+    ),
+    named(
+        "no-untraceable",
+        &["a04_cve_2016_9962_a_waiting_container_cannot_be_traced"],
+    ),
+    named(
+        "no-root-for-paths",
+        &[
+            "c01_cve_2021_30465_a_mount_point_that_is_a_link_stays_inside",
+            "c01_cve_2021_30465_a_mount_point_swapped_at_any_call_stays_inside",
+            "c02_cve_2024_45310_a_racer_makes_nothing_on_the_host",
+        ],
+    ),
+    named(
+        "no-escape",
+        &["g09_what_is_printed_of_a_configuration_cannot_steer_a_terminal"],
+    ),
+    named(
+        "no-log-link-check",
+        &["g04_a_log_that_is_a_strangers_link_is_refused"],
+    ),
+    // Two, one behind the other: the kernel itself refuses a label that our check lets pass.
+    named(
+        "no-lsm-check,no-labels",
+        &["treatment::an_apparmor_profile_without_apparmor_stops_the_start"],
+    ),
+    named("hooks-anywhere", &["hooks::a_hook_begins_in_the_bundle"]),
+    named(
+        "no-start-time",
+        &["b07_a_recycled_process_id_is_nobody_of_ours"],
+    ),
+];
+
+/// What an older kernel lacks. Without it, each of these claims holds all the same.
+const FEATURES: &[Breakable] = &[
+    named(
+        "no-bpf-replace",
+        &["update::rules_for_devices_take_the_place_of_the_old_ones"],
+    ),
+    named(
+        "no-mount-api",
+        &["rootfs::the_default_specs_mounts_are_there"],
+    ),
+    named("no-setns-pidfd", &["it_runs_in_the_containers_namespaces"]),
+    named(
+        "no-apparmor-folder",
+        &["treatment::an_apparmor_profile_confines_the_program"],
+    ),
+    named(
+        "no-mm-map",
+        &["a01_cve_2019_5736_the_runtimes_binary_takes_no_write"],
+    ),
+    named("no-openat2", &["lifecycle::start_runs_the_program"]),
+    named(
+        "no-close-range",
+        &["process::no_file_of_the_runtime_is_left_open"],
+    ),
+    named(
+        "no-clone3",
+        &["lifecycle::run_prints_what_the_program_prints"],
+    ),
+    named(
+        "no-cgroup-kill",
+        &["lifecycle::delete_force_ends_every_process_inside"],
+    ),
+    named(
+        "no-overlay-fds",
+        &["seccomp::ordinary_programs_notice_nothing"],
+    ),
+    named(
+        "no-overlay-names",
+        &["seccomp::ordinary_programs_notice_nothing"],
+    ),
+];
+
+/// For each guard and claim: the claim fails without the guard. For each feature: it holds without.
+pub(crate) fn broken_on_purpose(all: &[Claim]) -> Vec<Claim> {
+    let guards = GUARDS.iter().map(|guard| (guard, 101));
+    let features = FEATURES.iter().map(|feature| (feature, 0));
+    guards
+        .chain(features)
+        .flat_map(|(breakable, status)| {
+            breakable
+                .claims
+                .iter()
+                .map(move |end| (breakable.name, *end, status))
+        })
+        .map(|(name, end, status)| match find(all, end) {
+            Some(claim) => broken(name, claim, status),
+            None => lost(name, end),
+        })
+        .collect()
+}
+
+/// Whether the claim may have to wait for the emulated machine; the others need not be told twice there.
+fn only_in_the_rig(need: &Need) -> bool {
+    matches!(
+        need,
+        Need::Controller(_) | Need::SysResource | Need::RootlessUser | Need::AppArmor
+    )
+}
+
+fn find<'a>(all: &'a [Claim], end: &str) -> Option<&'a Claim> {
+    let end = format!("::{end}");
+    all.iter().find(|claim| claim.name.ends_with(&end))
+}
+
+/// A claim that is not there (it was renamed, say) is a failure of its own, with its name.
+fn lost(name: &'static str, end: &'static str) -> Claim {
+    Claim {
+        name: format!("integration::security::guards::{name}::lost::{end}"),
+        needs: &[],
+        body: Box::new(move || panic!("guards.rs names a claim that is not there: {end}")),
+    }
+}
+
+fn broken(name: &'static str, claim: &Claim, status: i32) -> Claim {
+    let inner = claim.name.trim_start_matches("integration::").to_owned();
+    let verdict = if status == 0 { "holds" } else { "fails" };
+    // Told once and kept: claims live as long as the program.
+    let mut needs = [claim.needs, &[Need::FaultBuild]].concat();
+    if !claim.needs.iter().any(only_in_the_rig) {
+        needs.push(Need::FullSpeed);
+    }
+    let needs: &'static [Need] = Box::leak(needs.into_boxed_slice());
+    Claim {
+        name: format!("integration::security::guards::{name}::{verdict}::{inner}"),
+        needs,
+        body: Box::new(move || {
+            let mut command = Command::new("/proc/self/exe");
+            command
+                .args(["--exact", &inner, "--test-threads", "1"])
+                .env("DHOW_FAULT", name)
+                // What hangs without its guard has failed: it need not take a minute.
+                .env("DHOW_TEST_DEADLINE", "10")
+                .env_remove("DHOW_TEST_LIST");
+            let output = run(&mut command);
+            assert!(output.stdout.contains("\nrunning 1 test\n"), "{output:?}");
+            assert_eq!(
+                output.status, status,
+                "with {name}: {}\n{}",
+                output.stdout, output.stderr
+            );
+        }),
+    }
+}
+
+/// The names in the sources: `broken("…")`.
+fn names_in_the_sources() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut pending = vec![Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type().unwrap().is_dir() {
+                if !["target", "integration", "docs"].contains(&name.as_str())
+                    && !name.starts_with('.')
+                {
+                    pending.push(entry.path());
+                }
+            } else if name.ends_with(".rs") {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                let calls = text.split("broken(").skip(1);
+                let quoted = calls.filter_map(|rest| rest.trim_start().strip_prefix('"'));
+                found.extend(quoted.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+    found
+}
+
+fn every_name_that_can_be_broken_is_listed() {
+    let listed: BTreeSet<String> = GUARDS
+        .iter()
+        .chain(FEATURES)
+        .inspect(|breakable| assert!(!breakable.claims.is_empty(), "{}", breakable.name))
+        .flat_map(|breakable| breakable.name.split(','))
+        .map(str::to_owned)
+        .collect();
+    let found = names_in_the_sources();
+    let unlisted: Vec<&String> = found.difference(&listed).collect();
+    assert!(
+        unlisted.is_empty(),
+        "guards.rs names no claim that fails without {unlisted:?}"
+    );
+    let gone: Vec<&String> = listed.difference(&found).collect();
+    assert!(gone.is_empty(), "no source asks for {gone:?}");
+}

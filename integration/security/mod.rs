@@ -1,0 +1,40 @@
+//! Hostile surroundings: each known way out of a container is a claim that carries its row and its CVE in its name.
+//! Rows: A start, B exec, C mounts, D cgroups, G state and command line, I seccomp; `guards` holds that each guard is
+//! tested: broken by name, its claims fail. Not its job: what the spec asks (process, rootfs, cgroups).
+
+mod binary;
+mod canary;
+mod descriptors;
+mod guards;
+mod hooks;
+mod hostile;
+mod identity;
+mod kernel;
+mod namespaces;
+mod races;
+mod state;
+mod tracing;
+
+use crate::support::claim::Claim;
+use canary::Canary;
+
+pub(crate) use guards::broken_on_purpose;
+
+/// The rows.
+pub(crate) fn claims() -> Vec<Claim> {
+    [
+        binary::claims(),
+        descriptors::claims(),
+        guards::claims(),
+        hooks::claims(),
+        identity::claims(),
+        kernel::claims(),
+        namespaces::claims(),
+        races::claims(),
+        state::claims(),
+        tracing::claims(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
