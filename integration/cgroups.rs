@@ -2,7 +2,9 @@
 
 mod events;
 mod limits;
+mod manner;
 mod pause;
+mod systemd;
 mod update;
 
 use std::path::Path;
@@ -15,7 +17,9 @@ pub(crate) fn claims() -> Vec<Claim> {
     [
         events::claims(),
         limits::claims(),
+        manner::claims(),
         pause::claims(),
+        systemd::claims(),
         update::claims(),
     ]
     .into_iter()

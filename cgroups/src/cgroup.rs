@@ -234,7 +234,7 @@ fn descend(location: &Location, writes: &[Write]) -> Result<Cgroup> {
 }
 
 /// The directory `name` below `dir`, made if it is missing.
-fn make(dir: BorrowedFd<'_>, name: &Path, path: &Path) -> Result<OwnedFd> {
+pub(crate) fn make(dir: BorrowedFd<'_>, name: &Path, path: &Path) -> Result<OwnedFd> {
     let fail = |what, call, errno| Error::Directory {
         what,
         path: path.to_owned(),

@@ -19,11 +19,6 @@ impl Driver {
     /// All of them, as `--cgroup-manager` has them.
     pub const ALL: [Self; 3] = [Self::FileSystem, Self::Systemd, Self::Disabled];
 
-    /// Whether this build can do it.
-    pub fn is_built(self) -> bool {
-        matches!(self, Self::FileSystem)
-    }
-
     /// The word on the command line.
     pub fn word(self) -> &'static str {
         match self {

@@ -126,6 +126,22 @@ pub enum Error {
         /// How many processes are in it and below.
         processes: usize,
     },
+    /// systemd can't be reached.
+    #[error("reach systemd at {path}", path = path.display())]
+    Bus {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        source: SysError,
+    },
+    /// systemd refused, or is not here.
+    #[error("{doing}: {reason}")]
+    Systemd {
+        /// What was asked: `start the unit dhow-box.scope`.
+        doing: String,
+        /// Its words.
+        reason: String,
+    },
     /// The device filter can't be used.
     #[error("limit the devices of cgroup {path}", path = path.display())]
     DeviceFilter {

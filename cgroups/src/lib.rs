@@ -16,6 +16,7 @@ mod enable;
 mod error;
 mod events;
 mod freeze;
+pub mod inner;
 mod interface;
 mod kill;
 pub mod limits;
@@ -23,6 +24,7 @@ mod location;
 mod mounts;
 mod part;
 pub mod stats;
+pub mod systemd;
 mod update;
 
 pub use cgroup::Cgroup;

@@ -87,7 +87,7 @@ pub(crate) fn place(cgroups_path: Option<&str>, id: &str) -> Result<PathBuf> {
     };
     let relative = path.strip_prefix('/').unwrap_or(path);
     if !path.starts_with('/') && path.split(':').count() == 3 && !path.contains('/') {
-        return refuse("is slice:prefix:name for systemd, which is not supported yet; give a path");
+        return refuse("is slice:prefix:name for systemd: give --systemd-cgroup, or a path");
     }
     if relative.is_empty() {
         return refuse("is the root of the tree, which belongs to the host");
@@ -237,7 +237,7 @@ mod tests {
             ("/a\0b", "\"/a\\0b\" holds a NUL byte"),
             (
                 "system.slice:dhow:box",
-                "\"system.slice:dhow:box\" is slice:prefix:name for systemd, which is not supported yet; give a path",
+                "\"system.slice:dhow:box\" is slice:prefix:name for systemd: give --systemd-cgroup, or a path",
             ),
         ];
         for (path, expected) in table {

@@ -4,6 +4,7 @@
 use oci_spec::runtime::LinuxResources;
 
 use crate::limits::{Present, changes};
+use crate::systemd::{self, Whose};
 use crate::{Cgroup, Result, Write, cgroup, location};
 
 impl Cgroup {
@@ -14,9 +15,23 @@ impl Cgroup {
     /// kernel refuses, and then those before it have been taken back.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
         let writes = changes(resources, &self.present()?)?;
-        self.enable(&writes)?;
+        self.change(&writes)
+    }
+
+    /// The same for a cgroup that is the `unit` of a systemd, which is told first.
+    ///
+    /// # Errors
+    /// As [`Cgroup::update`]; [`crate::Error::Bus`], [`crate::Error::Systemd`].
+    pub fn update_unit(&self, resources: &LinuxResources, whose: Whose, unit: &str) -> Result<()> {
+        let writes = changes(resources, &self.present()?)?;
+        systemd::update(whose, unit, &writes)?;
+        self.change(&writes)
+    }
+
+    fn change(&self, writes: &[Write]) -> Result<()> {
+        self.hand_down(writes)?;
         let mut done: Vec<Write> = Vec::new();
-        for write in &writes {
+        for write in writes {
             let before = self.before(write)?;
             if let Err(error) = self.apply(std::slice::from_ref(write)) {
                 // The first error is the one to be told; a limit that was just lifted may not fit again.
@@ -48,7 +63,10 @@ impl Cgroup {
     }
 
     /// Hands down to it the controllers that `writes` need and that it was made without.
-    fn enable(&self, writes: &[Write]) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`crate::Error::NoController`], [`crate::Error::Enable`].
+    pub fn hand_down(&self, writes: &[Write]) -> Result<()> {
         let has = self.read("read the controllers of", "cgroup.controllers")?;
         let is_there = |write: &Write| match &write.controller {
             Some(controller) => has.split_ascii_whitespace().any(|c| c == controller.name()),

@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Controller(&'static str),
     /// That the cgroup v2 tree lacks a controller: for what is said then.
     Without(&'static str),
+    /// systemd as the first process.
+    Systemd,
     /// The overlay file system.
     Overlay,
     /// New user namespaces.
@@ -58,6 +60,7 @@ impl fmt::Display for Need {
             Self::Cgroup2 => out.write_str("a cgroup v2 tree"),
             Self::Controller(name) => write!(out, "{name} controller"),
             Self::Without(name) => write!(out, "a tree without the {name} controller"),
+            Self::Systemd => out.write_str("systemd"),
             Self::Overlay => out.write_str("overlay"),
             Self::UserNamespaces => out.write_str("user namespaces"),
             Self::MappableFiles => out.write_str("files whose ids can be mapped"),
@@ -86,6 +89,7 @@ impl Need {
             Self::Cgroup2 => cgroup::tree().is_some_and(can_make_folders),
             Self::Controller(name) => cgroup::tree().is_some_and(|tree| controllers(tree, name)),
             Self::Without(name) => !Self::Controller(name).is_here(),
+            Self::Systemd => Path::new("/run/systemd/system").is_dir(),
             Self::Overlay => read("/proc/filesystems").contains("\toverlay\n"),
             Self::UserNamespaces => {
                 Path::new("/proc/self/ns/user").exists()

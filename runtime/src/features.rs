@@ -87,11 +87,10 @@ fn id_mapped() -> bool {
 }
 
 fn cgroup() -> Value {
-    let systemd = cgroups::Driver::Systemd.is_built();
     let rdma = json!({"rdma": {"mlx5_0": {"hcaHandles": 1}}});
     let rdma = serde_json::from_value::<LinuxResources>(rdma)
         .is_ok_and(|resources| cgroups::limits::problems(&resources).is_empty());
-    json!({"v1": false, "v2": true, "systemd": systemd, "systemdUser": systemd, "rdma": rdma})
+    json!({"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": rdma})
 }
 
 /// The names of runtime-spec, each as far as our compiler takes it; of the flags also as far as the kernel
@@ -238,10 +237,7 @@ fn memory_policy() -> Value {
 
 /// Annotations that change what is done: a caller who does not trust a configuration looks for them.
 fn unsafe_annotations() -> Vec<&'static str> {
-    match cgroups::Driver::Systemd.is_built() {
-        true => vec!["org.systemd.property."],
-        false => Vec::new(),
-    }
+    vec!["org.systemd.property."]
 }
 
 #[cfg(test)]

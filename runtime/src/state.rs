@@ -44,6 +44,27 @@ impl ProcessId {
     }
 }
 
+/// A unit of systemd's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unit {
+    /// Its name: `dhow-box.scope`.
+    pub name: String,
+    /// Whether it is the user's systemd that has it, not the host's.
+    #[serde(default)]
+    pub of_user: bool,
+}
+
+impl Unit {
+    /// Whose systemd has it.
+    pub(crate) fn whose(&self) -> cgroups::systemd::Whose {
+        match self.of_user {
+            true => cgroups::systemd::Whose::User,
+            false => cgroups::systemd::Whose::System,
+        }
+    }
+}
+
 /// A container's record: state.json and init in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,6 +100,9 @@ pub struct Record {
     /// Folders of resctrl that are made with it, to be removed with it; written before they are made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rdt: Vec<PathBuf>,
+    /// systemd's unit that its cgroup is, if systemd makes it; written before it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// The folder of its own changes, to be removed with it; written before it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<PathBuf>,
@@ -248,6 +272,7 @@ mod tests {
             cgroup: None,
             cgroup_made_from: None,
             rdt: vec![],
+            unit: None,
             scratch: None,
             seccomp_agent: None,
             poststart: vec![],

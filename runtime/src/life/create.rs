@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use cgroups::Cgroup;
-use cgroups::devices::Filter as DeviceFilter;
 use namespaces::NamespaceSet;
 use sys::log::debug;
 use sys::process::Process;
@@ -21,9 +20,10 @@ use sys::process::Process;
 use crate::annotations;
 use crate::entering::Entering;
 use crate::hooks::{HookEntry, Running, Setting};
+use crate::life::cgroup::{self, CgroupPlan};
 use crate::life::made;
 use crate::life::options::{Begin, CreateOptions, RootSource};
-use crate::life::prepare::{self, CgroupPlan, Opening, Prepared};
+use crate::life::prepare::{self, Opening, Prepared};
 use crate::life::start::Starting;
 use crate::notify::{self, Proxy};
 use crate::plan::{Plan, Step};
@@ -42,7 +42,7 @@ pub struct Creation {
     record: Record,
     plan: Plan,
     set: NamespaceSet,
-    cgroup: Option<Cgroup>,
+    cgroup: Option<cgroup::Made>,
     born: Option<Born>,
     proxy: Option<Proxy>,
     queue: VecDeque<(&'static str, usize, HookEntry)>,
@@ -51,7 +51,6 @@ pub struct Creation {
     setting: Setting,
     pid_file: Option<PathBuf>,
     pidfd_socket: Option<OwnedFd>,
-    device_filter: Option<DeviceFilter>,
     begin: Begin,
     socket: Option<OwnedFd>,
     ready: bool,
@@ -161,7 +160,6 @@ impl Creation {
             setting: Setting::default(),
             pid_file: options.pid_file.clone(),
             pidfd_socket: None,
-            device_filter: None,
             begin: options.begin,
             socket: None,
             ready: false,
@@ -186,9 +184,9 @@ impl Creation {
     ) -> Result<()> {
         self.setting = Setting::of(&self.record)?;
         if let Some(plan) = cgroup {
-            self.cgroup = Some(made::cgroup(&plan)?);
-            debug(format_args!("cgroup {}: made", plan.location.name()));
-            self.device_filter = plan.filter;
+            let name = plan.location.name();
+            self.cgroup = Some(cgroup::make(plan)?);
+            debug(format_args!("cgroup {name}: made"));
         }
         if let Some((group, root)) = &rdt {
             group.create(root)?;
@@ -235,15 +233,18 @@ impl Creation {
             setting: Setting::of(&self.record)?,
             preserved: options.preserve_fds,
         };
-        let cgroup = self.cgroup.as_ref().map(Cgroup::dir);
+        let home = self.cgroup.as_ref().map(|made| made.home().dir());
         self.born = Some(parent::spawn(
             &self.plan,
             &self.set,
             init,
             &opening.step_in,
-            cgroup,
+            home,
             ours,
         )?);
+        if let Some(made) = &mut self.cgroup {
+            made.settle()?;
+        }
         debug(format_args!("first process {}: made", self.pid()));
         if let Some((group, _)) = &rdt {
             group.add(self.pid())?;
@@ -253,9 +254,9 @@ impl Creation {
 
     /// Nobody but dhow's own code is in the cgroup yet.
     fn filter_devices(&mut self) -> Result<()> {
-        match (&self.cgroup, self.device_filter.take()) {
-            (Some(cgroup), Some(filter)) => made::device_filter(cgroup, &filter),
-            _ => Ok(()),
+        match &mut self.cgroup {
+            Some(made) => made.filter_devices(),
+            None => Ok(()),
         }
     }
 
@@ -378,7 +379,7 @@ impl Creation {
         Ok(Progress::Done(Box::new(Created {
             record: self.record.clone(),
             process: born.process,
-            cgroup: self.cgroup.take(),
+            cgroup: self.cgroup.take().map(|made| made.cgroup),
             proxy: self.proxy.take(),
         })))
     }

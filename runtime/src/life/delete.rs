@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use sys::log::debug;
 
 use crate::hooks::{self, Setting};
-use crate::life::{kill, run};
+use crate::life::{cgroup, kill, run};
 use crate::state::{Record, Status};
 use crate::store::Store;
 use crate::{ContainerId, Error, Result};
@@ -72,7 +72,8 @@ pub(crate) fn clear(
     }
     debug(format_args!("{id}: no process left"));
     if let Some(directory) = &record.cgroup {
-        cgroups::delete(directory, record.cgroup_made_from.as_deref())?;
+        let made_from = record.cgroup_made_from.as_deref();
+        cgroup::remove(directory, made_from, record.unit.as_ref())?;
         debug(format_args!("cgroup {}: removed", directory.display()));
     }
     crate::rdt::remove(&record.rdt)?;

@@ -1,49 +1,13 @@
-//! What `create` makes on the host beside processes: the cgroup, a writable layer, a pid file.
+//! What `create` makes on the host beside processes: a writable layer, a pid file.
 //! Not its job: taking it back (create, delete).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use cgroups::Cgroup;
 use rootfs::Overlay;
 
 use crate::life::options::Layers;
-use crate::life::prepare::CgroupPlan;
 use crate::{Error, Result};
-
-/// Makes the cgroup with its limits, before any process is in it.
-pub(crate) fn cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
-    let cgroup = Cgroup::create(&plan.location, &plan.writes)?;
-    match cgroup.apply(&plan.writes) {
-        Ok(()) => Ok(cgroup),
-        Err(e) => {
-            let mut error = Error::from(e);
-            if let Err(e) =
-                cgroups::delete(&plan.location.directory, plan.location.made_from.as_deref())
-            {
-                error = Error::AndThen {
-                    first: Box::new(error),
-                    notes: vec![crate::error::chain(&e)],
-                };
-            }
-            Err(error)
-        }
-    }
-}
-
-/// Puts the device filter on the cgroup.
-pub(crate) fn device_filter(cgroup: &Cgroup, filter: &cgroups::devices::Filter) -> Result<()> {
-    Ok(unless_nested(filter.attach(cgroup))?)
-}
-
-/// Root of another user namespace than the first can load no device filter; there mknod(2) makes no device
-/// either, so none is needed. Anywhere else a filter that can't be had stops the start.
-fn unless_nested(attached: cgroups::Result<()>) -> cgroups::Result<()> {
-    match attached {
-        Err(e) if e.is_device_filter_forbidden() && sys::privileges::is_nested() => Ok(()),
-        result => result,
-    }
-}
 
 /// Makes the folder for the container's changes, and the layers with it one tree. The changes need not
 /// survive a power cut: the container does not.

@@ -1,5 +1,6 @@
 //! The verbs of a container's life, one file each.
 
+pub(crate) mod cgroup;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;

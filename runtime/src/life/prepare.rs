@@ -5,8 +5,6 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use cgroups::devices::Filter as DeviceFilter;
-use cgroups::{Location, Write};
 use namespaces::join::{Opened, open_all};
 use namespaces::{MountIds, Namespace, NamespaceSet, Rights, Shape};
 use oci_spec::runtime::Spec;
@@ -14,24 +12,17 @@ use rootfs::{MountStep, What};
 use sys::exec::CStrings;
 use sys::seccomp::Filter;
 
-use crate::life::options::{Begin, CreateOptions, RootSource, Rootless};
+use crate::life::cgroup::{self, CgroupPlan};
+use crate::life::options::{Begin, CreateOptions, RootSource};
 use crate::lsm::Modules;
 use crate::notify;
-use crate::plan::{CgroupFacts, Plan, Request, RootPlace, Step};
+use crate::plan::{Plan, Request, RootPlace, Step};
 use crate::rdt::{Group, Wanted};
 use crate::validate::validate;
 use crate::{Error, Result};
 
 /// CAP_SYS_ADMIN's bit.
 const SYS_ADMIN: u64 = 1 << 21;
-
-/// A container's cgroup before it is made.
-#[derive(Debug)]
-pub(crate) struct CgroupPlan {
-    pub(crate) location: Location,
-    pub(crate) writes: Vec<Write>,
-    pub(crate) filter: Option<DeviceFilter>,
-}
 
 /// A start that is thought through.
 #[derive(Debug)]
@@ -61,7 +52,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
     validate(&options.spec).map_err(Error::Invalid)?;
     let rights = rights()?;
     let set = NamespaceSet::from_spec(&options.spec)?;
-    let cgroup = cgroup(options, rights)?;
+    let cgroup = cgroup::find(options, &set, rights)?;
     let request = Request {
         id: &options.id,
         bundle: &options.bundle,
@@ -70,7 +61,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
             RootSource::Mount(_) => RootPlace::Mount,
             RootSource::Layers(layers) => RootPlace::Layers(layers.lower.len()),
         },
-        cgroup: cgroup.as_ref().map(facts),
+        cgroup: cgroup.as_ref().map(CgroupPlan::facts),
         own_cgroup: match cgroup {
             Some(_) => std::path::PathBuf::new(),
             None => cgroups::own()?,
@@ -123,77 +114,6 @@ fn rdt(options: &CreateOptions) -> Result<Option<(Group, PathBuf)>> {
 /// As `create`, as far as it can be known before anything is made.
 pub fn plan(options: &CreateOptions) -> Result<Plan> {
     think(options).map(|prepared| prepared.plan)
-}
-
-fn facts(cgroup: &CgroupPlan) -> CgroupFacts {
-    CgroupFacts {
-        path: cgroup.location.name(),
-        directory: cgroup.location.directory.clone(),
-        writes: cgroup
-            .writes
-            .iter()
-            .map(|w| format!("{}={}", w.file, w.value))
-            .collect(),
-        device_filter: cgroup.filter.is_some(),
-    }
-}
-
-/// The cgroup's place and limits. A caller without rights, who has no cgroup to make one in, goes without
-/// if no limit and no place is asked for.
-fn cgroup(options: &CreateOptions, rights: Rights) -> Result<Option<CgroupPlan>> {
-    if !options.driver.is_built() {
-        return Err(Error::Usage(format!(
-            "--cgroup-manager {}: is not supported yet",
-            options.driver
-        )));
-    }
-    let linux = options.spec.linux().as_ref();
-    let resources = linux.and_then(|l| l.resources().as_ref());
-    let path = linux
-        .and_then(|l| l.cgroups_path().as_ref())
-        .map(|p| p.to_string_lossy());
-    let writes = match resources {
-        Some(resources) => cgroups::limits::writes(resources)?,
-        None => Vec::new(),
-    };
-    let unasked = path.as_deref().is_none_or(str::is_empty) && writes.is_empty();
-    let missing = match options.rootless {
-        Rootless::Auto => rights == Rights::Few,
-        Rootless::Yes => rights == Rights::Few || !cgroups::can_make()?,
-        Rootless::No => false,
-    };
-    if missing && unasked {
-        return Ok(None);
-    }
-    let location = Location::find(path.as_deref(), options.id.as_str())?;
-    refuse_populated(&location)?;
-    // Below a user namespace no program can be attached, and none is needed: mknod(2) is denied there.
-    let rules = resources
-        .and_then(|r| r.devices().as_deref())
-        .unwrap_or_default();
-    let filter = match rights {
-        Rights::Full => Some(DeviceFilter::new(rules)?),
-        Rights::Few => None,
-    };
-    Ok(Some(CgroupPlan {
-        location,
-        writes,
-        filter,
-    }))
-}
-
-/// Said before the intent is recorded: what the record names, `delete --force` ends.
-fn refuse_populated(location: &Location) -> Result<()> {
-    let Some(cgroup) = cgroups::Cgroup::open(&location.directory)? else {
-        return Ok(());
-    };
-    if cgroup.populated()? {
-        let path = location.name();
-        return Err(Error::Words(format!(
-            "linux.cgroupsPath {path}: container's cgroup is not empty"
-        )));
-    }
-    Ok(())
 }
 
 fn terminal(options: &CreateOptions) -> Result<()> {
@@ -252,15 +172,12 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
 /// which everybody can reach, and the folder of its notify socket.
 fn mounts(prepared: &Prepared, options: &CreateOptions) -> Result<Vec<Option<OwnedFd>>> {
     let spec = &options.spec;
-    let own_cgroup = prepared
-        .cgroup
-        .as_ref()
-        .map(|cgroup| &cgroup.location.directory);
+    let own_cgroup = prepared.cgroup.as_ref().map(CgroupPlan::home);
     let notify = options.notify.as_ref().map(|_| notify::folder(options));
     let mut held = Vec::new();
     let mut open = |index: usize, step: &MountStep| match &step.what {
         _ if prepared.rights == Rights::Few => few(index, step).map(|()| None),
-        What::Bind { source, .. } if Some(source) == own_cgroup => Ok(None),
+        What::Bind { source, .. } if Some(source) == own_cgroup.as_ref() => Ok(None),
         What::Bind { source, .. } if Some(source) == notify.as_ref() => Ok(None),
         _ => Ok(rootfs::prepare(
             step,

@@ -33,7 +33,10 @@ pub fn update(store: &Store, id: &ContainerId, resources: &LinuxResources) -> Re
         });
     }
     let cgroup = pause::cgroup(&record)?;
-    cgroup.update(resources)?;
+    match &record.unit {
+        Some(unit) => cgroup.update_unit(resources, unit.whose(), &unit.name)?,
+        None => cgroup.update(resources)?,
+    }
     if let Some(filter) = filter {
         filter.replace(&cgroup)?;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::outside_hooks::after;
+use crate::life::cgroup::CgroupPlan;
 use crate::life::options::{CreateOptions, RootSource};
 use crate::life::prepare::Prepared;
 use crate::state::Record;
@@ -33,6 +34,7 @@ pub(super) fn of(options: &CreateOptions, prepared: &Prepared) -> Record {
         init: None,
         cgroup: location.map(|l| l.directory.clone()),
         cgroup_made_from: location.and_then(|l| l.made_from.clone()),
+        unit: prepared.cgroup.as_ref().and_then(CgroupPlan::unit),
         rdt: match &prepared.rdt {
             Some((group, _)) => group.folders(),
             None => Vec::new(),

@@ -1,11 +1,11 @@
 //! A creation that fails: the reason in words, and all that was made taken back.
 //! Not its job: a crash of our own (delete goes by the record).
 
-use cgroups::Cgroup;
 use sys::process::Exit;
 
 use super::Creation;
 use crate::Error;
+use crate::life::cgroup;
 use crate::process::parent;
 
 impl Creation {
@@ -20,7 +20,9 @@ impl Creation {
             Some(Ok(Exit::Status(status))) => format!("exit status {status}"),
             _ => "unknown".to_owned(),
         };
-        if let Some(Ok(Some(count @ 1..))) = self.cgroup.as_ref().map(Cgroup::oom_kills) {
+        if let Some(Ok(Some(count @ 1..))) =
+            self.cgroup.as_ref().map(|made| made.cgroup.oom_kills())
+        {
             cause =
                 format!("out of memory: the cgroup's memory limit is too small ({count} killed)");
         }
@@ -33,8 +35,8 @@ impl Creation {
         if let Some((_, _, _, running)) = self.running.take() {
             running.abandon();
         }
-        if let Some(cgroup) = &self.cgroup
-            && let Err(e) = cgroup.kill()
+        if let Some(made) = &self.cgroup
+            && let Err(e) = made.cgroup.kill()
         {
             notes.push(crate::error::chain(&e));
         }
@@ -42,7 +44,11 @@ impl Creation {
             parent::kill(&born.process);
         }
         if let (Some(_), Some(directory)) = (&self.cgroup, &self.record.cgroup)
-            && let Err(e) = cgroups::delete(directory, self.record.cgroup_made_from.as_deref())
+            && let Err(e) = cgroup::remove(
+                directory,
+                self.record.cgroup_made_from.as_deref(),
+                self.record.unit.as_ref(),
+            )
         {
             notes.push(crate::error::chain(&e));
         }
