@@ -8,6 +8,7 @@ use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
 use oci_spec::runtime::{Linux, Process, Spec};
 use rootfs::mounts::Lock;
 use rootfs::{CgroupView, Nodes, Size, Surroundings};
+use sys::mount::{Depth, Propagation};
 
 use crate::conditions::Conditions;
 use crate::hooks::HookEntry;
@@ -192,15 +193,10 @@ impl Builder<'_> {
 
     fn root(&self, steps: &mut Vec<Step>) -> Result<()> {
         steps.push(Step::AttachRoot(self.request.root.clone()));
-        let propagation = rootfs::propagation(
-            self.linux()
-                .and_then(|l| l.rootfs_propagation().as_deref())
-                .unwrap_or(""),
-        )?;
         let around = Surroundings {
             bundle: self.request.bundle,
             cgroup: self.cgroup_view(),
-            propagation,
+            propagation: self.propagation()?,
             label: lsm::mount_label(self.spec, self.request.modules)?,
         };
         let mounts = self.spec.mounts().as_deref().unwrap_or_default();
@@ -235,10 +231,12 @@ impl Builder<'_> {
         } else {
             Step::Pivot
         });
-        if let Some((propagation, depth)) = propagation {
-            steps.push(Step::Propagate(propagation, depth));
-        }
         Ok(())
+    }
+
+    fn propagation(&self) -> Result<Option<(Propagation, Depth)>> {
+        let word = self.linux().and_then(|l| l.rootfs_propagation().as_deref());
+        Ok(rootfs::propagation(word.unwrap_or(""))?)
     }
 
     /// The namespaces are there and the host's tree is still in sight: the moment that the spec gives to
@@ -314,6 +312,10 @@ impl Builder<'_> {
                 .flatten()
                 .map(|p| Step::Mask(p.into())),
         );
+        if let Some((propagation, depth)) = self.propagation()? {
+            // Nothing can be copied out of an unbindable tree any more: after all that was.
+            steps.push(Step::Propagate(propagation, depth));
+        }
         // Last of all, for mount points and device files had to be made in them.
         let late = steps.iter().filter_map(|step| match step {
             Step::Mount(_, mount) if mount.lock == Lock::Late => Some(mount.destination.clone()),
