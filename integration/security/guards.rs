@@ -96,6 +96,35 @@ const GUARDS: &[Breakable] = &[
         "no-start-time",
         &["b07_a_recycled_process_id_is_nobody_of_ours"],
     ),
+    named(
+        "no-null-check",
+        &["a05_cve_2025_31133_a_mask_is_the_null_device_or_nothing"],
+    ),
+    named(
+        "no-plain-console",
+        &["a06_cve_2025_52565_the_console_is_a_terminal_or_nothing"],
+    ),
+    named(
+        "no-plain-proc",
+        &["a08_cve_2023_27561_proc_and_sys_are_no_links"],
+    ),
+    named(
+        "no-masks",
+        &["c05_ghsa_3q8j_what_is_protected_is_so_after_the_start"],
+    ),
+    named(
+        "no-read-only-paths",
+        &["c05_ghsa_3q8j_what_is_protected_is_so_after_the_start"],
+    ),
+    named(
+        "no-whole-tree",
+        &["c06_the_whole_tree_is_read_only_where_asked"],
+    ),
+    named("no-isolation", &["c07_no_mount_travels_to_a_shared_host"]),
+    named(
+        "no-root-move",
+        &["c08_without_pivot_root_nobody_climbs_out"],
+    ),
 ];
 
 /// What an older kernel lacks. Without it, each of these claims holds all the same.
@@ -106,7 +135,16 @@ const FEATURES: &[Breakable] = &[
     ),
     named(
         "no-mount-api",
-        &["rootfs::the_default_specs_mounts_are_there"],
+        &[
+            "rootfs::the_default_specs_mounts_are_there",
+            "rootfs::a_mount_over_a_link_stays_inside",
+            "mounts::words::words_of_the_whole_tree_reach_what_is_mounted_below",
+            "mounts::words::a_read_only_dev_has_its_devices",
+            "c05_ghsa_3q8j_what_is_protected_is_so_after_the_start",
+            "c06_the_whole_tree_is_read_only_where_asked",
+            "c07_no_mount_travels_to_a_shared_host",
+            "c08_without_pivot_root_nobody_climbs_out",
+        ],
     ),
     named("no-setns-pidfd", &["it_runs_in_the_containers_namespaces"]),
     named(

@@ -10,6 +10,7 @@ mod hooks;
 mod hostile;
 mod identity;
 mod kernel;
+mod mounts;
 mod namespaces;
 mod races;
 mod state;
@@ -29,6 +30,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         hooks::claims(),
         identity::claims(),
         kernel::claims(),
+        mounts::claims(),
         namespaces::claims(),
         races::claims(),
         state::claims(),
