@@ -35,6 +35,7 @@ mod rootless;
 mod seccomp;
 mod security;
 mod service;
+mod storms;
 mod support;
 mod treatment;
 mod unpack;
@@ -74,6 +75,7 @@ fn claims() -> Vec<Claim> {
         service::claims(),
         treatment::claims(),
         security::claims(),
+        storms::claims(),
         users::claims(),
         unpack::claims(),
     ]

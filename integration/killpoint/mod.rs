@@ -17,6 +17,11 @@ claims![
     a_killed_delete_can_be_done_again: [Root, Cgroup2],
     a_killed_delete_of_a_stopped_container_can_be_done_again: [Root, Cgroup2],
     a_killed_run_can_be_cleared: [Root, Cgroup2],
+    a_killed_exec_can_be_cleared: [Root, Cgroup2],
+    a_killed_pause_can_be_cleared: [Root, Cgroup2],
+    a_killed_resume_can_be_cleared: [Root, Cgroup2],
+    a_killed_update_can_be_cleared: [Root, Controller("cpu"), Dhow],
+    a_killed_kill_can_be_cleared: [Root, Cgroup2],
 ];
 
 /// What the container's program does, and which commands come before the one that is killed.
@@ -24,6 +29,8 @@ struct Verb {
     args: &'static [&'static str],
     before: &'static [&'static str],
     killed: &'static str,
+    /// What follows the id.
+    after: &'static [&'static str],
 }
 
 fn a_killed_create_can_be_cleared() {
@@ -31,6 +38,7 @@ fn a_killed_create_can_be_cleared() {
         args: &["sleep", "1000"],
         before: &[],
         killed: "create",
+        after: &[],
     });
 }
 
@@ -39,6 +47,7 @@ fn a_killed_start_can_be_cleared() {
         args: &["sleep", "1000"],
         before: &["create"],
         killed: "start",
+        after: &[],
     });
 }
 
@@ -47,6 +56,7 @@ fn a_killed_delete_can_be_done_again() {
         args: &["sleep", "1000"],
         before: &["create", "start"],
         killed: "delete --force",
+        after: &[],
     });
 }
 
@@ -55,6 +65,7 @@ fn a_killed_delete_of_a_stopped_container_can_be_done_again() {
         args: &["sleep", "1000"],
         before: &["create", "start", "kill"],
         killed: "delete",
+        after: &[],
     });
 }
 
@@ -63,6 +74,52 @@ fn a_killed_run_can_be_cleared() {
         args: &["true"],
         before: &[],
         killed: "run",
+        after: &[],
+    });
+}
+
+fn a_killed_exec_can_be_cleared() {
+    sweep(&Verb {
+        args: &["sleep", "1000"],
+        before: &["create", "start"],
+        killed: "exec",
+        after: &["true"],
+    });
+}
+
+fn a_killed_pause_can_be_cleared() {
+    sweep(&Verb {
+        args: &["sleep", "1000"],
+        before: &["create", "start"],
+        killed: "pause",
+        after: &[],
+    });
+}
+
+fn a_killed_resume_can_be_cleared() {
+    sweep(&Verb {
+        args: &["sleep", "1000"],
+        before: &["create", "start", "pause"],
+        killed: "resume",
+        after: &[],
+    });
+}
+
+fn a_killed_update_can_be_cleared() {
+    sweep(&Verb {
+        args: &["sleep", "1000"],
+        before: &["create", "start"],
+        killed: "update --cpu-share 100",
+        after: &[],
+    });
+}
+
+fn a_killed_kill_can_be_cleared() {
+    sweep(&Verb {
+        args: &["sleep", "1000"],
+        before: &["create", "start"],
+        killed: "kill",
+        after: &["KILL"],
     });
 }
 
@@ -120,8 +177,8 @@ pub(crate) fn chosen(total: u64, seed: &str) -> BTreeSet<u64> {
 }
 
 /// The verb under the driver.
-fn driven(sandbox: &Sandbox, bundle: &Path, verb: &str, stop: u64) -> Output {
-    let mut words = verb.split(' ');
+fn driven(sandbox: &Sandbox, bundle: &Path, verb: &Verb, stop: u64) -> Output {
+    let mut words = verb.killed.split(' ');
     let mut command = Command::new("/proc/self/exe");
     command.arg(driver::KILL).arg(stop.to_string());
     command
@@ -129,10 +186,10 @@ fn driven(sandbox: &Sandbox, bundle: &Path, verb: &str, stop: u64) -> Output {
         .arg("--root")
         .arg(sandbox.state_root());
     command.arg(words.next().unwrap());
-    if ["create", "run"].contains(&verb) {
+    if ["create", "run"].contains(&verb.killed) {
         command.arg("--bundle").arg(bundle);
     }
-    run(command.args(words).arg("c"))
+    run(command.args(words).arg("c").args(verb.after))
 }
 
 fn prepare(sandbox: &Sandbox, bundle: &Path, verb: &Verb) {
@@ -159,7 +216,7 @@ fn prepare(sandbox: &Sandbox, bundle: &Path, verb: &Verb) {
 /// How many stops the verb has when nothing disturbs it.
 fn count(sandbox: &Sandbox, bundle: &Path, verb: &Verb) -> u64 {
     prepare(sandbox, bundle, verb);
-    let output = driven(sandbox, bundle, verb.killed, 0).success();
+    let output = driven(sandbox, bundle, verb, 0).success();
     sandbox.runtime(&["delete", "--force", "c"]).success();
     let line = output.stdout.lines().last().unwrap_or_default().to_owned();
     line.strip_prefix("stops ")
@@ -170,7 +227,7 @@ fn count(sandbox: &Sandbox, bundle: &Path, verb: &Verb) -> u64 {
 /// Kills the verb at `stop` and checks what a person would do next.
 fn at(sandbox: &Sandbox, bundle: &Path, verb: &Verb, stop: u64) -> Result<(), String> {
     prepare(sandbox, bundle, verb);
-    let output = driven(sandbox, bundle, verb.killed, stop);
+    let output = driven(sandbox, bundle, verb, stop);
     let place = output.stdout.lines().last().unwrap_or_default().to_owned();
     let fault = |what: &str, output: &Output| {
         Err(format!(

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::hostile;
@@ -15,17 +15,23 @@ claims![
 ];
 
 /// A copy of the runtime for one test to attack.
-struct Prey {
+pub(super) struct Prey {
     path: PathBuf,
     before: (Vec<u8>, u64, i64),
 }
 
 impl Prey {
-    fn new(sandbox: &Sandbox) -> Self {
+    /// Copies it into the sandbox.
+    pub(super) fn new(sandbox: &Sandbox) -> Self {
         let path = sandbox.path().join("runtime");
         std::fs::copy(runtime(), &path).unwrap();
         let before = Self::look(&path);
         Self { path, before }
+    }
+
+    /// Where it lies.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn look(path: &PathBuf) -> (Vec<u8>, u64, i64) {
@@ -39,8 +45,9 @@ impl Prey {
         command
     }
 
+    /// The test fails if it was written to.
     #[track_caller]
-    fn assert_untouched(&self) {
+    pub(super) fn assert_untouched(&self) {
         assert!(
             Self::look(&self.path) == self.before,
             "the runtime was written to"

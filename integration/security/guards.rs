@@ -68,7 +68,10 @@ const GUARDS: &[Breakable] = &[
     ),
     named(
         "no-untraceable",
-        &["a04_cve_2016_9962_a_waiting_container_cannot_be_traced"],
+        &[
+            "a04_cve_2016_9962_a_waiting_container_cannot_be_traced",
+            "b01_cve_2016_9962_an_exec_cannot_be_traced",
+        ],
     ),
     named(
         "no-root-for-paths",
@@ -81,6 +84,10 @@ const GUARDS: &[Breakable] = &[
     named(
         "no-escape",
         &["g09_what_is_printed_of_a_configuration_cannot_steer_a_terminal"],
+    ),
+    named(
+        "no-cgroup-names",
+        &["a_cgroup_outside_of_the_containers_is_refused"],
     ),
     named(
         "no-log-link-check",

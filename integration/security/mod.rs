@@ -5,6 +5,7 @@
 mod binary;
 mod canary;
 mod descriptors;
+mod exec;
 mod guards;
 mod hooks;
 mod hostile;
@@ -26,6 +27,7 @@ pub(crate) fn claims() -> Vec<Claim> {
     [
         binary::claims(),
         descriptors::claims(),
+        exec::claims(),
         guards::claims(),
         hooks::claims(),
         identity::claims(),
