@@ -2,10 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{end, exec, running, said_in, status};
+use crate::support::command::wait_for;
 use crate::support::sandbox::dhow;
 use crate::support::{Bundle, Sandbox, claims, run};
 
@@ -14,6 +16,7 @@ claims![
     an_id_without_a_map_is_refused: [Root, Cgroup2, UserNamespaces],
     one_in_the_hosts_pid_namespace_is_entered: [Root, Cgroup2],
     one_with_namespaces_of_another_is_entered: [Root, Cgroup2],
+    one_in_a_mount_namespace_of_others_is_entered_at_its_root: [Root, Cgroup2, Tool("unshare"), Dhow],
     one_with_a_time_namespace_is_entered: [Root, Cgroup2, Dhow],
     capabilities_of_a_user_namespace_do_not_count_outside: [Root, Cgroup2, UserNamespaces],
     limits_are_the_containers_in_a_user_namespace_too: [Root, Cgroup2, UserNamespaces],
@@ -154,4 +157,30 @@ fn a_users_own_is_entered_by_them_and_by_root() {
     let output = run(root.args(["exec", "c", "sh", "-c", script]));
     assert_eq!(output.success().stdout, "0\n100\nsleep\n");
     user(&["delete", "--force", "c"]);
+}
+
+/// Its root is its own while the mount namespace has another, here a copy of the host's: what is entered is the
+/// container.
+fn one_in_a_mount_namespace_of_others_is_entered_at_its_root() {
+    let sandbox = Sandbox::new();
+    let mut holder = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    let path = format!("/proc/{}/ns/mnt", holder.id());
+    let ours = std::fs::read_link("/proc/self/ns/mnt").unwrap();
+    let link = wait_for("its namespace", Duration::from_secs(5), || {
+        std::fs::read_link(&path).ok().filter(|link| *link != ours)
+    });
+    running(&sandbox, |spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|n| n["type"] != "mount");
+        namespaces.push(json!({"type": "mount", "path": path}));
+    });
+    let script = "readlink /proc/self/ns/mnt; ls -d /bin/busybox /rootfs /usr 2>/dev/null";
+    let seen = exec(&sandbox, &["c", "sh", "-c", script]).stdout;
+    end(&sandbox);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(seen, format!("{}\n/bin/busybox\n", link.display()));
 }

@@ -51,29 +51,49 @@ impl OfProcess {
             .filter(|kind| kinds & kind.flag() != 0)
             .map(|kind| self.open_one(kind))
             .collect::<Result<Vec<_>>>()?;
-        // Its id may have been somebody else's by the time the files were opened: not if it lives now.
+        self.still_lives()?;
+        Ok(opened)
+    }
+
+    /// Opens its root directory.
+    ///
+    /// # Errors
+    /// As [`OfProcess::open`].
+    pub fn root(&self) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = self.open_file("root", flags)?;
+        self.still_lives()?;
+        Ok(root)
+    }
+
+    /// Its id may have been somebody else's by the time its files were opened: not if it lives now.
+    fn still_lives(&self) -> Result<()> {
         let ended = sys::poll::readable(&[self.pidfd.as_fd()], Some(Instant::now()))
             .map_err(|e| self.refused(e))?;
         match ended.first() {
-            Some(false) => Ok(opened),
+            Some(false) => Ok(()),
             _ => Err(self.refused(SysError::new("open", self.pid, Errno::SRCH))),
         }
     }
 
-    fn open_one(&self, namespace: Namespace) -> Result<Opened> {
-        let path = format!("{}/ns/{}", self.pid, namespace.proc_name());
-        // From our own procfs, whose links nobody can have mounted over.
-        let fd = sys::proc::handle()
+    /// From our own procfs, whose links nobody can have mounted over.
+    fn open_file(&self, name: &str, flags: OFlags) -> Result<OwnedFd> {
+        let path = format!("{}/{name}", self.pid);
+        sys::proc::handle()
             .and_then(|proc| {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                 sys::at::openat(proc, path.as_str(), flags, Mode::empty())
                     .map_err(|errno| SysError::new("open", format_args!("/proc/{path}"), errno))
             })
-            .map_err(|e| self.refused(e))?;
+            .map_err(|e| self.refused(e))
+    }
+
+    fn open_one(&self, namespace: Namespace) -> Result<Opened> {
+        let name = format!("ns/{}", namespace.proc_name());
+        let fd = self.open_file(&name, OFlags::RDONLY | OFlags::CLOEXEC)?;
         Ok(Opened {
             join: Join {
                 namespace,
-                path: format!("/proc/{path}").into(),
+                path: format!("/proc/{}/{name}", self.pid).into(),
                 field: format!("process {}", self.pid),
             },
             fd,

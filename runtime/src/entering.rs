@@ -2,11 +2,15 @@
 //! read by `exec` alone, so that no other verb pays for it and none parses the configuration again.
 //! Not its job: what changes in a container's life (state).
 
+use std::path::PathBuf;
+
 use namespaces::{Namespace, NamespaceSet};
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, Process, Spec};
 use serde::{Deserialize, Serialize};
 use sys::process::NamespaceFlags;
 use sys::seccomp::Filter;
+
+use crate::rdt::Group;
 
 /// A container as one who enters it finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +22,12 @@ pub(crate) struct Entering {
     pub(crate) root_is_mapped: bool,
     /// Whether setgroups(2) is denied in it.
     pub(crate) groups_denied: bool,
+    /// Whether its root is not that of its mount namespace, which others live in too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) own_root: bool,
+    /// Its groups of the resctrl file system.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rdt: Vec<PathBuf>,
     /// Whether it has a session keyring of its own.
     pub(crate) keyring: bool,
     /// The flags with which its seccomp filter is loaded, if it has one; the filter is a file of its own.
@@ -41,6 +51,7 @@ impl Entering {
         groups_denied: bool,
         keyring: bool,
         filter: Option<&Filter>,
+        rdt: Option<&Group>,
     ) -> Option<Self> {
         let mut process = spec.process().clone()?;
         process.set_args(None);
@@ -53,6 +64,8 @@ impl Entering {
                 None => set.has(Namespace::User),
             },
             groups_denied,
+            own_root: set.joins(Namespace::Mount).is_some(),
+            rdt: rdt.map_or_else(Vec::new, Group::places),
             keyring,
             filter: filter.map(Filter::flags),
             personality: linux.and_then(|l| l.personality().clone()),

@@ -188,13 +188,26 @@ impl Group {
     /// # Errors
     /// As write(2).
     pub(crate) fn add(&self, pid: i32) -> Result<()> {
-        let folders = [Some(&self.folder), self.monitor.as_ref()];
-        for folder in folders.into_iter().flatten() {
-            sys::kernfs::write(folder.join("tasks"), &pid.to_string())
-                .map_err(Error::host("linux.intelRdt"))?;
-        }
-        Ok(())
+        add(&self.places(), pid)
     }
+
+    /// The folders that a process of the container is put into.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        let folder = std::iter::once(self.folder.clone());
+        folder.chain(self.monitor.clone()).collect()
+    }
+}
+
+/// Puts a process into the groups at `places`.
+///
+/// # Errors
+/// As write(2).
+pub(crate) fn add(places: &[PathBuf], pid: i32) -> Result<()> {
+    for folder in places {
+        sys::kernfs::write(folder.join("tasks"), &pid.to_string())
+            .map_err(Error::host("linux.intelRdt"))?;
+    }
+    Ok(())
 }
 
 /// Removes folders that were made, the inner ones first. What is gone is removed already.

@@ -120,6 +120,7 @@ impl Creation {
             groups_denied,
             !options.keep_keyring,
             opening.filter.as_ref(),
+            rdt.as_ref().map(|(group, _)| group),
         );
         creation.pidfd_socket = match options.pidfd_socket.take() {
             Some(socket) => Some(socket),

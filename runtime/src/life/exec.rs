@@ -103,6 +103,7 @@ pub struct Execution {
     born: Option<Born>,
     pidfd_socket: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
+    rdt: Vec<PathBuf>,
     released: bool,
 }
 
@@ -122,6 +123,7 @@ impl Execution {
         };
         let (ours, theirs) =
             sys::socket::pair().map_err(Error::host("make the socket to the process"))?;
+        let root_mount = entrance.root()?;
         let args = process.args().as_deref().unwrap_or_default();
         let record = entrance.record;
         let mut first = entrance.first;
@@ -133,7 +135,7 @@ impl Execution {
             listener: None,
             waiting: None,
             mounts: Vec::new(),
-            root_mount: None,
+            root_mount,
             joins: Vec::new(),
             container: Some(first),
             filter: entrance.filter,
@@ -160,6 +162,7 @@ impl Execution {
             born: Some(born),
             pidfd_socket: options.pidfd_socket,
             pid_file: options.pid_file,
+            rdt: entrance.entering.rdt,
             released: false,
         })
     }
@@ -214,6 +217,7 @@ impl Execution {
         let pid = born.process.pid.as_raw_nonzero().get();
         parent::score(&self.plan, pid)?;
         parent::limit(&self.plan, pid)?;
+        crate::rdt::add(&self.rdt, pid)?;
         parent::treat(&self.plan, pid)?;
         if let Some(path) = &self.pid_file {
             made::pid_file(path, pid)?;

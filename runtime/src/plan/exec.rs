@@ -21,6 +21,8 @@ pub struct ExecRequest<'a> {
     pub namespaces: NamespaceFlags,
     /// Whether the container's user namespace, if it has one, maps its root.
     pub root_is_mapped: bool,
+    /// Whether its root is not that of its mount namespace.
+    pub own_root: bool,
     /// The container's seccomp filter.
     pub filtering: Filtering,
     /// Whether setgroups(2) is denied in it.
@@ -56,6 +58,10 @@ impl Plan {
         } else {
             prepare(request, &mut plan.init);
             join(request, request.namespaces & !PID, &mut plan.init);
+        }
+        if request.own_root {
+            // The mount namespace's own root, where we are now, is what others have, or the host.
+            plan.init.push(Step::EnterRoot);
         }
         if request.given_stdio {
             plan.init.push(Step::Stdio);
@@ -161,6 +167,7 @@ mod tests {
             conditions: Conditions::default(),
             namespaces,
             root_is_mapped: true,
+            own_root: true,
             filtering: Filtering::Silent,
             groups_denied: false,
             keyring: None,
@@ -184,6 +191,7 @@ dhow:  set its oom_score_adj to 9
 init:  end when dhow ends, until the state is saved
 init:  join the container's namespaces: user, mount
 init:  become the user namespace's root
+init:  make the container's root the root (chroot)
 init:  begin a new session
 init:  open a terminal, send it away
 init:  go to the working directory /

@@ -162,6 +162,7 @@ impl Life {
             }
             Step::Join(_) => namespaces::join::enter(&self.init.joins)?,
             Step::JoinContainer(_) => enter(self.init.container.as_ref())?,
+            Step::EnterRoot => rootfs::enter_only(self.container_root()?)?,
             Step::Unshare(flags) => namespaces::join::unshare(*flags)?,
             Step::NewSession => sys::process::new_session()?,
             Step::NewKeyring(name) => privileges::new_keyring(name)?,
@@ -201,7 +202,6 @@ impl Life {
     fn carry_out_rest(&mut self, step: &Step) -> Result<(), Fault> {
         match step {
             Step::Pivot => rootfs::pivot(self.root()?)?,
-            Step::EnterRoot => rootfs::enter_only(self.root()?)?,
             Step::ChangeRoot => rootfs::chroot(self.root()?)?,
             Step::Sysctl(key, value) => privileges::set_sysctl(key, value)?,
             Step::Propagate(propagation, depth) => {
@@ -255,6 +255,14 @@ impl Life {
         let agent = self.agent.take();
         let agent = agent.ok_or_else(|| missing("nobody listens to its notifications"))?;
         listener::load(filter, agent, &self.channel, self.step)
+    }
+
+    /// The root that was attached, or that of the container which is there already.
+    fn container_root(&mut self) -> Result<&Root, SysError> {
+        if let Some(fd) = self.init.root_mount.take() {
+            self.root = Some(Root::new(fd));
+        }
+        self.root()
     }
 
     fn root(&self) -> Result<&Root, SysError> {

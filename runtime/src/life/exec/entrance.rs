@@ -24,7 +24,8 @@ use crate::{Error, Result, Stdio};
 pub struct Entrance {
     /// Its record.
     pub(super) record: Record,
-    entering: Entering,
+    /// What it is made of.
+    pub(super) entering: Entering,
     /// Its seccomp filter.
     pub(super) filter: Option<Filter>,
     /// Its first process, with the namespaces that are not the host's.
@@ -89,6 +90,7 @@ impl Entrance {
             },
             namespaces: self.entering.namespaces,
             root_is_mapped: self.entering.root_is_mapped,
+            own_root: self.entering.own_root,
             filtering: match &self.filter {
                 None => Filtering::None,
                 Some(filter) if filter.notifies() => Filtering::Notifying,
@@ -103,6 +105,12 @@ impl Entrance {
             rights,
             given_stdio: matches!(options.stdio, Stdio::Given(_)),
         }))
+    }
+
+    /// The container's root, if its mount namespace does not lead there.
+    pub(super) fn root(&self) -> Result<Option<OwnedFd>> {
+        let root = self.entering.own_root.then(|| self.first.root());
+        Ok(root.transpose()?)
     }
 
     /// The cgroup in which the process is to be born.
