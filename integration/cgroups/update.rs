@@ -25,6 +25,7 @@ claims![
     without_replacement_devices_change_as_well: [Root, Cgroup2, FaultBuild],
     a_thousand_changes_of_devices_leave_one_filter: [Root, Cgroup2, Dhow],
     realtime_budgets_are_refused_by_name: [Root, Cgroup2, Dhow],
+    shares_of_the_cache_need_resctrl: [Root, Cgroup2, Dhow],
 ];
 
 const MIB: u64 = 1 << 20;
@@ -310,5 +311,18 @@ fn realtime_budgets_are_refused_by_name() {
     running(&sandbox, json!({}));
     let output = update(&sandbox, &["--cpu-rt-runtime", "950000"]).ends_with(1);
     assert!(output.stderr.contains("realtimeRuntime"), "{output:?}");
+    delete(&sandbox);
+}
+
+/// No machine of ours has it; that a line which is none is refused is seen on any.
+fn shares_of_the_cache_need_resctrl() {
+    let sandbox = Sandbox::new();
+    running(&sandbox, json!({}));
+    let output = update(&sandbox, &["--l3-cache-schema", "MB:0=5"]).ends_with(1);
+    assert!(output.stderr.contains("l3CacheSchema"), "{output:?}");
+    if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+        let output = update(&sandbox, &["--mem-bw-schema", "MB:0=50"]).ends_with(1);
+        assert!(output.stderr.contains("resctrl"), "{output:?}");
+    }
     delete(&sandbox);
 }

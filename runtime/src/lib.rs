@@ -51,7 +51,7 @@ pub use life::prepare::plan;
 pub use life::ps::processes;
 pub use life::run::{Manner, Outcome, run};
 pub use life::start::{Starting, start, start_notified};
-pub use life::update::{resources, update};
+pub use life::update::{Shares, resources, update};
 pub use process::sync::Failure;
 pub use self_image::{Aim, guard};
 pub use state::{ProcessId, Record, StateReport, Status};

@@ -103,6 +103,30 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The group of a container that is there already, to be changed or made now; `made` are the folders that
+    /// were made with it. A class that it shares with others is left: it gets a group of its own.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a group of that name that is not the container's.
+    pub(crate) fn change(self, root: &Path, id: &str, made: &[PathBuf]) -> Result<Group> {
+        let own = made.iter().find(|folder| folder.parent() == Some(root));
+        let Some(folder) = own else {
+            return Self {
+                class: None,
+                ..self
+            }
+            .place(root, id);
+        };
+        Ok(Group {
+            folder: folder.clone(),
+            make: false,
+            schemata: self.schemata,
+            monitor: None,
+        })
+    }
+}
+
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.class {
@@ -313,6 +337,20 @@ mod tests {
         remove(&own.folders()).unwrap();
         remove(&own.folders()).unwrap();
         assert!(!sys::file::exists(root.join("c")).unwrap());
+    }
+
+    #[test]
+    fn a_change_is_for_the_containers_own_group() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let asked = || wanted(r#"{"l3CacheSchema":"L3:0=3"}"#).unwrap();
+        let made = asked().change(root, "c", &[]).unwrap();
+        assert_eq!(made.folders(), [root.join("c")]);
+        sys::file::create_dir(root.join("c"), 0o755).unwrap();
+        assert!(asked().change(root, "c", &[]).is_err(), "it is another's");
+        let changed = asked().change(root, "c", &[root.join("c")]).unwrap();
+        assert_eq!(changed.folders(), Vec::<PathBuf>::new());
+        assert_eq!(changed.schemata, ["L3:0=3"]);
     }
 
     #[test]

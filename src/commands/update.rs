@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use runtime::{ContainerId, Store};
+use runtime::{ContainerId, Shares, Store};
 use serde_json::{Map, Value};
 
 use super::{Outcome, parse};
@@ -83,14 +83,6 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    for (flag, value) in [
-        ("--l3-cache-schema", &args.l3_cache_schema),
-        ("--mem-bw-schema", &args.mem_bw_schema),
-    ] {
-        if value.is_some() {
-            return Err(Failure::new(format!("{flag} is not supported yet")));
-        }
-    }
     let id: ContainerId = args.id.parse()?;
     let mut document = match args.resources.as_deref() {
         Some(file) => document(file)?,
@@ -98,7 +90,11 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     args.set(&mut document)?;
     let resources = runtime::resources(document)?;
-    runtime::update(&Store::new(global.state_root()?), &id, &resources)?;
+    let shares = Shares {
+        cache: args.l3_cache_schema,
+        bandwidth: args.mem_bw_schema,
+    };
+    runtime::update(&Store::new(global.state_root()?), &id, &resources, &shares)?;
     Ok(0)
 }
 

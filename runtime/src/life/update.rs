@@ -3,13 +3,39 @@
 //! Not its job: what limits mean (cgroups).
 
 use cgroups::devices::Filter;
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use serde_json::Value;
 
 use crate::life::pause;
+use crate::rdt::Wanted;
 use crate::state::Status;
 use crate::store::Store;
 use crate::{ContainerId, Error, Result};
+
+/// What else can be changed: shares of the processors' caches and memory bandwidth, as lines of resctrl.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// The line of the caches: `L3:0=ff`.
+    pub cache: Option<String>,
+    /// The line of the memory bandwidth: `MB:0=50`.
+    pub bandwidth: Option<String>,
+}
+
+impl Shares {
+    /// As the configuration would ask for them; none where nothing is asked.
+    fn wanted(&self) -> Result<Option<Wanted>> {
+        if *self == Self::default() {
+            return Ok(None);
+        }
+        let mut spec = LinuxIntelRdt::default();
+        spec.set_l3_cache_schema(self.cache.clone());
+        spec.set_mem_bw_schema(self.bandwidth.clone());
+        let wanted = Wanted::read(&spec);
+        wanted
+            .map(Some)
+            .map_err(|(field, reason)| Error::Usage(format!("linux.intelRdt{field}: {reason}")))
+    }
+}
 
 /// Changes the limits of the container `id` to what `resources` say; what they do not speak of stays. Where
 /// they have rules for devices, those take the place of the old ones.
@@ -17,7 +43,16 @@ use crate::{ContainerId, Error, Result};
 /// # Errors
 /// [`Error::Missing`]; [`Error::Status`] with runc's words `container not running`; [`Error::Cgroup`] for a
 /// limit that makes no sense, or that the kernel refuses: then none has been changed.
-pub fn update(store: &Store, id: &ContainerId, resources: &LinuxResources) -> Result<()> {
+pub fn update(
+    store: &Store,
+    id: &ContainerId,
+    resources: &LinuxResources,
+    shares: &Shares,
+) -> Result<()> {
+    let shares = match shares.wanted()? {
+        Some(wanted) => Some((wanted, crate::rdt::root()?)),
+        None => None,
+    };
     let rules = resources.devices().as_deref().unwrap_or_default();
     // Judged before anything is changed.
     let filter = match rules {
@@ -25,7 +60,7 @@ pub fn update(store: &Store, id: &ContainerId, resources: &LinuxResources) -> Re
         rules => Some(Filter::new(rules)?),
     };
     let place = store.lock(id)?;
-    let (record, status) = pause::look(&place)?;
+    let (mut record, status) = pause::look(&place)?;
     if matches!(status, Status::Creating | Status::Stopped) {
         return Err(Error::Status {
             id: id.to_string(),
@@ -39,6 +74,19 @@ pub fn update(store: &Store, id: &ContainerId, resources: &LinuxResources) -> Re
     }
     if let Some(filter) = filter {
         filter.replace(&cgroup)?;
+    }
+    if let Some((wanted, root)) = shares {
+        let group = wanted.change(&root, id.as_str(), &record.rdt)?;
+        // Intent first: whatever a crash leaves is removed with the container.
+        let made = group.folders();
+        if !made.is_empty() {
+            record.rdt.extend(made);
+            place.save(&record)?;
+        }
+        group.create(&root)?;
+        for pid in cgroup.processes()? {
+            group.add(pid)?;
+        }
     }
     Ok(())
 }
