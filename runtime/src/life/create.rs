@@ -32,7 +32,7 @@ use crate::process::parent::{self, Born};
 use crate::process::sync::{self, FromInit};
 use crate::rdt::Group;
 use crate::state::{ProcessId, Record, Status};
-use crate::store::{Place, START};
+use crate::store::Place;
 use crate::{Error, Result, Stdio};
 
 /// A container in the making.
@@ -184,14 +184,7 @@ impl Creation {
         rdt: Option<(Group, PathBuf)>,
     ) -> Result<()> {
         self.setting = Setting::of(&self.record)?;
-        if let Some(plan) = cgroup {
-            let name = plan.location.name();
-            self.cgroup = Some(cgroup::make(plan)?);
-            debug(format_args!("cgroup {name}: made"));
-        }
-        if let Some((group, root)) = &rdt {
-            group.create(root)?;
-        }
+        self.limit(cgroup, rdt.as_ref())?;
         let root_mount = match &options.root {
             RootSource::Layers(layers) => Some(made::stack(layers)?),
             RootSource::Folder(_) | RootSource::Mount(_) => opening.root_mount,
@@ -203,13 +196,7 @@ impl Creation {
                 self.proxy = Proxy::open(&self.place, Some(manager))?;
             }
         }
-        let listener = match options.begin {
-            Begin::ByStart => Some(
-                sys::socket::listen(self.place.dir(), START)
-                    .map_err(Error::host("make the start socket"))?,
-            ),
-            Begin::AtOnce => None,
-        };
+        let listener = made::start_socket(&self.place, options.begin)?;
         let waiting = self.place.lock_init()?;
         let (ours, theirs) =
             sys::socket::pair().map_err(Error::host("make the socket to the first process"))?;
@@ -251,6 +238,19 @@ impl Creation {
             group.add(self.pid())?;
         }
         parent::score(&self.plan, self.pid())
+    }
+
+    /// Makes what limits the container, before anything of it runs.
+    fn limit(&mut self, plan: Option<CgroupPlan>, rdt: Option<&(Group, PathBuf)>) -> Result<()> {
+        if let Some(plan) = plan {
+            let name = plan.location.name();
+            self.cgroup = Some(cgroup::make(plan)?);
+            debug(format_args!("cgroup {name}: made"));
+        }
+        match rdt {
+            Some((group, root)) => group.create(root),
+            None => Ok(()),
+        }
     }
 
     /// Nobody but dhow's own code is in the cgroup yet.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rootfs::Overlay;
 
-use crate::life::options::Layers;
+use crate::life::options::{Begin, Layers};
+use crate::store::{Place, START};
 use crate::{Error, Result};
 
 /// Makes the folder for the container's changes, and the layers with it one tree. The changes need not
@@ -33,6 +34,16 @@ pub(crate) fn stack(layers: &Layers) -> Result<OwnedFd> {
 pub(crate) fn send_pidfd(socket: &OwnedFd, word: &[u8], pidfd: &OwnedFd) -> Result<()> {
     sys::socket::send(socket, word, Some(pidfd.as_fd()))
         .map_err(Error::host("send the process' handle to --pidfd-socket"))
+}
+
+/// The socket at which the first process waits for `start`.
+pub(crate) fn start_socket(place: &Place, begin: Begin) -> Result<Option<OwnedFd>> {
+    match begin {
+        Begin::ByStart => sys::socket::listen(place.dir(), START)
+            .map(Some)
+            .map_err(Error::host("make the start socket")),
+        Begin::AtOnce => Ok(None),
+    }
 }
 
 /// As a whole, so that whoever waits for the file never reads half a number, and not through a link that
