@@ -109,8 +109,10 @@ impl Entrance {
 
     /// The container's root, if its mount namespace does not lead there.
     pub(super) fn root(&self) -> Result<Option<OwnedFd>> {
-        let root = self.entering.own_root.then(|| self.first.root());
-        Ok(root.transpose()?)
+        match self.entering.own_root {
+            true => Ok(Some(self.first.root()?)),
+            false => Ok(None),
+        }
     }
 
     /// The cgroup in which the process is to be born.
