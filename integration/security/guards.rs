@@ -79,6 +79,8 @@ const GUARDS: &[Breakable] = &[
             "c01_cve_2021_30465_a_mount_point_that_is_a_link_stays_inside",
             "c01_cve_2021_30465_a_mount_point_swapped_at_any_call_stays_inside",
             "c02_cve_2024_45310_a_racer_makes_nothing_on_the_host",
+            "a09_cve_2026_41579_devices_are_made_inside",
+            "c15_destinations_lead_nowhere_else",
         ],
     ),
     named(

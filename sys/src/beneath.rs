@@ -168,9 +168,10 @@ impl Root {
         if !Feature::Openat2.present() {
             return self.walk(path, flags);
         }
-        let resolve = match crate::fault::broken("no-root-for-paths") {
-            false => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            true => ResolveFlags::empty(),
+        let (path, resolve) = match crate::fault::broken("no-root-for-paths") {
+            false => (path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS),
+            // As if the path were joined to the root's: links lead anywhere.
+            true => (joined(path), ResolveFlags::empty()),
         };
         for _ in 0..MAX_RACES {
             match rustix::fs::openat2(&self.fd, path, flags, mode, resolve) {
@@ -293,6 +294,15 @@ impl Root {
             done = next;
         }
         Ok(dir)
+    }
+}
+
+/// An absolute path as a relative one; the root itself is `.`.
+fn joined(path: &Path) -> &Path {
+    match path.strip_prefix("/") {
+        Ok(rest) if rest.as_os_str().is_empty() => Path::new("."),
+        Ok(rest) => rest,
+        Err(_) => path,
     }
 }
 
