@@ -18,6 +18,7 @@ claims![
     state_says_what_the_spec_asks: [Root, Cgroup2],
     kill_sends_the_named_signal: [Root, Cgroup2],
     kill_without_a_signal_sends_term: [Root, Cgroup2],
+    signal_0_asks_whether_the_container_runs: [Root, Cgroup2],
     a_stopped_container_stays_until_it_is_deleted: [Root, Cgroup2],
     delete_refuses_a_running_container: [Root, Cgroup2],
     delete_force_ends_a_running_container: [Root, Cgroup2],
@@ -165,6 +166,17 @@ fn kill_without_a_signal_sends_term() {
     wait_until_stopped(&sandbox, "c");
     let got = std::fs::read_to_string(bundle.rootfs().join("tmp/got")).unwrap();
     assert_eq!(got, "term\n");
+    sandbox.runtime(&["delete", "c"]).success();
+}
+
+fn signal_0_asks_whether_the_container_runs() {
+    let sandbox = Sandbox::new();
+    running(&sandbox, "c");
+    sandbox.runtime(&["kill", "c", "0"]).success();
+    assert_eq!(sandbox.state("c")["status"], "running");
+    sandbox.runtime(&["kill", "c", "KILL"]).success();
+    wait_until_stopped(&sandbox, "c");
+    assert_ne!(sandbox.runtime(&["kill", "c", "0"]).status, 0);
     sandbox.runtime(&["delete", "c"]).success();
 }
 

@@ -37,6 +37,7 @@ mod security;
 mod service;
 mod storms;
 mod support;
+mod terminal;
 mod treatment;
 mod unpack;
 mod users;
@@ -76,6 +77,7 @@ fn claims() -> Vec<Claim> {
         treatment::claims(),
         security::claims(),
         storms::claims(),
+        terminal::claims(),
         users::claims(),
         unpack::claims(),
     ]

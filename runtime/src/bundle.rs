@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{Capability, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -108,8 +108,9 @@ fn understand<T: DeserializeOwned>(
 }
 
 /// What the spec has and oci-spec takes otherwise: the user may be left out (runc takes it as root), two of
-/// the scheduler's flags have other names, an empty list of processors says nothing. `None` if there is
-/// nothing of that.
+/// the scheduler's flags have other names, an empty list of processors says nothing, and a capability that no
+/// kernel of ours knows is passed over (runtime-spec 1.1: it can't be granted, and that is a warning). `None` if
+/// there is nothing of that.
 pub(crate) fn repair(process: &mut Value) -> Option<()> {
     let process = process.as_object_mut()?;
     let mut repaired = None;
@@ -128,6 +129,28 @@ pub(crate) fn repair(process: &mut Value) -> Option<()> {
             _ => continue,
         };
         repaired = Some(());
+    }
+    let sets = process
+        .get_mut("capabilities")
+        .and_then(Value::as_object_mut);
+    for (set, names) in sets.into_iter().flatten() {
+        let Some(names) = names.as_array_mut() else {
+            continue;
+        };
+        let before = names.len();
+        names.retain(|name| {
+            let known =
+                !name.is_string() || serde_json::from_value::<Capability>(name.clone()).is_ok();
+            if !known {
+                sys::log::debug(format_args!(
+                    "process.capabilities.{set}: {name} is not known, and left out"
+                ));
+            }
+            known
+        });
+        if names.len() < before {
+            repaired = Some(());
+        }
     }
     let affinity = process.get_mut("execCPUAffinity");
     if let Some(affinity) = affinity.and_then(Value::as_object_mut) {
@@ -190,6 +213,16 @@ mod tests {
         assert_eq!(pids("{}"), None);
         assert_eq!(pids(r#"{"limit":0}"#), Some(0));
         assert_eq!(pids(r#"{"limit":7}"#), Some(7));
+    }
+
+    #[test]
+    fn a_capability_that_nobody_knows_is_left_out() {
+        let text = r#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"cwd":"/","args":["sh"],
+            "capabilities":{"bounding":["CAP_KILL","CAP_TO_COME"]}}}"#;
+        let spec = parse(Path::new("config.json"), text.as_bytes()).unwrap();
+        let sets = spec.process().as_ref().unwrap().capabilities().clone();
+        let bounding = sets.unwrap().bounding().clone().unwrap();
+        assert_eq!(bounding.into_iter().collect::<Vec<_>>(), [Capability::Kill]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ struct Args {
     all: bool,
     /// The container
     id: String,
-    /// The signal, by name with or without SIG, or by number
+    /// The signal, by name with or without SIG, or by number; 0 only asks whether the container runs
     #[arg(default_value = "TERM")]
     signal: String,
 }
@@ -27,11 +27,15 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    let Some(signal) = signal(&args.signal) else {
-        return Err(Failure::new(format!(
-            "{:?} is not the name or number of a signal",
-            args.signal
-        )));
+    // Signal 0 is no signal: it asks whether there is somebody to take one (kill(2)).
+    let signal = match (&*args.signal, signal(&args.signal)) {
+        ("0", _) => None,
+        (_, Some(signal)) => Some(signal),
+        (word, None) => {
+            return Err(Failure::new(format!(
+                "{word:?} is not the name or number of a signal"
+            )));
+        }
     };
     let target = if args.all { Target::All } else { Target::First };
     runtime::kill(

@@ -69,7 +69,7 @@ pub enum Background {
 /// [`Error::Missing`], [`Error::Status`], or whatever kept it from running; nothing is left behind then.
 pub fn exec(mut options: ExecOptions, background: Background) -> Result<Option<Exit>> {
     let entrance = Entrance::open(&options)?;
-    let process = entrance.process(std::mem::take(&mut options.asked))?;
+    let mut process = entrance.process(std::mem::take(&mut options.asked))?;
     if background == Background::Yes {
         let mut execution = Execution::begin(entrance, process, options)?;
         while execution.advance()?.is_none() {}
@@ -78,7 +78,7 @@ pub fn exec(mut options: ExecOptions, background: Background) -> Result<Option<E
     // Before anything is made: a signal now must not leave a process behind.
     let signals =
         sys::signal::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
-    let terminal = Terminal::wanted(Some(&process), &mut options.console_socket)?;
+    let terminal = Terminal::wanted(Some(&mut process), &mut options.console_socket)?;
     let mut execution = Execution::begin(entrance, process, options)?;
     let process = loop {
         let mut fds = execution.fds();

@@ -1,5 +1,7 @@
 //! `kill`: sends a signal to a container's first process or to all of them. Not its job: clearing up (delete).
 
+use std::os::fd::OwnedFd;
+
 use cgroups::Cgroup;
 use sys::process::{Pid, Signal};
 
@@ -16,16 +18,20 @@ pub enum Target {
     All,
 }
 
-/// Sends `signal` to the container `id`.
+/// Sends `signal` to the container `id`; without one it only looks whether its first process lives, as kill(2) does
+/// for signal 0.
 ///
 /// # Errors
 /// [`Error::Missing`]; [`Error::Status`] with runc's words `container not running` if its first process
 /// has ended (with [`Target::All`] others may still live, and that is no error).
-pub fn kill(store: &Store, id: &ContainerId, signal: Signal, target: Target) -> Result<()> {
+pub fn kill(store: &Store, id: &ContainerId, signal: Option<Signal>, target: Target) -> Result<()> {
     let place = store.open(id)?;
     let record = place
         .record()?
         .ok_or_else(|| Error::Missing { id: id.to_string() })?;
+    let Some(signal) = signal else {
+        return living(&record).map(drop);
+    };
     // Whether it lives is seen at its handle: no lock, no cgroup is asked for that.
     match target {
         Target::All => signal_all(&record, signal)?,
@@ -36,26 +42,33 @@ pub fn kill(store: &Store, id: &ContainerId, signal: Signal, target: Target) -> 
     Ok(())
 }
 
-/// Through a handle that was opened before the identity was checked: no other process can have taken the
-/// id in between (SECURITY: a recycled id).
-fn signal_first(record: &Record, signal: Signal) -> Result<()> {
-    let gone = || Error::Status {
+fn gone(record: &Record) -> Error {
+    Error::Status {
         id: record.id.clone(),
         reason: "container not running".to_owned(),
-    };
-    let init = record.init.ok_or_else(gone)?;
-    let pid = Pid::from_raw(init.pid).ok_or_else(gone)?;
+    }
+}
+
+/// The first process, which lives: through a handle that was opened before the identity was checked, so that no
+/// other process can have taken the id in between (SECURITY: a recycled id).
+fn living(record: &Record) -> Result<OwnedFd> {
+    let init = record.init.ok_or_else(|| gone(record))?;
+    let pid = Pid::from_raw(init.pid).ok_or_else(|| gone(record))?;
     let pidfd = match sys::process::open_process(pid) {
         Ok(pidfd) => pidfd,
-        Err(e) if e.errno == sys::Errno::SRCH => return Err(gone()),
+        Err(e) if e.errno == sys::Errno::SRCH => return Err(gone(record)),
         Err(e) => return Err(Error::host("signal the container")(e)),
     };
     if !init.lives().map_err(Error::host("signal the container"))? {
-        return Err(gone());
+        return Err(gone(record));
     }
-    match sys::process::send_signal(pidfd, signal) {
+    Ok(pidfd)
+}
+
+fn signal_first(record: &Record, signal: Signal) -> Result<()> {
+    match sys::process::send_signal(living(record)?, signal) {
         // It ended since we looked (its cgroup was killed just before).
-        Err(e) if e.errno == sys::Errno::SRCH => Err(gone()),
+        Err(e) if e.errno == sys::Errno::SRCH => Err(gone(record)),
         sent => sent.map_err(Error::host("signal the container")),
     }
 }
@@ -76,7 +89,7 @@ fn signal_all(record: &Record, signal: Signal) -> Result<()> {
     // Handles first, then the list again: who is in both was in the cgroup while we held its handle, so
     // that no stranger who got a recycled id is signalled.
     let pids = cgroup.processes()?.into_iter().filter_map(Pid::from_raw);
-    let opened: Vec<(Pid, std::os::fd::OwnedFd)> = pids
+    let opened: Vec<(Pid, OwnedFd)> = pids
         .filter_map(|pid| Some((pid, sys::process::open_process(pid).ok()?)))
         .collect();
     let still = cgroup.processes()?;

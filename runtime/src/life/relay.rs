@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{BoxBuilder, Process};
 use sys::process::{self, Exit};
 use sys::tty::Termios;
 
@@ -16,14 +16,23 @@ use crate::{Error, Result};
 pub(crate) struct Terminal(OwnedFd);
 
 impl Terminal {
-    /// If `process` wants a terminal and the caller gave no socket for it, we are the one who holds it.
+    /// If `process` wants a terminal and the caller gave no socket for it, we are the one who holds it. Unless it
+    /// names a size it gets that of our window: its program may ask before we have its terminal.
     pub(crate) fn wanted(
-        process: Option<&Process>,
+        process: Option<&mut Process>,
         console_socket: &mut Option<OwnedFd>,
     ) -> Result<Option<Self>> {
-        let wants = process.is_some_and(|p| p.terminal().unwrap_or(false));
-        if !wants || console_socket.is_some() {
+        let process = process.filter(|p| p.terminal().unwrap_or(false));
+        let (Some(process), None) = (process, &console_socket) else {
             return Ok(None);
+        };
+        if process.console_size().is_none()
+            && let Ok(window) = sys::tty::size(std::io::stdin())
+        {
+            let size = BoxBuilder::default()
+                .height(window.ws_row)
+                .width(window.ws_col);
+            process.set_console_size(size.build().ok());
         }
         let (ours, theirs) = sys::socket::pair().map_err(Error::host("make the console socket"))?;
         *console_socket = Some(theirs);

@@ -56,7 +56,7 @@ pub fn run(mut options: CreateOptions, manner: Manner) -> Result<Option<Outcome>
     // Before anything is made: a signal now must not leave a container behind.
     let signals =
         sys::signal::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
-    let process = options.spec.process().as_ref();
+    let process = options.spec.process_mut().as_mut();
     let terminal = Terminal::wanted(process, &mut options.console_socket)?;
     if terminal.is_some() {
         // Somebody sits there, and nobody waits for a service.
