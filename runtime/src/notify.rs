@@ -14,7 +14,7 @@ use sys::SysError;
 use sys::at::{AtFlags, Mode, OFlags};
 use sys::process::Pid;
 
-use crate::life::options::CreateOptions;
+use crate::life::options::{Begin, CreateOptions};
 use crate::life::prepare;
 use crate::plan::{Plan, Step};
 use crate::store::Place;
@@ -68,13 +68,27 @@ pub(crate) fn folder(options: &CreateOptions) -> PathBuf {
     options.store.root().join(options.id.as_str()).join(FOLDER)
 }
 
-/// Makes that folder, which everybody may enter: the program's user is not known to the host. Where `mounts`
-/// are opened by us, it is opened too.
-pub(crate) fn make_folder(
+/// Makes the folder of a container that is to have one, and opens the sockets where nobody comes later to do
+/// it before the program runs.
+pub(crate) fn make(
+    options: &CreateOptions,
     place: &Place,
     plan: &Plan,
     mounts: &mut [Option<OwnedFd>],
-) -> Result<()> {
+) -> Result<Option<Proxy>> {
+    let Some(manager) = &options.notify else {
+        return Ok(None);
+    };
+    make_folder(place, plan, mounts)?;
+    match options.begin {
+        Begin::AtOnce => Proxy::open(place, Some(manager)),
+        Begin::ByStart => Ok(None),
+    }
+}
+
+/// Makes that folder, which everybody may enter: the program's user is not known to the host. Where `mounts`
+/// are opened by us, it is opened too.
+fn make_folder(place: &Place, plan: &Plan, mounts: &mut [Option<OwnedFd>]) -> Result<()> {
     let mode = Mode::from_raw_mode(0o755);
     sys::at::mkdirat(place.dir(), FOLDER, mode)
         .and_then(|()| sys::at::chmodat(place.dir(), FOLDER, mode, AtFlags::empty()))

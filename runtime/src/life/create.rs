@@ -45,6 +45,7 @@ pub struct Creation {
     cgroup: Option<cgroup::Made>,
     born: Option<Born>,
     proxy: Option<Proxy>,
+    rdt: Option<Group>,
     queue: VecDeque<(&'static str, usize, HookEntry)>,
     running: Option<(&'static str, usize, HookEntry, Running)>,
     outside_hooks: Vec<(&'static str, usize, HookEntry)>,
@@ -155,6 +156,7 @@ impl Creation {
             cgroup: None,
             born: None,
             proxy: None,
+            rdt: None,
             queue: VecDeque::new(),
             running: None,
             outside_hooks: outside_hooks::outside(&options.spec),
@@ -184,18 +186,13 @@ impl Creation {
         rdt: Option<(Group, PathBuf)>,
     ) -> Result<()> {
         self.setting = Setting::of(&self.record)?;
-        self.limit(cgroup, rdt.as_ref())?;
+        self.limit(cgroup, rdt)?;
+        let (place, plan) = (&self.place, &self.plan);
+        self.proxy = notify::make(&options, place, plan, &mut opening.mounts)?;
         let root_mount = match &options.root {
             RootSource::Layers(layers) => Some(made::stack(layers)?),
             RootSource::Folder(_) | RootSource::Mount(_) => opening.root_mount,
         };
-        if let Some(manager) = &options.notify {
-            notify::make_folder(&self.place, &self.plan, &mut opening.mounts)?;
-            if options.begin == Begin::AtOnce {
-                // Nobody comes later to do it before the program runs.
-                self.proxy = Proxy::open(&self.place, Some(manager))?;
-            }
-        }
         let listener = made::start_socket(&self.place, options.begin)?;
         let waiting = self.place.lock_init()?;
         let (ours, theirs) =
@@ -234,21 +231,28 @@ impl Creation {
             made.settle()?;
         }
         debug(format_args!("first process {}: made", self.pid()));
-        if let Some((group, _)) = &rdt {
-            group.add(self.pid())?;
-        }
+        self.share()?;
         parent::score(&self.plan, self.pid())
     }
 
     /// Makes what limits the container, before anything of it runs.
-    fn limit(&mut self, plan: Option<CgroupPlan>, rdt: Option<&(Group, PathBuf)>) -> Result<()> {
+    fn limit(&mut self, plan: Option<CgroupPlan>, rdt: Option<(Group, PathBuf)>) -> Result<()> {
         if let Some(plan) = plan {
             let name = plan.location.name();
             self.cgroup = Some(cgroup::make(plan)?);
             debug(format_args!("cgroup {name}: made"));
         }
-        match rdt {
-            Some((group, root)) => group.create(root),
+        if let Some((group, root)) = rdt {
+            group.create(&root)?;
+            self.rdt = Some(group);
+        }
+        Ok(())
+    }
+
+    /// Puts the first process into its share of caches.
+    fn share(&self) -> Result<()> {
+        match &self.rdt {
+            Some(group) => group.add(self.pid()),
             None => Ok(()),
         }
     }
@@ -314,7 +318,11 @@ impl Creation {
                 }
                 self.go()?;
             }
-            Some(FromInit::Made(pid)) => parent::adopt(born, pid, heard.fd)?,
+            Some(FromInit::Made(pid)) => {
+                parent::adopt(born, pid, heard.fd)?;
+                // It may have been born before its maker was put there.
+                self.share()?;
+            }
             Some(FromInit::NeedNetDevices) => {
                 parent::net_devices(&self.plan, born.process.pid.as_raw_nonzero().get())?;
                 self.go()?;

@@ -3,6 +3,7 @@
 
 use namespaces::{Namespace, NamespaceSet, NetDevice, Shape};
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Spec};
+use sys::process::NamespaceFlags;
 
 use crate::conditions::Conditions;
 use crate::plan::{Limit, ParentStep, Request};
@@ -27,29 +28,7 @@ pub(super) fn steps(
             steps.push(ParentStep::DeviceFilter);
         }
     }
-    let clone = match shape {
-        Shape::Direct(start) => {
-            if start.step_in.iter().any(|j| j.namespace == Namespace::Pid) {
-                // The child is in sight of those inside from its birth on, before its own first step.
-                steps.push(ParentStep::ForbidTracing);
-            }
-            for join in &start.step_in {
-                steps.push(ParentStep::StepInto(format!(
-                    "the {} namespace {}",
-                    join.namespace,
-                    join.path.display()
-                )));
-            }
-            if start.set_clocks {
-                steps.push(ParentStep::StepInto(
-                    "a new time namespace with its clocks set".to_owned(),
-                ));
-            }
-            start.clone
-        }
-        Shape::Staged(stage) if stage.new_user => Namespace::User.flag(),
-        Shape::Staged(_) => 0,
-    };
+    let clone = before_clone(shape, &mut steps);
     let rdt = spec.linux().as_ref().and_then(|l| l.intel_rdt().as_ref());
     if let Some(Ok(wanted)) = rdt.map(Wanted::read) {
         steps.push(ParentStep::CacheShare(wanted.to_string()));
@@ -85,6 +64,33 @@ pub(super) fn steps(
     }
     steps.push(ParentStep::Save);
     steps
+}
+
+/// What makes sure of the child before it is born; gives the new namespaces of the clone.
+fn before_clone(shape: &Shape, steps: &mut Vec<ParentStep>) -> NamespaceFlags {
+    match shape {
+        Shape::Direct(start) => {
+            if start.step_in.iter().any(|j| j.namespace == Namespace::Pid) {
+                // The child is in sight of those inside from its birth on, before its own first step.
+                steps.push(ParentStep::ForbidTracing);
+            }
+            for join in &start.step_in {
+                steps.push(ParentStep::StepInto(format!(
+                    "the {} namespace {}",
+                    join.namespace,
+                    join.path.display()
+                )));
+            }
+            if start.set_clocks {
+                steps.push(ParentStep::StepInto(
+                    "a new time namespace with its clocks set".to_owned(),
+                ));
+            }
+            start.clone
+        }
+        Shape::Staged(stage) if stage.new_user => Namespace::User.flag(),
+        Shape::Staged(_) => 0,
+    }
 }
 
 /// prestart and createRuntime hooks: those that run in our own namespaces.
