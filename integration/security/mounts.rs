@@ -42,9 +42,12 @@ fn without_dev(spec: &mut Value) {
     spec["root"]["readonly"] = json!(false);
 }
 
+/// Puts something at this path of a root.
+type Plant = fn(&Path);
+
 /// With the guard left out, what lies at /dev/null covers /proc/keys: its content shows there.
 fn a05_cve_2025_31133_a_mask_is_the_null_device_or_nothing() {
-    let plants: [(&str, fn(&Path)); 4] = [
+    let plants: [(&str, Plant); 4] = [
         ("a file", |null| std::fs::write(null, "planted\n").unwrap()),
         ("a link to a file", |null| {
             std::fs::write(null.with_file_name("file"), "planted\n").unwrap();
