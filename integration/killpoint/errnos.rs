@@ -15,6 +15,7 @@ claims![
     a_call_that_fails_in_create_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_start_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_delete_is_told_and_can_be_done_again: [Root, Cgroup2, Dhow, FullSpeed],
+    a_call_that_fails_in_exec_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_kill_is_told: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_run_leaves_nothing: [Root, Cgroup2, Dhow, FullSpeed],
 ];
@@ -196,8 +197,8 @@ fn judged(sandbox: &Sandbox, verb: &Verb<'_>, output: &Output) -> Result<(), Str
         .lines()
         .find_map(|line| line.strip_prefix("acted at "));
     let call = acted.and_then(|words| words.split(' ').nth(2)?.parse::<u32>().ok());
-    // 127: it was not even loaded.
-    if output.status > 126 {
+    // 127: it was not even loaded. 255 is exec's own word for its failures.
+    if output.status > 126 && output.status != 255 {
         return match call.is_some_and(|call| MEMORY.contains(&call)) {
             true => cleared(sandbox),
             false => Err("it did not end by itself".to_owned()),
@@ -358,6 +359,52 @@ fn a_call_that_fails_in_run_leaves_nothing() {
                 // Clearing up is what failed: it is told, and `delete --force` does it.
                 _ if output.status != 0 => Ok(()),
                 left => Err(format!("not taken back: {}", left.join(", "))),
+            },
+        },
+    );
+}
+
+/// The new process is as confined as without the failure, or there is none.
+fn a_call_that_fails_in_exec_stops_it_or_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let (_bundle, path) = make(&sandbox);
+    let create = ["create", "--bundle", &path, "c"];
+    let file = sandbox.path().join("pid");
+    let exec = [
+        "exec",
+        "--detach",
+        "--pid-file",
+        file.to_str().unwrap(),
+        "c",
+        "sleep",
+        "999",
+    ];
+    let entered = || -> u64 {
+        let text = std::fs::read_to_string(&file).unwrap();
+        text.trim().parse().unwrap()
+    };
+    for words in [&create[..], &["start", "c"], &exec] {
+        sandbox.runtime(words).success();
+    }
+    let clean = confinement(entered());
+    sandbox.runtime(&["delete", "--force", "c"]).success();
+    sweep(
+        &sandbox,
+        &Verb {
+            words: &exec,
+            before: &[&create, &["start", "c"]],
+            judge: &|sandbox, output| {
+                if output.status == 0 {
+                    return same(&clean, &confinement(entered()));
+                }
+                let alone = || sandbox.cgroup_folder().processes().len() == 1;
+                for _ in 0..200 {
+                    if alone() {
+                        return Ok(());
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                Err("it left a process".to_owned())
             },
         },
     );

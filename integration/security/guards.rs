@@ -91,6 +91,11 @@ const GUARDS: &[Breakable] = &[
         "no-cgroup-names",
         &["a_cgroup_outside_of_the_containers_is_refused"],
     ),
+    // Not a guard: a host without systemd, where nothing takes its place.
+    named(
+        "no-systemd",
+        &["systemd::a_container_lives_in_a_scope_of_its_own"],
+    ),
     named(
         "no-log-link-check",
         &["g04_a_log_that_is_a_strangers_link_is_refused"],
@@ -210,7 +215,11 @@ pub(crate) fn broken_on_purpose(all: &[Claim]) -> Vec<Claim> {
 fn only_in_the_rig(need: &Need) -> bool {
     matches!(
         need,
-        Need::Controller(_) | Need::SysResource | Need::RootlessUser | Need::AppArmor
+        Need::Controller(_)
+            | Need::SysResource
+            | Need::RootlessUser
+            | Need::AppArmor
+            | Need::Systemd
     )
 }
 
