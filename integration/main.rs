@@ -15,6 +15,7 @@ mod architecture;
 mod build;
 mod bundles;
 mod cgroups;
+mod checkpoint;
 mod command_line;
 mod devices;
 mod docs;
@@ -53,6 +54,7 @@ fn claims() -> Vec<Claim> {
         build::claims(),
         bundles::claims(),
         cgroups::claims(),
+        checkpoint::claims(),
         command_line::claims(),
         devices::claims(),
         docs::claims(),

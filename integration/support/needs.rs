@@ -37,6 +37,8 @@ pub(crate) enum Need {
     WithoutSeLinux,
     /// A program in PATH.
     Tool(&'static str),
+    /// A CRIU that knows this kernel.
+    Criu,
     /// User id 1000 with subordinate ids.
     RootlessUser,
     /// A machine that is not emulated: other people's engines take minutes a claim there.
@@ -70,6 +72,7 @@ impl fmt::Display for Need {
             Self::WithoutAppArmor => out.write_str("a kernel without AppArmor"),
             Self::WithoutSeLinux => out.write_str("a kernel without SELinux"),
             Self::Tool(name) => write!(out, "program {name}"),
+            Self::Criu => out.write_str("a CRIU that knows this kernel"),
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
             Self::Brisk => out.write_str("a machine that is not emulated"),
             Self::TwoCpus => out.write_str("two CPUs"),
@@ -108,6 +111,7 @@ impl Need {
             }
             Self::WithoutSeLinux => !read("/proc/filesystems").contains("selinuxfs"),
             Self::Tool(name) => program(name).is_some(),
+            Self::Criu => criu_works(),
             Self::RootlessUser => user_1000_has_subordinate_ids(),
             Self::Brisk => std::env::var_os("DHOW_TEST_SLOWNESS").is_none(),
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
@@ -169,6 +173,16 @@ fn can_make_folders(tree: &Path) -> bool {
 fn controllers(tree: &Path, name: &str) -> bool {
     std::fs::read_to_string(tree.join("cgroup.controllers"))
         .is_ok_and(|list| list.split_whitespace().any(|here| here == name))
+}
+
+fn criu_works() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        program("criu").is_some_and(|criu| {
+            let check = std::process::Command::new(criu).arg("check").output();
+            check.is_ok_and(|output| output.status.success())
+        })
+    })
 }
 
 fn user_1000_has_subordinate_ids() -> bool {

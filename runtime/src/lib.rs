@@ -11,6 +11,7 @@ mod account;
 mod annotations;
 mod bundle;
 pub mod conditions;
+mod criu;
 mod entering;
 mod error;
 mod features;
@@ -34,9 +35,11 @@ pub mod validate;
 
 pub use bundle::{Bundle, process};
 pub use cgroups::{Driver, controllers};
+pub use criu::CgroupMode;
 pub use error::{Error, Result, chain};
 pub use features::features;
 pub use id::ContainerId;
+pub use life::checkpoint::{CheckpointOptions, ImageOptions, checkpoint};
 pub use life::create::{Created, Creation, Progress, create};
 pub use life::delete::{Force, delete};
 pub use life::events::{Events, stats};
@@ -49,6 +52,7 @@ pub use life::options::{Begin, CreateOptions, Layers, RootSource, Rootless, Stdi
 pub use life::pause::{pause, resume};
 pub use life::prepare::plan;
 pub use life::ps::processes;
+pub use life::restore::restore;
 pub use life::run::{Manner, Outcome, run};
 pub use life::start::{Starting, start, start_notified};
 pub use life::update::{Shares, resources, update};

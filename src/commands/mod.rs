@@ -1,6 +1,7 @@
 //! The verbs, one file each. Not its job: what they do (the libraries).
 
 mod build;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -14,6 +15,7 @@ mod list;
 mod load;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod rmi;
 mod run;
@@ -116,6 +118,16 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "delete",
         about: "remove all that a container has left",
         run: delete::run,
+    },
+    Verb {
+        name: "checkpoint",
+        about: "write a container's processes to files",
+        run: checkpoint::run,
+    },
+    Verb {
+        name: "restore",
+        about: "make a container whose processes come from files",
+        run: restore::run,
     },
     Verb {
         name: "spec",

@@ -1,9 +1,13 @@
 //! Becoming another program, or starting one. Not its job: which one, and with which rights.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags};
+use rustix::thread::UnshareFlags;
 
 use crate::descriptor::cloexec_range;
 use crate::process::last_errno;
@@ -91,4 +95,94 @@ pub fn die_with_us(command: &mut Command) -> &mut Command {
                 .map_err(|e| std::io::Error::from(e.errno))
         })
     }
+}
+
+/// Lets `command` inherit these fds under their own numbers, beside stdio, and no others.
+pub fn with_fds(command: &mut Command, fds: Vec<OwnedFd>) -> &mut Command {
+    // SAFETY: between fork and exec only close_range(2), fcntl(2), signal(2) and sigprocmask(2) are called,
+    // which are async-signal-safe; the fds live as long as the closure.
+    unsafe {
+        command.pre_exec(move || {
+            reset_signals();
+            cloexec_range(3, u32::MAX).or_else(|errno| match errno {
+                Errno::NOSYS | Errno::INVAL => Ok(()),
+                errno => Err(std::io::Error::from(errno)),
+            })?;
+            for fd in &fds {
+                crate::descriptor::keep_on_exec(fd).map_err(|e| std::io::Error::from(e.errno))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Lets `command` find the detached tree `tree` at `place`, in a mount namespace of its own: the host's mounts
+/// stay as they are, and what is mounted goes with the process.
+///
+/// # Errors
+/// EINVAL for a path that holds a NUL byte.
+pub fn with_tree<'a>(
+    command: &'a mut Command,
+    tree: OwnedFd,
+    place: &std::path::Path,
+) -> Result<&'a mut Command> {
+    use std::os::unix::ffi::OsStrExt;
+    let place = CString::new(place.as_os_str().as_bytes()).map_err(|_| {
+        SysError::new("mount", "", Errno::INVAL).with_note("the path holds a NUL byte")
+    })?;
+    // SAFETY: between fork and exec only unshare(2), mount(2) and move_mount(2) are called, which are
+    // async-signal-safe; the fd and the path live as long as the closure.
+    let command = unsafe {
+        command.pre_exec(move || alone_with(&tree, &place).map_err(std::io::Error::from))
+    };
+    Ok(command)
+}
+
+/// Which cgroup namespace a process of a cgroup sees it from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupSight {
+    /// Ours.
+    Callers,
+    /// A new one, of which that cgroup is the root.
+    Own,
+}
+
+/// Lets `command` begin in the cgroup whose directory `cgroup` is open on.
+pub fn in_cgroup(command: &mut Command, cgroup: OwnedFd, sight: CgroupSight) -> &mut Command {
+    // SAFETY: between fork and exec only openat(2), write(2), close(2) and unshare(2) are called, which are
+    // async-signal-safe; the fd lives as long as the closure.
+    unsafe { command.pre_exec(move || enter_cgroup(&cgroup, sight).map_err(std::io::Error::from)) }
+}
+
+fn enter_cgroup(cgroup: impl AsFd, sight: CgroupSight) -> std::result::Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(cgroup, c"cgroup.procs", flags, Mode::empty())?;
+    // Whoever writes 0 there moves itself.
+    rustix::io::write(&file, b"0")?;
+    match sight {
+        CgroupSight::Callers => Ok(()),
+        // SAFETY: the hazard is CLONE_FILES, which is not among the flags.
+        CgroupSight::Own => unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) },
+    }
+}
+
+/// Lets `command`, and all that it starts, gain no rights by an exec.
+pub fn without_new_privileges(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            crate::privileges::forbid_new_privileges().map_err(|e| std::io::Error::from(e.errno))
+        })
+    }
+}
+
+/// Takes this thread into a mount namespace of its own, from which nothing travels back, and attaches `tree` at
+/// `place` there. For a child that is about to exec: a bare number is its error, for words are allocated.
+fn alone_with(tree: impl AsFd, place: &CStr) -> std::result::Result<(), Errno> {
+    // SAFETY: the hazard is CLONE_FILES, which is not among the flags.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(tree, "", rustix::fs::CWD, place, flags)
 }

@@ -5,6 +5,7 @@
 
 mod outside_hooks;
 mod record;
+mod revive;
 mod undo;
 
 use std::collections::VecDeque;

@@ -1,6 +1,7 @@
 //! The verbs of a container's life, one file each.
 
 pub(crate) mod cgroup;
+pub(crate) mod checkpoint;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
@@ -13,6 +14,7 @@ pub(crate) mod pause;
 pub(crate) mod prepare;
 pub(crate) mod ps;
 pub(crate) mod relay;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod update;

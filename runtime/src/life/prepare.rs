@@ -12,6 +12,7 @@ use rootfs::{MountStep, What};
 use sys::exec::CStrings;
 use sys::seccomp::Filter;
 
+use crate::entering::Entering;
 use crate::life::cgroup::{self, CgroupPlan};
 use crate::life::options::{Begin, CreateOptions, RootSource};
 use crate::lsm::Modules;
@@ -252,6 +253,23 @@ fn root_mount(root: &RootSource, rights: Rights) -> Result<Option<OwnedFd>> {
             Ok(None)
         }
     }
+}
+
+/// What a further process of the container will need to know, and the filter that it will have.
+pub(crate) fn entering(
+    prepared: &Prepared,
+    options: &CreateOptions,
+) -> Result<(Option<Entering>, Option<Filter>)> {
+    let filter = filter(&options.spec)?;
+    let entering = Entering::of(
+        &options.spec,
+        &prepared.set,
+        prepared.groups_denied,
+        !options.keep_keyring,
+        filter.as_ref(),
+        None,
+    );
+    Ok((entering, filter))
 }
 
 fn filter(spec: &Spec) -> Result<Option<Filter>> {

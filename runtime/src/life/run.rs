@@ -120,7 +120,7 @@ fn start_watched(mut starting: Starting, signals: &OwnedFd) -> Result<()> {
 }
 
 /// The first error with what clearing up had to say.
-fn after(error: Error, cleared: Result<Vec<Error>>) -> Error {
+pub(super) fn after(error: Error, cleared: Result<Vec<Error>>) -> Error {
     let failures = cleared.unwrap_or_else(|e| vec![e]);
     if failures.is_empty() {
         return error;
@@ -177,7 +177,11 @@ pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
 }
 
 /// Stays beside the container until its first process ends.
-fn beside(created: &Created, signals: &OwnedFd, terminal: Option<Terminal>) -> Result<Outcome> {
+pub(super) fn beside(
+    created: &Created,
+    signals: &OwnedFd,
+    terminal: Option<Terminal>,
+) -> Result<Outcome> {
     let exit = stay(&created.process, signals, terminal)?;
     let oom_kills = created
         .cgroup
