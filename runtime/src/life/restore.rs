@@ -28,7 +28,7 @@ pub fn restore(
     }
     let signals =
         sys::signal::signals_as_fd().map_err(Error::host("take our signals as a descriptor"))?;
-    let process = options.spec.process().as_ref();
+    let process = options.spec.process_mut().as_mut();
     let terminal = Terminal::wanted(process, &mut options.console_socket)?;
     let created = Creation::revive(options, images)?;
     let outcome = beside(&created, &signals, terminal);
