@@ -19,6 +19,7 @@ claims![
     podman_inits_reap_and_pass_on: [Root, Brisk, Cgroup2, Overlay, Tool("podman"), Tool("conmon"), Tool("tini-static")],
     podman_privileged_containers_run: [Root, Brisk, Cgroup2, Overlay, Tool("podman"), Tool("conmon")],
     podman_devices_appear_and_are_guarded: [Root, Brisk, Cgroup2, Overlay, Tool("podman"), Tool("conmon")],
+    podman_runs_without_cgroups: [Root, Brisk, Cgroup2, Overlay, Dhow, Tool("podman"), Tool("conmon")],
     podman_names_of_hosts_are_set: [Root, Brisk, Cgroup2, Overlay, Tool("podman"), Tool("conmon")],
 ];
 
@@ -270,4 +271,10 @@ fn podman_names_of_hosts_are_set() {
     let podman = Podman::new();
     let names = podman.ok("run --rm --hostname ship --add-host port:10.1.2.3 box sh -c 'hostname; grep port /etc/hosts'");
     assert_eq!(names, "ship\n10.1.2.3\tport");
+}
+
+fn podman_runs_without_cgroups() {
+    let podman = Podman::new();
+    let line = "run --rm --cgroups disabled box echo here";
+    assert_eq!(podman.ok(line), "here");
 }
