@@ -155,6 +155,10 @@ pub(crate) fn complaints(dir: impl AsFd, log: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests make by path what they then look at"
+)]
 mod tests {
     use super::*;
 

@@ -89,24 +89,7 @@ pub fn checkpoint(
 ) -> Result<Vec<Error>> {
     let place = store.lock(id)?;
     let (record, status) = look(&place)?;
-    let init = match (status, record.init) {
-        (Status::Running | Status::Paused, Some(init)) => init,
-        _ => {
-            return Err(Error::Status {
-                id: id.to_string(),
-                reason: format!(
-                    "container cannot be checkpointed in the {} state",
-                    status.word()
-                ),
-            });
-        }
-    };
-    if record.rootfs.as_os_str().is_empty() {
-        return Err(Error::Status {
-            id: id.to_string(),
-            reason: "a container of an image has no bundle to be restored with".to_owned(),
-        });
-    }
+    let pid = first_process(&record, status)?;
     let spec = Bundle::open(&record.bundle, None)?.spec;
     let images = Images::make(&options.image.images)?;
     let work = options
@@ -123,12 +106,12 @@ pub fn checkpoint(
         },
         options: common(&options.image, &images, work.as_ref()),
     };
-    fill(&mut request, options, &record, init.pid)?;
+    fill(&mut request, options, &record, pid)?;
     if !options.pre_dump {
         for place in external(&spec, &record)? {
             request.external_mount(&place, &place);
         }
-        images.write_descriptors(&stdio(init.pid))?;
+        images.write_descriptors(&stdio(pid))?;
     }
     networks(&mut request, &spec)?;
     let around = crate::criu::Surroundings {
@@ -153,6 +136,28 @@ pub fn checkpoint(
     match options.pre_dump || options.leave_running {
         true => Ok(Vec::new()),
         false => delete(store, id, Force::Yes),
+    }
+}
+
+/// The process from which on CRIU writes all down.
+fn first_process(record: &Record, status: Status) -> Result<i32> {
+    let refused = |reason: String| Error::Status {
+        id: record.id.clone(),
+        reason,
+    };
+    let init = match (status, record.init) {
+        (Status::Running | Status::Paused, Some(init)) => init,
+        _ => {
+            let status = status.word();
+            let reason = format!("container cannot be checkpointed in the {status} state");
+            return Err(refused(reason));
+        }
+    };
+    match record.rootfs.as_os_str().is_empty() {
+        false => Ok(init.pid),
+        true => Err(refused(
+            "a container of an image has no bundle to be restored with".to_owned(),
+        )),
     }
 }
 

@@ -85,21 +85,23 @@ impl Creation {
                 // Its readiness was told by the container that was written down.
                 proxy: None,
             }),
-            Err(error) => {
-                // What came of it is no child of a step that undo knows.
-                let ended = match creation.record.init {
-                    Some(_) => kill::everything(&creation.record),
-                    None => Ok(()),
-                };
-                let error = creation.undo(error);
-                Err(match ended {
-                    Ok(()) => error,
-                    Err(e) => Error::AndThen {
-                        first: Box::new(error),
-                        notes: vec![crate::error::chain(&e)],
-                    },
-                })
-            }
+            Err(error) => Err(creation.undo_revival(error)),
+        }
+    }
+
+    /// What came of it is no child of a step that [`Creation::undo`] knows.
+    fn undo_revival(self, error: Error) -> Error {
+        let ended = match self.record.init {
+            Some(_) => kill::everything(&self.record),
+            None => Ok(()),
+        };
+        let error = self.undo(error);
+        match ended {
+            Ok(()) => error,
+            Err(e) => Error::AndThen {
+                first: Box::new(error),
+                notes: vec![crate::error::chain(&e)],
+            },
         }
     }
 
