@@ -56,7 +56,7 @@ impl Prey {
 }
 
 /// The attacker holds the waiting process' program by a descriptor until no runtime runs any more (before that the
-/// kernel itself says ETXTBSY), and writes then. Debian's runc 1.1.5 and crun 1.8.1 hold too.
+/// kernel itself says ETXTBSY), and writes then. Debian's runc 1.1.5 holds too.
 fn a01_cve_2019_5736_the_runtimes_binary_takes_no_write() {
     let sandbox = Sandbox::new();
     let prey = Prey::new(&sandbox);

@@ -13,7 +13,7 @@ claims![
 ];
 
 /// The neighbour has every right that a container's root can have, CAP_SYS_PTRACE but for, and the same ids. The prey
-/// joins its PID namespace, again and again. Debian's runc 1.1.5 and crun 1.8.1 hold too.
+/// joins its PID namespace, again and again. Debian's runc 1.1.5 holds too.
 fn a04_cve_2016_9962_a_waiting_container_cannot_be_traced() {
     let sandbox = Sandbox::new();
     let hunter = sandbox
