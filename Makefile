@@ -1,7 +1,7 @@
 # What people do with dhow's source. `make demo` and `make test` set up what is missing (Debian's packages).
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
-.PHONY: build demo test sweep bench lint clean
+.PHONY: build demo test sweep bench fuzz lint clean
 
 # The program as it is meant to be used: optimised, static, at target/release/dhow.
 build:
@@ -31,11 +31,18 @@ bench:
 	@$(MAKE) build
 	@integration/bench/run
 
+# Feeds the parsers and deciders of hostile input with what libFuzzer finds, each for TIME seconds (600).
+fuzz:
+	@integration/setup fuzz
+	@integration/fuzz/run
+
 lint:
 	@integration/setup lint
 	cargo fmt --all --check
 	@. integration/static-build && cargo clippy --target "$$target" --workspace --all-targets --features fault -- -D warnings
 	@. integration/static-build && cargo clippy --target "$$target" --workspace -- -D warnings
+	@. integration/static-build && cargo check --manifest-path integration/fuzz/Cargo.toml --target-dir target \
+		--target "$$target" --bins
 	@. integration/static-build && RUSTDOCFLAGS="-D warnings" cargo doc --target "$$target" --workspace --no-deps
 	shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh' --) integration/static-build
 

@@ -74,6 +74,7 @@ fn claims() -> Vec<Claim> {
         rootfs::claims(),
         rootless::claims(),
         seccomp::claims(),
+        seccomp::moment::claims(),
         seccomp::notify::claims(),
         service::claims(),
         treatment::claims(),

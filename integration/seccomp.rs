@@ -2,6 +2,7 @@
 //! against a plain reading of its rules.
 
 mod machine;
+pub(crate) mod moment;
 pub(crate) mod notify;
 
 use std::process::Command;

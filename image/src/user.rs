@@ -56,8 +56,11 @@ fn read(root: &Root, path: &str) -> Result<Vec<u8>> {
     file::read_fd(fd, &path, MAX_FILE).doing(doing)
 }
 
-/// The pure half of [`lookup`].
-fn resolve(user: &str, passwd: &[u8], group: &[u8]) -> Result<User> {
+/// The pure half of [`lookup`]: `passwd` and `group` are the files' bytes.
+///
+/// # Errors
+/// If a name is unknown there, or an id too large.
+pub fn resolve(user: &str, passwd: &[u8], group: &[u8]) -> Result<User> {
     let refuse = |rule: String| Error::refused(format!("user {user:?}"), rule);
     let (name, group_name) = match user.split_once(':') {
         Some((_, "")) => return Err(refuse("no group stands behind ':'".to_owned())),

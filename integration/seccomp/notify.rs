@@ -40,18 +40,18 @@ fn agent(path: &Path) -> Receiver<Value> {
 fn serve(connection: UnixStream, told: &Sender<Value>) {
     let mut text = Vec::new();
     let mut listener: Option<OwnedFd> = None;
-    loop {
+    let state: Value = loop {
         let mut buffer = [0; 4096];
         let received = sys::socket::receive(&connection, &mut buffer).unwrap();
+        assert_ne!(received.length, 0, "the connection ends before the state");
         listener = listener.or(received.fd);
         text.extend(&buffer[..received.length]);
-        // One state for each connection, which ends after it.
-        if received.length == 0 {
-            break;
+        if let Ok(state) = serde_json::from_slice(&text) {
+            break state;
         }
-    }
+    };
     let listener = listener.expect("the listener came along");
-    told.send(serde_json::from_slice(&text).unwrap()).unwrap();
+    told.send(state).unwrap();
     while let Ok(call) = ScmpNotifReq::receive(listener.as_raw_fd()) {
         let name = call.data.syscall.get_name().unwrap_or_default();
         let answer = if name.starts_with("mkdir") {

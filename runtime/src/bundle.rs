@@ -37,6 +37,14 @@ impl Bundle {
         Ok(Self { path, spec })
     }
 
+    /// The configuration that the `bytes` of `file` hold.
+    ///
+    /// # Errors
+    /// [`Error::Config`], as [`Bundle::open`].
+    pub fn understand(file: &Path, bytes: &[u8]) -> Result<Spec> {
+        parse(file, bytes)
+    }
+
     /// The container's root folder as the configuration names it, below the bundle if it is relative.
     pub fn root(&self) -> PathBuf {
         match self.spec.root() {
