@@ -55,6 +55,7 @@ fn claims() -> Vec<Claim> {
         bundles::claims(),
         cgroups::claims(),
         checkpoint::claims(),
+        checkpoint::hostile::claims(),
         command_line::claims(),
         devices::claims(),
         docs::claims(),
