@@ -97,6 +97,14 @@ const GUARDS: &[Breakable] = &[
         &["systemd::a_container_lives_in_a_scope_of_its_own"],
     ),
     named(
+        "no-image-check",
+        &["a_link_in_a_checkpoint_is_not_followed_cve_2024_8676"],
+    ),
+    named(
+        "no-restore-check",
+        &["a_checkpoint_that_is_less_confined_than_the_bundle_is_refused"],
+    ),
+    named(
         "no-log-link-check",
         &["g04_a_log_that_is_a_strangers_link_is_refused"],
     ),
@@ -220,6 +228,7 @@ fn only_in_the_rig(need: &Need) -> bool {
             | Need::RootlessUser
             | Need::AppArmor
             | Need::Systemd
+            | Need::Criu
     )
 }
 
