@@ -55,11 +55,6 @@ pub(super) const CASES: &[Case] = &[
         process.noNewPrivileges = "yes",
         &["process.noNewPrivileges"]
     ),
-    spec!(
-        "capability_is_unknown",
-        process.capabilities.bounding = ["CAP_NOPE"],
-        &["CAP_NOPE"]
-    ),
     spec!("rlimit_is_unknown", process.rlimits = [{"type": "RLIMIT_NOPE", "soft": 1, "hard": 1}], &["RLIMIT_NOPE"]),
     spec!("rlimit_is_upside_down", process.rlimits = [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}], &["process.rlimits"]),
     spec!("rlimit_stands_twice", process.rlimits = [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}], &["RLIMIT_CORE"]),
