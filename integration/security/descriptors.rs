@@ -10,7 +10,7 @@ use crate::support::sandbox::runtime;
 use crate::support::{Output, Sandbox, claims, run};
 
 claims![
-    a02_cve_2024_21626_a_working_directory_by_descriptor_stays_inside: [Root, Cgroup2, Tool("bash")],
+    a02_cve_2024_21626_a_working_directory_by_descriptor_stays_inside: [Root, Cgroup2, FullSpeed, Tool("bash")],
     a03_cve_2016_9962_a_waiting_container_holds_only_what_it_needs: [Root, Cgroup2, Dhow, Tool("bash")],
     a03_a_running_container_holds_only_what_it_was_given: [Root, Cgroup2, Tool("bash")],
 ];

@@ -14,7 +14,7 @@ use crate::support::{Bundle, Sandbox, claims, run};
 claims![
     b01_cve_2016_9962_an_exec_cannot_be_traced: [Root, Cgroup2, FullSpeed, Tool("gcc")],
     b01_cve_2019_5736_an_exec_gives_no_program_to_write_to: [Root, Cgroup2, FullSpeed, Tool("gcc")],
-    b01_cve_2024_21626_an_exec_in_a_descriptors_folder_stays_inside: [Root, Cgroup2, Tool("bash")],
+    b01_cve_2024_21626_an_exec_in_a_descriptors_folder_stays_inside: [Root, Cgroup2, FullSpeed, Tool("bash")],
     b01_cve_2025_52881_a_covered_proc_does_not_steer_an_exec: [Root, Cgroup2],
     b01_cve_2022_29162_an_exec_has_no_inheritable_capability: [Root, Cgroup2],
     b01_cve_2017_5226_an_exec_has_no_terminal_of_its_callers: [Root, Cgroup2, Tool("gcc"), Tool("script")],

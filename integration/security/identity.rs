@@ -14,7 +14,7 @@ claims![
     a11_cve_2016_8867_a_user_has_no_ambient_capability_unasked: [Root, Cgroup2],
     a11_an_unknown_capability_is_named: [Root, Cgroup2, Dhow],
     a13_cve_2023_25173_the_primary_group_is_among_the_groups: [Root, Cgroup2, Dhow],
-    a14_cve_2026_47262_a_strange_passwd_costs_nothing: [Root, Cgroup2],
+    a14_cve_2026_47262_a_strange_passwd_costs_nothing: [Root, Cgroup2, FullSpeed],
     a18_cve_2017_5226_the_callers_terminal_is_out_of_reach: [Root, Cgroup2, Tool("gcc"), Tool("script")],
     a19_the_callers_keyring_is_out_of_sight: [Root, Cgroup2, Tool("gcc")],
     a22_umask_score_and_limits_are_the_specs: [Root, Cgroup2],

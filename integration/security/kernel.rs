@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Sandbox, claims, run};
 
 claims![
-    a15_cve_2022_0811_only_parameters_of_its_own_namespaces: [Root, Cgroup2],
+    a15_cve_2022_0811_only_parameters_of_its_own_namespaces: [Root, Cgroup2, FullSpeed],
     c09_a_second_procfs_is_refused: [Root, Cgroup2, UserNamespaces],
     d01_cve_2022_0492_no_cgroup_of_version_1_can_be_had: [Root, Cgroup2],
 ];

@@ -10,9 +10,9 @@ use crate::support::{Sandbox, claims, run};
 claims![
     g01_cve_2020_15257_no_socket_can_be_reached_by_a_name_in_the_network: [Root, Cgroup2, Dhow],
     g04_a_log_that_is_a_strangers_link_is_refused: [Root, Dhow],
-    g06_cve_2021_43784_lengths_do_not_wrap: [Root, Cgroup2, UserNamespaces],
-    g08_a_record_cut_off_anywhere_is_an_error: [Root, Cgroup2, Dhow],
-    g09_what_is_printed_of_a_configuration_cannot_steer_a_terminal: [Root, Cgroup2, Dhow],
+    g06_cve_2021_43784_lengths_do_not_wrap: [Root, Cgroup2, FullSpeed, UserNamespaces],
+    g08_a_record_cut_off_anywhere_is_an_error: [Root, Cgroup2, FullSpeed, Dhow],
+    g09_what_is_printed_of_a_configuration_cannot_steer_a_terminal: [Root, Cgroup2, FullSpeed, Dhow],
     b07_a_recycled_process_id_is_nobody_of_ours: [Root, Cgroup2, Tool("unshare")],
 ];
 
