@@ -108,10 +108,15 @@ impl Global {
             return std::path::absolute(root)
                 .map_err(|e| Failure::new(format!("--root {}: {e}", root.display())));
         }
-        if sys::privileges::is_root() {
+        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+        // Root of a user namespace alone may not write to /run (rootless podman); runc reads it the same way.
+        let is_user = own.is_some()
+            && std::env::var_os("USER").is_none_or(|user| user != "root")
+            && sys::privileges::is_nested();
+        if sys::privileges::is_root() && !is_user {
             return Ok("/run/dhow".into());
         }
-        match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        match own {
             Some(dir) => Ok(PathBuf::from(dir).join("dhow")),
             None => Err(Failure::new(
                 "no place for the containers' state: neither --root nor XDG_RUNTIME_DIR is set",

@@ -22,6 +22,9 @@ claims![
     docker_builds_with_the_runtime: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
 ];
 
+/// For `docker run` in the rig: it has AppArmor, but not the parser by which Docker would load its own profile.
+pub(super) const UNCONFINED: &str = "--security-opt apparmor=unconfined";
+
 /// A daemon with a folder, a socket and a view of its own. Its containerd is its child.
 pub(super) struct Docker {
     daemon: Child,
@@ -34,6 +37,11 @@ impl Docker {
     /// Starts it in a view and loads the image.
     pub(super) fn new() -> Self {
         Self::at(Place::view(), "cgroupfs")
+    }
+
+    /// Starts it on the machine, with systemd as the manager of cgroups.
+    pub(super) fn by_systemd() -> Self {
+        Self::at(Place::Machine, "systemd")
     }
 
     fn at(place: Place, manager: &str) -> Self {

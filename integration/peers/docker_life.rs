@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::docker::Docker;
+use super::docker::{Docker, UNCONFINED};
 use crate::support::claims;
 use crate::support::command::wait_for;
 
@@ -62,7 +62,9 @@ fn docker_execs() {
 
 fn docker_privileged_has_all_rights() {
     let docker = Docker::new();
-    docker.ok("run -d --name one --network none box sleep 1000");
+    docker.ok(&format!(
+        "run -d --name one --network none {UNCONFINED} box sleep 1000"
+    ));
     let all = docker.ok("run --rm --network none --privileged box grep CapEff /proc/self/status");
     let plain = docker.ok("exec one grep CapEff /proc/self/status");
     let more = docker.ok("exec --privileged one grep CapEff /proc/self/status");

@@ -11,6 +11,7 @@ mod limits;
 mod podman;
 mod podman_options;
 mod podman_pods;
+mod systemd;
 mod view;
 
 use crate::support::claim::Claim;
@@ -26,6 +27,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         podman::claims(),
         podman_options::claims(),
         podman_pods::claims(),
+        systemd::claims(),
     ]
     .into_iter()
     .flatten()

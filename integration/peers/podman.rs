@@ -66,6 +66,11 @@ impl Podman {
         Self::at(Place::view(), "cgroupfs")
     }
 
+    /// Sets it up on the machine, with systemd as the manager of cgroups.
+    pub(super) fn by_systemd() -> Self {
+        Self::at(Place::Machine, "systemd")
+    }
+
     fn at(place: Place, manager: &'static str) -> Self {
         let sandbox = Sandbox::new();
         let folder = sandbox.path().join("podman");

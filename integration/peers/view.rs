@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::cgroup;
 use crate::support::command::wait_for;
+use crate::support::{cgroup, leaks};
 
 /// What holds the view: a shell that ends when the test closes its input, or dies. `v2-view` then ends every process
 /// inside and removes the cgroups.
@@ -23,6 +23,8 @@ const JOIN: &str = r#"echo 0 > "$1"/cgroup.procs && holder=$2 && shift 2 &&
 pub(super) enum Place {
     /// A view of their own.
     View(View),
+    /// The machine as it is: for engines that leave cgroups to systemd.
+    Machine,
 }
 
 impl Place {
@@ -35,6 +37,7 @@ impl Place {
     pub(super) fn command(&self, program: &Path) -> Command {
         match self {
             Self::View(view) => view.command(program),
+            Self::Machine => Command::new(program),
         }
     }
 
@@ -42,6 +45,7 @@ impl Place {
     pub(super) fn tree(&self) -> PathBuf {
         match self {
             Self::View(view) => view.tree(),
+            Self::Machine => cgroup::tree().unwrap().to_owned(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Place {
         }
         let left = || match self {
             Self::View(view) => view.left_behind(folder),
+            Self::Machine => leaks::mounts_below(folder),
         };
         wait_for(
             &format!("nothing to be left behind: {:?}", left()),
