@@ -164,17 +164,23 @@ fn map_again(image: impl AsFd, piece: &Piece, code: bool) -> std::result::Result
 /// Moves a copy over what has been changed since it was read: no file stands behind it any more.
 fn copy_over(piece: &Piece) -> std::result::Result<(), Errno> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: new pages of nobody's; the copy reads what is mapped for the process' life; nothing writes
-    // to the original between the copy and the move, for this process has one thread (its caller's word)
-    // and neither call touches a variable.
+    let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
+    // SAFETY: new pages that nobody has.
+    let copy = unsafe {
+        rustix::mm::mmap_anonymous(std::ptr::null_mut(), piece.length, protection, flags)?
+    };
+    // SAFETY: both are mapped over the whole length, and the copy was made just now, so they do not overlap.
     unsafe {
-        let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
-        let copy =
-            rustix::mm::mmap_anonymous(std::ptr::null_mut(), piece.length, protection, flags)?;
         std::ptr::copy_nonoverlapping(piece.start as *const u8, copy.cast::<u8>(), piece.length);
-        if piece.protection == Protection::Settled {
-            rustix::mm::mprotect(copy, piece.length, MprotectFlags::READ)?;
-        }
+    }
+    if piece.protection == Protection::Settled {
+        // SAFETY: the copy is ours, and nobody writes to it any more.
+        unsafe { rustix::mm::mprotect(copy, piece.length, MprotectFlags::READ)? };
+    }
+    // SAFETY: the same bytes come to stand at the same place, as one act. Nothing has written to the
+    // original since the copy: this process has one thread (its caller's word), and no call in between
+    // touches a variable.
+    unsafe {
         rustix::mm::mremap_fixed(
             copy,
             piece.length,
@@ -182,8 +188,8 @@ fn copy_over(piece: &Piece) -> std::result::Result<(), Errno> {
             MremapFlags::MAYMOVE,
             piece.start as *mut c_void,
         )
-        .map(drop)
     }
+    .map(drop)
 }
 
 /// `struct prctl_mm_map` (linux/prctl.h): what the kernel knows of our memory's layout.
