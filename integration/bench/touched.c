@@ -23,6 +23,30 @@ static unsigned char seen[LIMIT >> 4 >> 3];
 
 static struct stat binary;
 
+/* Those that we step through. */
+static pid_t traced[64];
+static int traced_count;
+
+static void remember(pid_t pid)
+{
+	int i;
+	for (i = 0; i < traced_count; i++)
+		if (traced[i] == pid)
+			return;
+	if (traced_count < 64)
+		traced[traced_count++] = pid;
+}
+
+/* A process that COMMAND leaves behind goes on alone: stopped first, for one that is stepped can't be let go. */
+static void let_go(void)
+{
+	int i, status;
+	for (i = 0; i < traced_count; i++) {
+		if (kill(traced[i], SIGSTOP) == 0 && waitpid(traced[i], &status, __WALL) > 0 && WIFSTOPPED(status))
+			ptrace(PTRACE_DETACH, traced[i], 0, 0);
+	}
+}
+
 static int runs_from_binary(pid_t pid)
 {
 	char path[64];
@@ -44,19 +68,19 @@ static void note(pid_t pid)
 	printf("%llu\n", registers.rip);
 }
 
-/* What to do next with a process that has stopped; 0 when it is no longer ours. */
-static int go_on(pid_t pid, int status)
+/* Lets a process that has stopped do its next step, or all the rest once it runs from another file. */
+static void go_on(pid_t pid, int status)
 {
 	int event = status >> 16, signal = WSTOPSIG(status);
 	if (event == PTRACE_EVENT_EXEC && !runs_from_binary(pid)) {
 		ptrace(PTRACE_DETACH, pid, 0, 0);
-		return 0;
+		return;
 	}
 	if (event != 0 || signal == SIGTRAP || signal == SIGSTOP)
 		signal = 0;
 	note(pid);
+	remember(pid);
 	ptrace(PTRACE_SINGLESTEP, pid, 0, signal);
-	return 1;
 }
 
 int main(int count, char **arguments)
@@ -80,10 +104,13 @@ int main(int count, char **arguments)
 	ptrace(PTRACE_SETOPTIONS, child, 0, options);
 	ptrace(PTRACE_CONT, child, 0, 0);
 	while ((pid = waitpid(-1, &status, __WALL)) > 0) {
-		if (WIFSTOPPED(status))
+		if (WIFSTOPPED(status)) {
 			go_on(pid, status);
-		else if (pid == child)
+		} else if (pid == child) {
 			result = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+			break;
+		}
 	}
+	let_go();
 	return result;
 }
