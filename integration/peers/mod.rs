@@ -11,6 +11,7 @@ mod limits;
 mod podman;
 mod podman_options;
 mod podman_pods;
+mod podman_rootless;
 mod systemd;
 mod view;
 
@@ -27,6 +28,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         podman::claims(),
         podman_options::claims(),
         podman_pods::claims(),
+        podman_rootless::claims(),
         systemd::claims(),
     ]
     .into_iter()

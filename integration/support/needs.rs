@@ -43,6 +43,8 @@ pub(crate) enum Need {
     RootlessUser,
     /// A machine that is not emulated: other people's engines take minutes a claim there.
     Brisk,
+    /// A systemd session of user 1000, with its own bus.
+    UserSession,
     /// More than one CPU.
     TwoCpus,
     /// dhow itself, not a peer named by DHOW_TEST_RUNTIME.
@@ -75,6 +77,7 @@ impl fmt::Display for Need {
             Self::Criu => out.write_str("a CRIU that knows this kernel"),
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
             Self::Brisk => out.write_str("a machine that is not emulated"),
+            Self::UserSession => out.write_str("a systemd session of user 1000"),
             Self::TwoCpus => out.write_str("two CPUs"),
             Self::Dhow => out.write_str("dhow as the runtime"),
             Self::FaultBuild => out.write_str("the fault build"),
@@ -114,6 +117,7 @@ impl Need {
             Self::Criu => criu_works(),
             Self::RootlessUser => user_1000_has_subordinate_ids(),
             Self::Brisk => std::env::var_os("DHOW_TEST_SLOWNESS").is_none(),
+            Self::UserSession => Path::new("/run/user/1000/bus").exists(),
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
             Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
             Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),

@@ -46,11 +46,16 @@ pub fn make(root: &Root, devices: &[Device], nodes: Nodes) -> Result<(), Error> 
             Some((known, fd)) if known == dir => fd,
             _ => root.create_dir_all(dir, 0o755).doing(act)?,
         };
-        if nodes == Nodes::Make || device.kind == Kind::Fifo {
-            make_node(&fd, name, device).doing(act)?;
-        } else {
-            bind_node(root, device).doing(act)?;
-        }
+        let made = match nodes == Nodes::Make || device.kind == Kind::Fifo {
+            true => make_node(&fd, name, device),
+            false => bind_node(root, device),
+        };
+        // Root of a user namespace that somebody else made (rootless podman) learns of its limits only here.
+        let made = match made {
+            Err(e) if e.errno == Errno::PERM && nodes == Nodes::Make => bind_node(root, device),
+            made => made,
+        };
+        made.doing(act)?;
         parent = Some((dir, fd));
     }
     Ok(())

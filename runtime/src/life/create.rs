@@ -29,7 +29,7 @@ use crate::life::start::Starting;
 use crate::notify::{self, Proxy};
 use crate::plan::{Plan, Step};
 use crate::process::init::Init;
-use crate::process::parent::{self, Born};
+use crate::process::parent::{self, Born, Later};
 use crate::process::sync::{self, FromInit};
 use crate::rdt::Group;
 use crate::state::{ProcessId, Record, Status};
@@ -227,6 +227,7 @@ impl Creation {
             &opening.step_in,
             home,
             ours,
+            Later::Hooks,
         )?);
         if let Some(made) = &mut self.cgroup {
             made.settle()?;

@@ -23,7 +23,7 @@ use crate::life::{made, prepare};
 use crate::plan::Plan;
 use crate::process::init::Init;
 use crate::process::listener;
-use crate::process::parent::{self, Born};
+use crate::process::parent::{self, Born, Later};
 use crate::process::sync::{self, FromInit};
 use crate::state::{Record, Status};
 use crate::store::Store;
@@ -153,7 +153,7 @@ impl Execution {
         };
         let cgroup = cgroup.as_ref().map(Cgroup::dir);
         let set = NamespaceSet::default();
-        let born = parent::spawn(&plan, &set, init, &step_in, cgroup, ours)
+        let born = parent::spawn(&plan, &set, init, &step_in, cgroup, ours, Later::Nobody)
             .map_err(|e| explain(e, &record))?;
         Ok(Self {
             record,

@@ -53,6 +53,15 @@ impl Born {
     }
 }
 
+/// Whom this process makes after that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// Hooks, which belong into our own namespaces.
+    Hooks,
+    /// Nobody.
+    Nobody,
+}
+
 /// Makes the first process (or the middle one), in its namespaces and its cgroup.
 ///
 /// `step_in` are the namespaces that only a child can be born into.
@@ -63,6 +72,7 @@ pub(crate) fn spawn(
     step_in: &[Opened],
     cgroup: Option<BorrowedFd<'_>>,
     socket: OwnedFd,
+    later: Later,
 ) -> Result<Born> {
     let direct = plan.stage.is_empty();
     let clocks = Some(&set.time_offsets).filter(|offsets: &&TimeOffsets| !offsets.is_empty());
@@ -98,7 +108,10 @@ pub(crate) fn spawn(
                 socket,
                 is_stage: !direct,
             };
-            // Hooks are children of ours too, and they belong into our own namespaces.
+            // Root of a user namespace alone may not come back (rootless podman): then it must not have to.
+            if later == Later::Nobody {
+                return Ok(born);
+            }
             match stepped.back() {
                 Ok(()) => Ok(born),
                 Err(e) => {
