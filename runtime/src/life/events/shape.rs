@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_names_its_container() {
-        assert_eq!(oom("c"), b"{\"id\":\"c\",\"type\":\"oom\"}\n");
+        assert_eq!(oom("c"), b"{\"type\":\"oom\",\"id\":\"c\"}\n");
         let text = stats("c", &Stats::default());
         assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(parsed(&Stats::default())["id"], "c");
