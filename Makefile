@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 build:
 	@integration/setup build
 	@. integration/static-build && cargo build --release --target "$$target" \
-		&& install -D --strip "target/$$target/release/dhow" target/release/dhow
+		&& install -D "target/$$target/release/dhow" target/release/dhow
 
 # A recipe becomes an image, the image a container under limits; shown step by step.
 demo:
