@@ -4,8 +4,9 @@
 
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::confinement::{confinement, same};
 use super::driver;
 use super::{chosen, clear, settled};
 use crate::support::sandbox::runtime;
@@ -52,67 +53,6 @@ fn confined(sandbox: &Sandbox) -> Bundle {
             "architectures": ["SCMP_ARCH_X86_64"],
             "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
         });
-    })
-}
-
-/// All that holds a process, as the host sees it.
-fn confinement(pid: u64) -> Value {
-    let read =
-        |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let wanted = [
-        "Uid",
-        "Gid",
-        "Groups",
-        "Umask",
-        "CapInh",
-        "CapPrm",
-        "CapEff",
-        "CapBnd",
-        "CapAmb",
-        "NoNewPrivs",
-        "Seccomp",
-        "Seccomp_filters",
-    ];
-    let status: Vec<String> = read("status")
-        .lines()
-        .filter(|line| {
-            wanted
-                .iter()
-                .any(|name| line.starts_with(&format!("{name}:")))
-        })
-        .map(str::to_owned)
-        .collect();
-    let namespaces: Vec<String> = std::fs::read_dir("/proc/self/ns")
-        .unwrap()
-        .flatten()
-        .filter(|entry| {
-            let name = entry.file_name();
-            let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{}", name.to_string_lossy()));
-            theirs.ok() != std::fs::read_link(entry.path()).ok()
-        })
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    // Without the ids, which differ each time; with the order, since a later mount covers an earlier one.
-    let mounts: Vec<String> = read("mountinfo")
-        .lines()
-        .map(|line| {
-            let words: Vec<&str> = line.split(' ').collect();
-            let kind = words
-                .iter()
-                .position(|word| *word == "-")
-                .map_or("", |at| words[at + 1]);
-            format!("{} {} {kind}", words[4], words[5])
-        })
-        .collect();
-    json!({
-        "status": status,
-        "namespaces": namespaces,
-        "mounts": mounts,
-        "limits": read("limits"),
-        "score": read("oom_score_adj"),
-        "cgroup": read("cgroup"),
-        "files": std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count),
-        "folder": std::fs::read_link(format!("/proc/{pid}/cwd")).ok(),
     })
 }
 
@@ -229,19 +169,6 @@ fn cleared(sandbox: &Sandbox) -> Result<(), String> {
     match settled(sandbox) {
         left if left.is_empty() => Ok(()),
         left => Err(format!("left behind {}", left.join(", "))),
-    }
-}
-
-fn same(expected: &Value, found: &Value) -> Result<(), String> {
-    let keys = expected.as_object().unwrap().keys();
-    let other: Vec<String> = keys
-        .filter(|key| expected[*key] != found[*key])
-        .map(|key| format!("{key}: {} instead of {}", found[key], expected[key]))
-        .collect();
-    if other.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("it is confined otherwise: {}", other.join("; ")))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Killing dhow at every system call of a command leaves nothing that `delete --force` does not clear.
 //! A seeded sample by default; every stop under `make sweep`.
 
+mod confinement;
 pub(crate) mod driver;
 pub(crate) mod errnos;
 
