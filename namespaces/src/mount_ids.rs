@@ -1,5 +1,5 @@
 //! Whose ids the files of an id-mapped mount have: the mount's own maps, crun's words for them, or those
-//! of the container. Pure, but for [`hold`], which makes them something that the kernel takes.
+//! of the container. Pure, but for `hold`, which makes them something that the kernel takes.
 //! Not its job: the mount.
 
 use std::os::fd::OwnedFd;
