@@ -198,7 +198,11 @@ pub fn create_dir(path: impl AsRef<Path>, mode: u32) -> Result<()> {
     let fail = |errno| SysError::new("mkdir", path.display(), errno);
     rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)).map_err(fail)?;
     // mkdir obeys the umask; a private directory must be private under every one (CVE-2024-25621).
-    rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(fail)
+    rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(|errno| {
+        // Ours and empty; the first error is the one to be told.
+        let _that_error_is_told = rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR);
+        fail(errno)
+    })
 }
 
 /// Removes a file or link.
