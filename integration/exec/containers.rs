@@ -20,6 +20,7 @@ claims![
     one_with_a_time_namespace_is_entered: [Root, Cgroup2, Dhow],
     capabilities_of_a_user_namespace_do_not_count_outside: [Root, Cgroup2, UserNamespaces],
     limits_are_the_containers_in_a_user_namespace_too: [Root, Cgroup2, UserNamespaces],
+    one_that_may_trace_is_entered_like_any_other: [Root, Cgroup2, Tool("script")],
     a_users_own_is_entered_by_them_and_by_root: [Root, UserNamespaces, Tool("setpriv"), Dhow],
 ];
 
@@ -183,4 +184,56 @@ fn one_in_a_mount_namespace_of_others_is_entered_at_its_root() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert_eq!(seen, format!("{}\n/bin/busybox\n", link.display()));
+}
+
+/// Its way inside is another one (security/exec): a child's, and past the filter. What comes of it is the same.
+fn one_that_may_trace_is_entered_like_any_other() {
+    let look = "grep -E '^(Umask|Uid|Gid|Groups|NoNewPrivs|Seccomp|SigBlk|SigIgn|ShdPnd)' /proc/self/status; \
+        cat /proc/$$/limits /proc/$$/oom_score_adj /proc/$$/cgroup; for n in ipc mnt net pid uts; do test -e /proc/$$/ns/$n; done; \
+        set -- $(cat /proc/$$/stat); test $1 = $5 && echo leads its group; test $1 = $6 && echo leads its session; \
+        ls /proc/$$/fd; pwd; tty; test $7 != 0 && echo has a terminal of its own; true";
+    let seen = |capability: &str, terminal: bool, user: &str| {
+        let sandbox = Sandbox::new();
+        running(&sandbox, |spec| {
+            for set in ["bounding", "effective", "permitted"] {
+                spec["process"]["capabilities"][set] = json!([capability]);
+            }
+            spec["process"]["noNewPrivileges"] = json!(false);
+            spec["process"]["oomScoreAdj"] = json!(77);
+            spec["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 23, "hard": 29}]);
+            spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls":
+                [{"names": ["clone3", "mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]});
+        });
+        let ours = sandbox.command();
+        let mut words: Vec<&str> = ours.get_args().map(|word| word.to_str().unwrap()).collect();
+        words.extend(["exec", "--user", user]);
+        words.extend(terminal.then_some("-t"));
+        words.extend(["c", "sh", "-c", "$LOOK"]);
+        let program = ours.get_program().to_str().unwrap();
+        let line = format!("{program} {}", words.join(" ")).replace("$LOOK", "\"$LOOK\"");
+        let mut command = match terminal {
+            true => Command::new("script"),
+            false => Command::new("sh"),
+        };
+        match terminal {
+            true => command.args(["-qec", &line, "/dev/null"]),
+            false => command.args(["-c", &line]),
+        };
+        let output = run(command.env("LOOK", look)).success().stdout;
+        end(&sandbox);
+        // `script` types the end of its input, at some moment.
+        output.replace("^@", "")
+    };
+    for terminal in [false, true] {
+        for user in ["0", "1000:1000"] {
+            let expected = seen("CAP_KILL", terminal, user);
+            assert!(expected.contains("leads its session"), "{expected}");
+            assert_eq!(
+                expected.contains("terminal of its own"),
+                terminal,
+                "{expected}"
+            );
+            assert_eq!(seen("CAP_SYS_PTRACE", terminal, user), expected);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::support::{Bundle, Sandbox, claims, run};
 
 claims![
     b01_cve_2016_9962_an_exec_cannot_be_traced: [Root, Cgroup2, FullSpeed, Tool("gcc")],
+    b01_cve_2016_9962_an_exec_brings_nothing_to_one_who_may_trace: [Root, Cgroup2, FullSpeed, Tool("gcc")],
     b01_cve_2019_5736_an_exec_gives_no_program_to_write_to: [Root, Cgroup2, FullSpeed, Tool("gcc")],
     b01_cve_2024_21626_an_exec_in_a_descriptors_folder_stays_inside: [Root, Cgroup2, FullSpeed, Tool("bash")],
     b01_cve_2025_52881_a_covered_proc_does_not_steer_an_exec: [Root, Cgroup2],
@@ -73,6 +74,22 @@ fn length() -> u32 {
 fn b01_cve_2016_9962_an_exec_cannot_be_traced() {
     let sandbox = Sandbox::new();
     let bundle = hunter(&sandbox, "trace", length());
+    hunted(&sandbox, &bundle, &runtime());
+}
+
+/// A debugger's container has CAP_SYS_PTRACE, and no user namespace to bound it: whoever comes in can be stopped. It
+/// must have no more by then than the container. Debian's runc 1.1.5 gives away all capabilities here.
+fn b01_cve_2016_9962_an_exec_brings_nothing_to_one_who_may_trace() {
+    let sandbox = Sandbox::new();
+    let bundle = hunter(&sandbox, "plunder", length()).edit(|spec| {
+        for set in ["bounding", "effective", "permitted"] {
+            spec["process"]["capabilities"][set] = json!(["CAP_SYS_PTRACE"]);
+        }
+        // The filter is loaded with a right that the program does not get.
+        spec["process"]["noNewPrivileges"] = json!(false);
+        spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls":
+            [{"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]});
+    });
     hunted(&sandbox, &bundle, &runtime());
 }
 

@@ -74,6 +74,10 @@ const GUARDS: &[Breakable] = &[
         ],
     ),
     named(
+        "no-late-sight",
+        &["b01_cve_2016_9962_an_exec_brings_nothing_to_one_who_may_trace"],
+    ),
+    named(
         "no-root-for-paths",
         &[
             "c01_cve_2021_30465_a_mount_point_that_is_a_link_stays_inside",

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use namespaces::{Namespace, NamespaceSet};
-use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, Process, Spec};
+use oci_spec::runtime::{Capability, LinuxMemoryPolicy, LinuxPersonality, Process, Spec};
 use serde::{Deserialize, Serialize};
 use sys::process::NamespaceFlags;
 use sys::seccomp::Filter;
@@ -25,6 +25,9 @@ pub(crate) struct Entering {
     /// Whether its root is not that of its mount namespace, which others live in too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) own_root: bool,
+    /// Whether somebody in its PID namespace may trace processes of the user namespace that it is in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_tracers: bool,
     /// Its groups of the resctrl file system.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rdt: Vec<PathBuf>,
@@ -65,6 +68,7 @@ impl Entering {
             },
             groups_denied,
             own_root: set.joins(Namespace::Mount).is_some(),
+            has_tracers: has_tracers(&process, set),
             rdt: rdt.map_or_else(Vec::new, Group::places),
             keyring,
             filter: filter.map(Filter::flags),
@@ -73,4 +77,13 @@ impl Entering {
             process,
         })
     }
+}
+
+/// Its own processes may if their capabilities can have that one; of others in a PID namespace that is not its own
+/// alone, nothing is known.
+fn has_tracers(process: &Process, set: &NamespaceSet) -> bool {
+    let bounding = process.capabilities().as_ref();
+    let bounding = bounding.and_then(|sets| sets.bounding().as_ref());
+    let own = bounding.is_some_and(|set| set.contains(&Capability::SysPtrace));
+    !set.has(Namespace::User) && (own || set.joins(Namespace::Pid).is_some())
 }

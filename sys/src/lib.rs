@@ -32,6 +32,7 @@ pub mod process;
 pub mod random;
 pub mod scheduler;
 pub mod seccomp;
+pub mod sibling;
 pub mod signal;
 pub mod socket;
 #[cfg(feature = "trace")]

@@ -190,6 +190,20 @@ pub fn try_wait(pidfd: impl AsFd) -> Result<Option<Exit>> {
     wait_with(pidfd.as_fd(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
+/// The id of our child behind `pidfd`, as the kernel has it: whoever sent the handle need not be believed.
+///
+/// # Errors
+/// ECHILD if it is none of ours.
+pub fn child_of_handle(pidfd: impl AsFd) -> Result<Pid> {
+    let pidfd = pidfd.as_fd();
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    wait_with(pidfd, look)?;
+    let about = crate::proc::read(&format!("self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let pid = about.lines().find_map(|line| line.strip_prefix("Pid:"));
+    pid.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?))
+        .ok_or_else(|| SysError::new("wait", "", Errno::CHILD))
+}
+
 fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exit>> {
     loop {
         return match rustix::process::waitid(WaitId::PidFd(pidfd), options) {

@@ -117,7 +117,7 @@ impl Execution {
         let agent = listener::connect(&entrance.record)?;
         let plan = entrance.plan(&process, prepare::rights()?, &options)?;
         let cgroup = entrance.cgroup(options.cgroup.as_deref())?;
-        let step_in = match plan.stage.is_empty() {
+        let step_in = match plan.steps_in() {
             true => entrance.first.open(Namespace::Pid.flag())?,
             false => Vec::new(),
         };
@@ -127,7 +127,7 @@ impl Execution {
         let args = process.args().as_deref().unwrap_or_default();
         let record = entrance.record;
         let mut first = entrance.first;
-        if plan.stage.is_empty() {
+        if plan.steps_in() {
             first.kinds &= !Namespace::Pid.flag();
         }
         let init = Init {

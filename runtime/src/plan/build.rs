@@ -348,6 +348,7 @@ impl Builder<'_> {
             groups_denied: self.groups_denied(),
             conditions: &self.conditions,
             limits_from_outside: self.set.creates(Namespace::User),
+            treated_from_outside: self.set.creates(Namespace::User),
         };
         program.rights(steps);
         steps.push(Step::Ready);

@@ -33,6 +33,8 @@ pub struct ExecRequest<'a> {
     pub has_cgroup: bool,
     /// What the caller may do on this host.
     pub rights: Rights,
+    /// Whether somebody in its PID namespace may trace processes of our user namespace.
+    pub has_tracers: bool,
     /// The program gets other stdio files than dhow's.
     pub given_stdio: bool,
 }
@@ -42,6 +44,7 @@ const PID: NamespaceFlags = Namespace::Pid.flag();
 impl Plan {
     /// The way of a further process into a container.
     pub fn exec(request: &ExecRequest<'_>) -> Self {
+        let hides = hides(request);
         let mut plan = Self {
             parent: parent(request),
             ..Self::default()
@@ -57,7 +60,11 @@ impl Plan {
             plan.stage.push(Step::CloneInit(0));
         } else {
             prepare(request, &mut plan.init);
-            join(request, request.namespaces & !PID, &mut plan.init);
+            let kinds = match hides {
+                true => request.namespaces,
+                false => request.namespaces & !PID,
+            };
+            join(request, kinds, &mut plan.init);
         }
         if request.own_root {
             // The mount namespace's own root, where we are now, is what others have, or the host.
@@ -66,15 +73,21 @@ impl Plan {
         if request.given_stdio {
             plan.init.push(Step::Stdio);
         }
-        // A session of its own, before the terminal is opened: it becomes this session's.
-        plan.init.push(Step::NewSession);
+        if !hides {
+            // A session of its own, before the terminal is opened: it becomes this session's.
+            plan.init.push(Step::NewSession);
+        }
         if let Some(name) = &request.keyring {
             plan.init.push(Step::NewKeyring(name.clone()));
         }
-        if request.process.terminal().unwrap_or(false) {
+        let terminal = request.process.terminal().unwrap_or(false);
+        if terminal {
             // In the container's own devpts, which is in sight by now.
-            plan.init
-                .push(Step::Terminal(console_size(request.process)));
+            let size = console_size(request.process);
+            plan.init.push(match hides {
+                true => Step::OpenTerminal(size),
+                false => Step::Terminal(size),
+            });
         }
         let cwd = request.process.cwd().clone();
         plan.init.push(Step::ChangeDirectory(cwd));
@@ -84,12 +97,41 @@ impl Plan {
             groups_denied: request.groups_denied,
             conditions: &request.conditions,
             limits_from_outside: has(request, Namespace::User),
+            treated_from_outside: has(request, Namespace::User) || hides,
         };
         program.rights(&mut plan.init);
-        plan.init.push(Step::Ready);
-        plan.init.push(Step::LiveOn);
-        program.end(&mut plan.init);
+        match hides {
+            true => end_inside(&program, terminal, &mut plan.init),
+            false => {
+                plan.init.extend([Step::Ready, Step::LiveOn]);
+                program.end(&mut plan.init);
+            }
+        }
         plan
+    }
+}
+
+/// The last steps, of which a child is seen by those inside.
+fn end_inside(program: &Program<'_>, terminal: bool, steps: &mut Vec<Step>) {
+    let early_filter = program.filter_needs_admin();
+    if early_filter {
+        // The right that loading it takes must be gone before we are seen.
+        program.filter(steps);
+    }
+    steps.extend([Step::GoInside, Step::NewSession]);
+    steps.extend(terminal.then_some(Step::TakeTerminal));
+    steps.extend([Step::Ready, Step::LiveOn]);
+    match early_filter {
+        true => steps.push(Step::Exec),
+        false => program.end(steps),
+    }
+}
+
+impl Plan {
+    /// Whether the process is born inside of a PID namespace that is there already.
+    pub(crate) fn steps_in(&self) -> bool {
+        let steps_in = |step: &ParentStep| matches!(step, ParentStep::StepInto(_));
+        self.parent.iter().any(steps_in)
     }
 }
 
@@ -102,6 +144,18 @@ fn is_staged(request: &ExecRequest<'_>) -> bool {
     request.rights == Rights::Few && has(request, Namespace::Pid)
 }
 
+/// Whether it must not be seen before it has no more rights and files than the program: who has CAP_SYS_PTRACE over it
+/// may stop it and take them. In a user namespace nobody has: our memory belongs to the outer one. An agent that
+/// hears of a filter's notifications wants the id of the process that loads it, which there is none of before.
+fn hides(request: &ExecRequest<'_>) -> bool {
+    request.has_tracers
+        && has(request, Namespace::Pid)
+        && !has(request, Namespace::User)
+        && !is_staged(request)
+        && request.filtering != Filtering::Notifying
+        && !sys::fault::broken("no-late-sight")
+}
+
 fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
     // The child is in sight of those inside from its birth on, before its own first step: they must not
     // look into it, which still has the host's files open (CVE-2016-9962).
@@ -109,7 +163,7 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
     if request.rights == Rights::Full {
         steps.push(ParentStep::ForbidTracing);
     }
-    if has(request, Namespace::Pid) && !is_staged(request) {
+    if has(request, Namespace::Pid) && !is_staged(request) && !hides(request) {
         steps.push(ParentStep::StepInto(
             "the container's PID namespace".to_owned(),
         ));
@@ -128,6 +182,8 @@ fn parent(request: &ExecRequest<'_>) -> Vec<ParentStep> {
         // Raising one takes rights that a user namespace does not give.
         let limits = process.rlimits().iter().flatten();
         steps.extend(limits.map(|l| ParentStep::Limit(outside::limit(l))));
+    }
+    if has(request, Namespace::User) || hides(request) {
         let own = request.conditions.own.iter();
         steps.extend(own.cloned().map(ParentStep::Treat));
     }
@@ -160,12 +216,12 @@ fn join(request: &ExecRequest<'_>, kinds: NamespaceFlags, steps: &mut Vec<Step>)
 mod tests {
     use super::*;
 
-    fn text(namespaces: NamespaceFlags, rights: Rights, process: &str) -> String {
+    fn plan(kinds: NamespaceFlags, rights: Rights, process: &str, has_tracers: bool) -> String {
         let process: Process = serde_json::from_str(process).unwrap();
         Plan::exec(&ExecRequest {
             process: &process,
             conditions: Conditions::default(),
-            namespaces,
+            namespaces: kinds,
             root_is_mapped: true,
             own_root: true,
             filtering: Filtering::Silent,
@@ -173,9 +229,14 @@ mod tests {
             keyring: None,
             has_cgroup: true,
             rights,
+            has_tracers,
             given_stdio: false,
         })
         .to_string()
+    }
+
+    fn text(namespaces: NamespaceFlags, rights: Rights, process: &str) -> String {
+        plan(namespaces, rights, process, false)
     }
 
     const ROOT: &str = r#"{"user":{},"cwd":"/","args":["sh"],"terminal":true,"oomScoreAdj":9}"#;
@@ -220,6 +281,27 @@ init:  go to the working directory /
         let plan = text(MOST, Rights::Full, ROOT);
         let at = |words: &str| plan.find(words).unwrap();
         assert!(at("forbid tracing") < at("make a process"));
+    }
+
+    #[test]
+    fn whoever_may_trace_sees_nothing_but_what_the_program_will_be() {
+        let plan = plan(MOST, Rights::Full, ROOT, true);
+        let at = |words: &str| {
+            plan.find(words)
+                .unwrap_or_else(|| panic!("{words}: {plan}"))
+        };
+        for before in [
+            "join the container's namespaces: pid, mount",
+            "close all descriptors",
+            "drop privileges",
+            "drop the capabilities that loading the filter needed",
+        ] {
+            assert!(at(before) < at("go on as a child"), "{plan}");
+        }
+        for after in ["new session", "make the terminal", "tell dhow", "execute"] {
+            assert!(at("go on as a child") < at(after), "{plan}");
+        }
+        assert!(!plan.contains("step into"), "{plan}");
     }
 
     #[test]

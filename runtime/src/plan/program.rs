@@ -28,8 +28,10 @@ pub(super) struct Program<'a> {
     pub(super) groups_denied: bool,
     /// What the kernel is told about it.
     pub(super) conditions: &'a Conditions,
-    /// Whether dhow sets its limits and scheduling from outside, since it has no right to raise them itself.
+    /// Whether dhow sets its limits from outside, since it has no right to raise them itself.
     pub(super) limits_from_outside: bool,
+    /// The same of its scheduling, which may end with a fork too.
+    pub(super) treated_from_outside: bool,
 }
 
 impl Program<'_> {
@@ -56,9 +58,11 @@ impl Program<'_> {
         steps.extend(labels.cloned().map(Step::Label));
         let container = self.conditions.container.iter();
         steps.extend(container.cloned().map(Step::Treat));
-        if !self.limits_from_outside {
+        if !self.treated_from_outside {
             let own = self.conditions.own.iter();
             steps.extend(own.cloned().map(Step::Treat));
+        }
+        if !self.limits_from_outside {
             // Late, for a small limit of open files must not hinder the steps before; and while we have
             // the rights that raising one takes.
             let limits = self.process.rlimits().iter().flatten();
@@ -71,8 +75,19 @@ impl Program<'_> {
         steps.push(Step::FindProgram(self.name()));
     }
 
+    /// Whether CAP_SYS_ADMIN is kept until the filter is loaded.
+    pub(super) fn filter_needs_admin(&self) -> bool {
+        self.credentials().filter_needs_admin
+    }
+
     /// The very last: the filter and the exec.
     pub(super) fn end(&self, steps: &mut Vec<Step>) {
+        self.filter(steps);
+        steps.push(Step::Exec);
+    }
+
+    /// The filter, with what loading it takes.
+    pub(super) fn filter(&self, steps: &mut Vec<Step>) {
         if self.filtering == Filtering::Notifying {
             // Every call after the filter may be one that the agent is to answer.
             steps.push(Step::AskListener);
@@ -85,7 +100,6 @@ impl Program<'_> {
                 steps.push(Step::FinalCapabilities(Box::new(credentials)));
             }
         }
-        steps.push(Step::Exec);
     }
 
     fn name(&self) -> String {

@@ -124,6 +124,12 @@ pub enum Step {
     Console(Option<Size>),
     /// Opens a terminal and sends it away.
     Terminal(Option<Size>),
+    /// Opens a terminal and sends it away; it becomes the session's later.
+    OpenTerminal(Option<Size>),
+    /// Makes stdin the terminal of the session.
+    TakeTerminal,
+    /// Goes on as a child, which is born inside of the PID namespace with the rights that are left.
+    GoInside,
     /// Asks for the hooks of the runtime namespace, and waits.
     AskHooks,
     /// Runs the createContainer hooks.
@@ -238,7 +244,6 @@ impl fmt::Display for Step {
             Self::Console(_) => {
                 f.write_str("open the terminal, bind it on /dev/console, send it away")
             }
-            Self::Terminal(_) => f.write_str("open a terminal, send it away"),
             Self::AskHooks => {
                 f.write_str("ask dhow for the prestart and createRuntime hooks, wait")
             }
@@ -262,6 +267,11 @@ impl Step {
     /// The steps from the pivot on.
     fn fmt_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Terminal(_) | Self::OpenTerminal(_) => {
+                f.write_str("open a terminal, send it away")
+            }
+            Self::TakeTerminal => f.write_str("make the terminal the session's"),
+            Self::GoInside => f.write_str("go on as a child, in sight of those inside"),
             Self::Pivot => f.write_str("make the container's root the root (pivot_root)"),
             Self::EnterRoot => f.write_str("make the container's root the root (chroot)"),
             Self::ChangeRoot => f.write_str("make the container's root the root (move and chroot)"),

@@ -24,7 +24,7 @@ use crate::plan::{Plan, RootPlace, Step};
 use crate::process::listener::{self, Agent};
 use crate::process::parent;
 use crate::process::sync::{self, Failure, FromInit};
-use crate::process::terminal;
+use crate::process::{stage, terminal};
 use crate::{account, privileges, program, self_image};
 
 /// All that the first process needs, made ready before it is born.
@@ -188,6 +188,9 @@ impl Life {
                 terminal::console(self.root()?, *size, socket)?;
             }
             Step::Terminal(size) => terminal::terminal(*size, self.init.console.take())?,
+            Step::OpenTerminal(size) => terminal::open(*size, self.init.console.take())?,
+            Step::TakeTerminal => terminal::take_stdin()?,
+            Step::GoInside => stage::go_inside(&self.channel)?,
             Step::AskHooks => self.ask(&FromInit::NeedHooks)?,
             Step::CreateContainerHooks(hooks) => {
                 self.init.setting.outside_root();

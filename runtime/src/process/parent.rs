@@ -75,6 +75,7 @@ pub(crate) fn spawn(
     later: Later,
 ) -> Result<Born> {
     let direct = plan.stage.is_empty();
+    let is_stage = !direct || plan.init.contains(&Step::GoInside);
     let clocks = Some(&set.time_offsets).filter(|offsets: &&TimeOffsets| !offsets.is_empty());
     sys::proc::prepare().map_err(Error::host("open a private procfs"))?;
     if plan.parent.contains(&ParentStep::ForbidTracing) {
@@ -106,7 +107,7 @@ pub(crate) fn spawn(
             let born = Born {
                 process,
                 socket,
-                is_stage: !direct,
+                is_stage,
             };
             // Root of a user namespace alone may not come back (rootless podman): then it must not have to.
             if later == Later::Nobody {
@@ -148,11 +149,15 @@ fn start_on(plan: &Plan) -> Result<Option<Vec<u64>>> {
     Ok(None)
 }
 
-/// From the middle process, which ends, to the one that it has made.
+/// From the middle process, which ends, to the one that it has made. Who may trace the latter may have stolen its end
+/// of the socket: the handle must be that of a child of ours, or others would be treated and signalled in its place.
 pub(crate) fn adopt(born: &mut Born, pid: i32, pidfd: Option<OwnedFd>) -> Result<()> {
-    let (pid, pidfd) = Pid::from_raw(pid)
-        .zip(pidfd)
-        .ok_or_else(|| Error::Usage("the middle process sent no handle".to_owned()))?;
+    let unlike = || Error::Words("the middle process sent no handle of its child".to_owned());
+    let pidfd = pidfd.filter(|_| born.is_stage).ok_or_else(unlike)?;
+    let child = sys::process::child_of_handle(&pidfd).map_err(Error::host("look at the child"))?;
+    let pid = Pid::from_raw(pid)
+        .filter(|pid| *pid == child && *pid != born.process.pid)
+        .ok_or_else(unlike)?;
     born.is_stage = false;
     let stage = std::mem::replace(&mut born.process, Process { pid, pidfd });
     sys::process::wait(stage.pidfd).map_err(Error::host("wait for the middle process"))?;

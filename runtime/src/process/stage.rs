@@ -3,12 +3,12 @@
 //! that dhow is its parent, and ends. It has dhow's rights until it joins a user namespace.
 //! Not its job: anything of the container's file system.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use namespaces::TimeOffsets;
 use namespaces::join::SteppedIn;
 use sys::SysError;
-use sys::process::{CloneRequest, Cloned};
+use sys::process::{CloneRequest, Cloned, Process};
 
 use crate::plan::{Plan, Step};
 use crate::privileges;
@@ -53,11 +53,7 @@ pub(crate) fn run(plan: &Plan, mut init: Init, clocks: Option<&TimeOffsets>) -> 
                 Err(_) => sys::process::exit(1),
             }
         }
-        Some(Cloned::Parent(process)) => {
-            let message = FromInit::Made(process.pid.as_raw_nonzero().get());
-            let told = sync::tell_with(&init.socket, &message, process.pidfd.as_fd());
-            sys::process::exit(i32::from(told.is_err()))
-        }
+        Some(Cloned::Parent(process)) => leave(&init.socket, &process),
         None => sys::process::exit(1),
     }
 }
@@ -73,4 +69,22 @@ fn clone_init(plan: &Plan, clocks: Option<&TimeOffsets>) -> Result<Cloned, SysEr
         stepped.back().map_err(|e| cause(&e))?;
     }
     Ok(cloned)
+}
+
+/// What comes next is done by a child, which is born in the PID namespace that this process has entered: those inside
+/// see it then for the first time, with no more rights and files than are left by now.
+pub(crate) fn go_inside(channel: &OwnedFd) -> Result<(), SysError> {
+    match sys::sibling::make()? {
+        Cloned::Child => {
+            sys::process::die_with_parent(Some(sys::process::Signal::KILL))?;
+            sync::await_go(channel)
+        }
+        Cloned::Parent(process) => leave(channel, &process),
+    }
+}
+
+fn leave(channel: &OwnedFd, process: &Process) -> ! {
+    let message = FromInit::Made(process.pid.as_raw_nonzero().get());
+    let told = sync::tell_with(channel, &message, process.pidfd.as_fd());
+    sys::process::exit(i32::from(told.is_err()))
 }

@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rootfs::{Console, Size, console};
+use sys::SysError;
 use sys::beneath::Root;
 
 use super::init::Fault;
@@ -16,17 +17,28 @@ pub(crate) fn console(
 ) -> Result<(), Fault> {
     let console = console::open(root, size)?;
     console::bind(root, &console.slave)?;
-    take(console, socket)
+    give(&console, socket)?;
+    Ok(sys::tty::take(&console.slave)?)
 }
 
 /// A terminal for a further process: our root is the container's already.
 pub(crate) fn terminal(size: Option<Size>, socket: Option<OwnedFd>) -> Result<(), Fault> {
+    open(size, socket)?;
+    Ok(take_stdin()?)
+}
+
+/// The same, before there is a session for it.
+pub(crate) fn open(size: Option<Size>, socket: Option<OwnedFd>) -> Result<(), Fault> {
     let root = Root::new(sys::file::open_path("/")?);
-    take(console::open(&root, size)?, socket)
+    give(&console::open(&root, size)?, socket)
 }
 
 /// After new_session: the terminal becomes that session's.
-fn take(console: Console, socket: Option<OwnedFd>) -> Result<(), Fault> {
+pub(crate) fn take_stdin() -> Result<(), SysError> {
+    sys::tty::take(std::io::stdin())
+}
+
+fn give(console: &Console, socket: Option<OwnedFd>) -> Result<(), Fault> {
     if let Some(socket) = socket {
         // containerd and conmon want some data beside the descriptor; runc sends the terminal's name.
         sys::socket::send(&socket, b"/dev/ptmx", Some(console.master.as_fd()))?;
@@ -34,5 +46,5 @@ fn take(console: Console, socket: Option<OwnedFd>) -> Result<(), Fault> {
     for number in 0..=2 {
         sys::descriptor::set_stdio(&console.slave, number)?;
     }
-    Ok(sys::tty::take(&console.slave)?)
+    Ok(())
 }

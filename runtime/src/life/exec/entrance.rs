@@ -103,6 +103,7 @@ impl Entrance {
                 .then(|| format!("_ses.{}", self.record.id)),
             has_cgroup: self.record.cgroup.is_some(),
             rights,
+            has_tracers: self.entering.has_tracers,
             given_stdio: matches!(options.stdio, Stdio::Given(_)),
         }))
     }
