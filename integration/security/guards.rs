@@ -74,6 +74,14 @@ const GUARDS: &[Breakable] = &[
         ],
     ),
     named(
+        "no-private-proc",
+        &["a07_cve_2025_52881_a_false_proc_takes_no_setting"],
+    ),
+    named(
+        "no-descriptor-check",
+        &["a07_cve_2025_52881_descriptors_of_a_covered_proc_are_not_followed"],
+    ),
+    named(
         "no-late-sight",
         &["b01_cve_2016_9962_an_exec_brings_nothing_to_one_who_may_trace"],
     ),

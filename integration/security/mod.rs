@@ -13,6 +13,7 @@ mod identity;
 mod kernel;
 mod mounts;
 mod namespaces;
+mod procfs;
 mod races;
 mod state;
 mod tracing;
@@ -34,6 +35,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         kernel::claims(),
         mounts::claims(),
         namespaces::claims(),
+        procfs::claims(),
         races::claims(),
         state::claims(),
         tracing::claims(),

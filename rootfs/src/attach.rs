@@ -127,7 +127,9 @@ fn carry_out(
 
 /// The label of a file system that takes none as an option: that of its root (security.selinux).
 fn set_label(mount: &OwnedFd, label: &str) -> Result<(), SysError> {
-    let root = sys::proc::open_again(mount, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = sys::at::openat(mount, ".", flags, Mode::empty())
+        .map_err(|errno| SysError::new("open", "the mount's root", errno))?;
     let (name, none) = ("security.selinux", XattrFlags::empty());
     sys::at::fsetxattr(&root, name, label.as_bytes(), none)
         .map_err(|errno| SysError::new("setxattr", format_args!("{name} {label}"), errno))

@@ -61,9 +61,7 @@ pub fn write(path: &str, value: &str) -> Result<()> {
 /// # Errors
 /// As open(2).
 pub(crate) fn reopen(fd: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let handle = handle().map_err(|e| e.errno)?;
-    let path = format!("self/fd/{}", fd.as_raw_fd());
-    rustix::fs::openat(handle, path, flags | OFlags::CLOEXEC, Mode::empty())
+    follow(fd.as_fd(), flags).map_err(|e| e.errno)
 }
 
 /// Opens what the O_PATH fd `fd` names again, with other flags: O_RDONLY to read a file, say.
@@ -71,14 +69,26 @@ pub(crate) fn reopen(fd: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// As open(2).
 pub fn open_again(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
-    let path = format!("self/fd/{}", fd.as_fd().as_raw_fd());
-    rustix::fs::openat(
-        handle()?,
-        path.as_str(),
-        flags | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|errno| SysError::new("open", format_args!("/proc/{path}"), errno))
+    follow(fd.as_fd(), flags)
+}
+
+/// Follows the link of `fd`. It leaves the procfs, so the kernel can't be told not to cross mounts on the way: on one
+/// that others may have mounted on, the way to the link is gone first, and the link itself looked at.
+fn follow(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
+    let number = fd.as_raw_fd();
+    let fail = |errno| SysError::new("open", format_args!("/proc/self/fd/{number}"), errno);
+    let open = |folder: BorrowedFd<'_>, name: &str| {
+        rustix::fs::openat(folder, name, flags | OFlags::CLOEXEC, Mode::empty()).map_err(fail)
+    };
+    let proc = procfs()?;
+    if proc.untouched || crate::fault::broken("no-descriptor-check") || !Feature::Openat2.present()
+    {
+        return open(proc.fd.as_fd(), &format!("self/fd/{number}"));
+    }
+    let folder = open_at(proc.fd.as_fd(), "self/fd", OFlags::PATH | OFlags::DIRECTORY)?;
+    let name = number.to_string();
+    open_at(folder.as_fd(), &name, OFlags::PATH | OFlags::NOFOLLOW)?;
+    open(folder.as_fd(), &name)
 }
 
 /// Asks for a procfs of our own now: a process about to make a container calls it first, so that its child
@@ -88,13 +98,21 @@ pub fn open_again(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
 /// As fsopen(2) and open(2).
 pub fn prepare() -> Result<()> {
     if HANDLE.get().is_none() {
-        let fd = find()?;
-        HANDLE.get_or_init(|| fd);
+        let found = find()?;
+        HANDLE.get_or_init(|| found);
     }
     Ok(())
 }
 
-static HANDLE: OnceLock<OwnedFd> = OnceLock::new();
+static HANDLE: OnceLock<Procfs> = OnceLock::new();
+
+/// Where we look.
+#[derive(Debug)]
+struct Procfs {
+    fd: OwnedFd,
+    /// We made it, and no path leads there: nobody has mounted anything on it.
+    untouched: bool,
+}
 
 /// Mounts our own procfs on the /proc of this mount namespace, which is about to lose the tree that it lies
 /// in: so it ends with that tree, and not by a close, for which the kernel waits as long again as for all of
@@ -104,7 +122,7 @@ static HANDLE: OnceLock<OwnedFd> = OnceLock::new();
 /// As move_mount(2); the procfs then ends by its close.
 pub fn park() -> Result<()> {
     match HANDLE.get() {
-        Some(fd) => mount::attach(fd, open_root()?),
+        Some(proc) => mount::attach(&proc.fd, open_root()?),
         None => Ok(()),
     }
 }
@@ -114,11 +132,22 @@ pub fn park() -> Result<()> {
 /// # Errors
 /// As [`prepare`].
 pub fn handle() -> Result<BorrowedFd<'static>> {
-    if let Some(fd) = HANDLE.get() {
-        return Ok(fd.as_fd());
+    Ok(procfs()?.fd.as_fd())
+}
+
+fn procfs() -> Result<&'static Procfs> {
+    if let Some(found) = HANDLE.get() {
+        return Ok(found);
     }
-    let fd = shared().or_else(|_| find())?;
-    Ok(HANDLE.get_or_init(|| fd).as_fd())
+    let found = shared().map(touched).or_else(|_| find())?;
+    Ok(HANDLE.get_or_init(|| found))
+}
+
+fn touched(fd: OwnedFd) -> Procfs {
+    Procfs {
+        fd,
+        untouched: false,
+    }
 }
 
 /// The host's, if it is a procfs of our own PID namespace and the kernel can be told not to cross mounts:
@@ -147,15 +176,18 @@ fn is_of_our_namespace(status: &str) -> bool {
 
 /// A new procfs; a user namespace in which that is refused gets a clone of /proc without what covers
 /// parts of it; where mounts are refused at all, /proc as it is, checked to be a procfs' own root.
-fn find() -> Result<OwnedFd> {
+fn find() -> Result<Procfs> {
     let made = FsContext::new("proc").and_then(|context| context.mount(Attr::empty()));
     if let Ok(fd) = made {
-        return Ok(fd);
+        return Ok(Procfs {
+            fd,
+            untouched: true,
+        });
     }
     if let Ok(fd) = mount::clone_tree(CWD, "/proc", mount::Depth::One) {
-        return verified(fd);
+        return verified(fd).map(touched);
     }
-    verified(open_root()?)
+    verified(open_root()?).map(touched)
 }
 
 fn open_root() -> Result<OwnedFd> {
@@ -177,6 +209,10 @@ fn verified(fd: OwnedFd) -> Result<OwnedFd> {
 fn open_at(proc: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC;
     let fail = |errno| SysError::new("open", format_args!("/proc/{path}"), errno);
+    if crate::fault::broken("no-private-proc") {
+        let path = std::path::Path::new("/proc").join(path);
+        return rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(fail);
+    }
     if !Feature::Openat2.present() {
         return rustix::fs::openat(proc, path, flags, Mode::empty()).map_err(fail);
     }

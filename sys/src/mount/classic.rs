@@ -266,8 +266,7 @@ fn by_number(
     let fail = |errno| SysError::new(call, subject.as_ref().display(), errno);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let here = rustix::fs::openat(CWD, ".", flags, Mode::empty()).map_err(fail)?;
-    let numbers = rustix::fs::openat(crate::proc::handle()?, "self/fd", flags, Mode::empty())
-        .map_err(fail)?;
+    let numbers = crate::proc::open("self/fd", flags)?;
     rustix::process::fchdir(&numbers).map_err(fail)?;
     let done = act();
     rustix::process::fchdir(&here).map_err(fail)?;
