@@ -267,7 +267,6 @@ fn a_verb_opens_only_what_it_needs() {
         "PID/stat",
         "ROOT/c",
         "state.json",
-        "init",
     ];
     let status = ["CGROUP/cgroup.events"];
     let cases: [(&[&str], &[&str]); 3] = [

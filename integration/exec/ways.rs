@@ -248,6 +248,24 @@ fn without_the_guard_a_cgroup_outside_can_be_had() {
     end(&sandbox);
 }
 
+/// Changes what stands in a line of the container's state.json.
+fn journal(sandbox: &Sandbox, kind: &str, change: impl Fn(&mut serde_json::Value)) {
+    let path = sandbox.state_root().join("c/state.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut changed = 0;
+    let lines = text.lines().map(|line| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(inside) = line.get_mut(kind) {
+            change(inside);
+            changed += 1;
+        }
+        line.to_string() + "\n"
+    });
+    let text: String = lines.collect();
+    assert_eq!(changed, 1, "{text}");
+    std::fs::write(&path, text).unwrap();
+}
+
 fn a_filter_that_is_lost_stops_it() {
     let sandbox = Sandbox::new();
     running(&sandbox, |spec| {
@@ -257,7 +275,9 @@ fn a_filter_that_is_lost_stops_it() {
         });
     });
     exec(&sandbox, &["c", "true"]).success();
-    std::fs::remove_file(sandbox.state_root().join("c/filter")).unwrap();
+    journal(&sandbox, "entering", |entering| {
+        entering["filter"]["program"] = serde_json::json!([]);
+    });
     let output = exec(&sandbox, &["c", "true"]).ends_with(255);
     assert!(output.stderr.contains("filter"), "{}", output.stderr);
     end(&sandbox);
@@ -266,12 +286,12 @@ fn a_filter_that_is_lost_stops_it() {
 fn a_recycled_id_is_not_the_containers() {
     let sandbox = Sandbox::new();
     running(&sandbox, |_| ());
-    let path = sandbox.state_root().join("c/init");
+    let path = sandbox.state_root().join("c/state.json");
     let text = std::fs::read_to_string(&path).unwrap();
-    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let start = record["start_time"].as_u64().unwrap();
-    record["start_time"] = (start - 1).into();
-    std::fs::write(&path, record.to_string()).unwrap();
+    journal(&sandbox, "init", |init| {
+        let start = init["start_time"].as_u64().unwrap();
+        init["start_time"] = (start - 1).into();
+    });
     let output = exec(&sandbox, &["c", "true"]).ends_with(255);
     assert!(
         output.stderr.contains("container not running"),

@@ -96,7 +96,7 @@ fn a03_cve_2016_9962_a_waiting_container_holds_only_what_it_needs() {
             name == "/dev/null"
                 || name.ends_with(" (deleted)")
                 || name.starts_with("socket:")
-                || name.ends_with(&format!("/state/{id}/init"))
+                || name.ends_with(&format!("/state/{id}/state.json"))
         };
         let (_, strangers): (Vec<_>, Vec<_>) = open_files(pid).into_iter().partition(known);
         let given = vec![canary.text().to_owned(); kept.parse().unwrap()];

@@ -1,5 +1,5 @@
-//! What a further process of a container needs to know of it: exec.json beside its record, written once and
-//! read by `exec` alone, so that no other verb pays for it and none parses the configuration again.
+//! What a further process of a container needs to know of it: written once, and understood by `exec` alone, so
+//! that no other verb pays for it and none parses the configuration again.
 //! Not its job: what changes in a container's life (state).
 
 use std::path::PathBuf;
@@ -33,9 +33,9 @@ pub(crate) struct Entering {
     pub(crate) rdt: Vec<PathBuf>,
     /// Whether it has a session keyring of its own.
     pub(crate) keyring: bool,
-    /// The flags with which its seccomp filter is loaded, if it has one; the filter is a file of its own.
+    /// Its seccomp filter, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) filter: Option<u64>,
+    pub(crate) filter: Option<KeptFilter>,
     /// `linux.personality` of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) personality: Option<LinuxPersonality>,
@@ -71,7 +71,7 @@ impl Entering {
             has_tracers: has_tracers(&process, set),
             rdt: rdt.map_or_else(Vec::new, Group::places),
             keyring,
-            filter: filter.map(Filter::flags),
+            filter: filter.map(KeptFilter::of),
             personality: linux.and_then(|l| l.personality().clone()),
             memory_policy: linux.and_then(|l| l.memory_policy().clone()),
             process,
@@ -86,4 +86,27 @@ fn has_tracers(process: &Process, set: &NamespaceSet) -> bool {
     let bounding = bounding.and_then(|sets| sets.bounding().as_ref());
     let own = bounding.is_some_and(|set| set.contains(&Capability::SysPtrace));
     !set.has(Namespace::User) && (own || set.joins(Namespace::Pid).is_some())
+}
+
+/// A compiled seccomp filter, kept: what `exec` loads is what the first process has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptFilter {
+    /// The flags with which it is loaded.
+    flags: u64,
+    /// Its instructions.
+    program: Vec<u64>,
+}
+
+impl KeptFilter {
+    fn of(filter: &Filter) -> Self {
+        Self {
+            flags: filter.flags(),
+            program: filter.to_words(),
+        }
+    }
+
+    /// The filter itself; `None` if this is none.
+    pub(crate) fn filter(&self) -> Option<Filter> {
+        Filter::from_words(&self.program, self.flags)
+    }
 }

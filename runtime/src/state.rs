@@ -65,7 +65,7 @@ impl Unit {
     }
 }
 
-/// A container's record: state.json and init in its directory.
+/// A container's record: lines of state.json in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -87,8 +87,8 @@ pub struct Record {
     /// The dhow that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creator: Option<ProcessId>,
-    /// Its first process, once it is made; in a file of its own (store), so that this one need not be
-    /// written twice.
+    /// Its first process, once it is made; on a line of its own (store), so that this one need not be written
+    /// twice.
     #[serde(skip)]
     pub init: Option<ProcessId>,
     /// The path of its cgroup's directory; written before the cgroup is made.

@@ -115,6 +115,40 @@ pub fn read_fd(
     Ok(bytes)
 }
 
+/// Reads a regular file of at most `limit` bytes from its beginning, as long as it is now; the descriptor stays
+/// where it is. `subject` names it in errors.
+///
+/// # Errors
+/// As pread(2); EINVAL for what is not a regular file; EFBIG past the limit.
+pub fn read_from_start(
+    file: impl AsFd,
+    subject: &dyn std::fmt::Display,
+    limit: u64,
+) -> Result<Vec<u8>> {
+    let fail = |call, errno| SysError::new(call, subject, errno);
+    let stat = rustix::fs::fstat(&file).map_err(|errno| fail("stat", errno))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(fail("read", Errno::INVAL).with_note("not a regular file"));
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size > limit {
+        return Err(fail("read", Errno::FBIG).with_note(format!("larger than {limit} bytes")));
+    }
+    let length = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match rustix::io::pread(&file, &mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(fail("read", errno)),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// Whether anything, even a dangling link, is at `path`.
 ///
 /// # Errors

@@ -23,13 +23,28 @@ impl Filter {
     /// Takes the bytes of a program and the SECCOMP_FILTER_FLAG_* to load it with.
     /// `None` if the bytes are no whole number of instructions, none, or more than the kernel takes.
     pub fn from_bytes(bytes: &[u8], flags: u64) -> Option<Self> {
-        const MAX_INSTRUCTIONS: usize = 4096;
         let (chunks, rest) = bytes.as_chunks::<INSTRUCTION_SIZE>();
-        if !rest.is_empty() || chunks.is_empty() || chunks.len() > MAX_INSTRUCTIONS {
+        match rest {
+            [] => Self::from_chunks(chunks.iter().copied(), flags),
+            _ => None,
+        }
+    }
+
+    /// Takes the instructions of a program, each as a number, and the SECCOMP_FILTER_FLAG_* to load it with.
+    /// `None` if there are none, or more than the kernel takes.
+    pub fn from_words(words: &[u64], flags: u64) -> Option<Self> {
+        Self::from_chunks(words.iter().map(|word| word.to_le_bytes()), flags)
+    }
+
+    fn from_chunks(
+        chunks: impl ExactSizeIterator<Item = [u8; INSTRUCTION_SIZE]>,
+        flags: u64,
+    ) -> Option<Self> {
+        const MAX_INSTRUCTIONS: usize = 4096;
+        if chunks.len() == 0 || chunks.len() > MAX_INSTRUCTIONS {
             return None;
         }
         let instructions = chunks
-            .iter()
             .map(|c| libc::sock_filter {
                 code: u16::from_ne_bytes([c[0], c[1]]),
                 jt: c[2],
@@ -53,15 +68,13 @@ impl Filter {
         self.flags & NEW_LISTENER != 0
     }
 
-    /// The program's bytes, as [`Filter::from_bytes`] takes them.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.instructions.len() * INSTRUCTION_SIZE);
-        for instruction in &self.instructions {
-            bytes.extend(instruction.code.to_ne_bytes());
-            bytes.extend([instruction.jt, instruction.jf]);
-            bytes.extend(instruction.k.to_ne_bytes());
-        }
-        bytes
+    /// The program's instructions, as [`Filter::from_words`] takes them.
+    pub fn to_words(&self) -> Vec<u64> {
+        let word = |i: &libc::sock_filter| {
+            let ([a, b], [k0, k1, k2, k3]) = (i.code.to_ne_bytes(), i.k.to_ne_bytes());
+            u64::from_le_bytes([a, b, i.jt, i.jf, k0, k1, k2, k3])
+        };
+        self.instructions.iter().map(word).collect()
     }
 
     /// How many instructions it has.

@@ -130,7 +130,6 @@ impl Creation {
         };
         creation.set = set;
         creation.plan = plan;
-        let filter = opening.filter.clone();
         // What takes its time and nobody needs before `go` comes after the clone: meanwhile the first
         // process makes its mounts.
         let begun = creation
@@ -138,7 +137,7 @@ impl Creation {
             .and_then(|()| creation.spawn(options, opening, cgroup, rdt))
             .and_then(|()| creation.filter_devices())
             .and_then(|()| match &entering {
-                Some(entering) => creation.place.save_entering(entering, filter.as_ref()),
+                Some(entering) => creation.place.save_entering(entering),
                 None => Ok(()),
             });
         match begun {

@@ -255,21 +255,17 @@ fn root_mount(root: &RootSource, rights: Rights) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// What a further process of the container will need to know, and the filter that it will have.
-pub(crate) fn entering(
-    prepared: &Prepared,
-    options: &CreateOptions,
-) -> Result<(Option<Entering>, Option<Filter>)> {
+/// What a further process of the container will need to know.
+pub(crate) fn entering(prepared: &Prepared, options: &CreateOptions) -> Result<Option<Entering>> {
     let filter = filter(&options.spec)?;
-    let entering = Entering::of(
+    Ok(Entering::of(
         &options.spec,
         &prepared.set,
         prepared.groups_denied,
         !options.keep_keyring,
         filter.as_ref(),
         None,
-    );
-    Ok((entering, filter))
+    ))
 }
 
 fn filter(spec: &Spec) -> Result<Option<Filter>> {

@@ -81,7 +81,7 @@ pub fn update(
         let made = group.folders();
         if !made.is_empty() {
             record.rdt.extend(made);
-            place.save(&record)?;
+            place.save_again(&record)?;
         }
         group.create(&root)?;
         for pid in cgroup.processes()? {

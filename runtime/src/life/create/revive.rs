@@ -48,14 +48,14 @@ impl Creation {
         let images = Images::open(&image.images)?;
         let named = image.work.as_deref().map(Images::make).transpose()?;
         let mut prepared = prepare::think(&options)?;
-        let (entering, filter) = prepare::entering(&prepared, &options)?;
+        let entering = prepare::entering(&prepared, &options)?;
         let place = options.store.claim(&options.id)?;
         let mut creation = Self::intend(place, &options, &prepared);
         creation.pidfd_socket = options.pidfd_socket.take();
         let revived = creation
             .record_intent()
             .and_then(|()| match &entering {
-                Some(entering) => creation.place.save_entering(entering, filter.as_ref()),
+                Some(entering) => creation.place.save_entering(entering),
                 None => Ok(()),
             })
             .and_then(|()| {
