@@ -156,6 +156,16 @@ impl SteppedIn {
         }
     }
 
+    /// Makes a namespace and enters it; gives it, too, or why it can't be had.
+    pub(crate) fn make(kind: Namespace) -> Result<(Self, Result<OwnedFd>)> {
+        let ours = our_own(kind)?;
+        unshare(kind.flag())?;
+        let stepped = Self {
+            ours: vec![(kind, ours)],
+        };
+        Ok((stepped, our_own(kind)))
+    }
+
     fn try_enter(&mut self, opened: &[Opened], clocks: Option<&TimeOffsets>) -> Result<()> {
         for opened in opened {
             let kind = opened.join.namespace;

@@ -36,6 +36,8 @@ pub struct Start {
     pub join: Vec<Join>,
     /// What the child makes by unshare(2), once it has entered all and is in its cgroup.
     pub unshare: NamespaceFlags,
+    /// What the cloning process makes while the child is at work already, and hands to it ([`crate::network`]).
+    pub beside: NamespaceFlags,
 }
 
 /// A middle process.
@@ -63,10 +65,17 @@ impl Shape {
             return new_user(set, rights);
         }
         let (step_in, join) = split(set, |kind| kind == Namespace::Pid);
+        let mut start = making(set);
+        if rights == Rights::Full {
+            // The kernel takes as long for a network namespace as for all the mounts of a container. It belongs to
+            // our user namespace, as the container's own would: no matter who makes it.
+            start.beside = start.clone & Namespace::Network.flag();
+            start.clone &= !start.beside;
+        }
         Self::Direct(Start {
             step_in,
             join,
-            ..making(set)
+            ..start
         })
     }
 }
@@ -199,6 +208,7 @@ mod tests {
         say("clone", Namespace::list(start.clone));
         say("child joins", names(&start.join));
         say("child unshares", Namespace::list(start.unshare));
+        say("make beside", Namespace::list(start.beside));
         words.join("; ")
     }
 
@@ -223,7 +233,7 @@ mod tests {
 
     /// rights | set (`+` creates, else joined) | shape
     const SHAPES: &str = "
-        full | +pid +mount +network +uts +ipc +cgroup | clone ipc, uts, network, pid, mount; child unshares cgroup
+        full | +pid +mount +network +uts +ipc +cgroup | clone ipc, uts, pid, mount; child unshares cgroup; make beside network
         full | +user +pid +mount +cgroup | clone user, pid, mount; child unshares cgroup
         few | +user +pid +mount +cgroup | clone user, pid, mount; child unshares cgroup
         full | +time +pid | clone pid, time
@@ -283,7 +293,8 @@ mod tests {
                     }
                 };
                 assert_eq!(start.clone & start.unshare, 0);
-                assert_eq!(start.clone | start.unshare, set.create);
+                assert_eq!((start.clone | start.unshare) & start.beside, 0);
+                assert_eq!(start.clone | start.unshare | start.beside, set.create);
                 let entered = stage.len() + start.step_in.len() + start.join.len();
                 assert_eq!(entered, set.join.len());
             }

@@ -91,6 +91,18 @@ pub enum What {
     Remount,
 }
 
+impl What {
+    /// Whether what is mounted may depend on the network namespace of who mounts it: all but the file systems that
+    /// are known not to.
+    pub fn shows_network(&self) -> bool {
+        const WITHOUT: [&str; 5] = ["proc", "tmpfs", "devpts", "mqueue", "cgroup2"];
+        match self {
+            Self::FileSystem { kind, .. } => !WITHOUT.contains(&kind.as_str()),
+            Self::Bind { .. } | Self::Remount => false,
+        }
+    }
+}
+
 /// All mounts of a spec, in its order.
 ///
 /// # Errors

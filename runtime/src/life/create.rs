@@ -228,6 +228,9 @@ impl Creation {
             ours,
             Later::Hooks,
         )?);
+        if let Some(born) = &self.born {
+            parent::make_network(&self.plan, born)?;
+        }
         if let Some(made) = &mut self.cgroup {
             made.settle()?;
         }

@@ -77,6 +77,10 @@ impl Plan {
         };
         // First of all: whatever happens to dhow from here on, nothing is left running.
         plan.init.push(Step::DieWithDhow);
+        let beside = match &shape {
+            Shape::Direct(start) => start.beside,
+            Shape::Staged(_) => 0,
+        };
         match shape {
             Shape::Direct(start) => {
                 plan.clone = start.clone;
@@ -108,6 +112,7 @@ impl Plan {
             spec,
             request,
             set: &set,
+            network_beside: beside & Namespace::Network.flag() != 0,
             conditions,
         };
         builder.isolate(&mut plan.init);
@@ -156,6 +161,8 @@ struct Builder<'a> {
     spec: &'a Spec,
     request: &'a Request<'a>,
     set: &'a NamespaceSet,
+    /// Whether dhow makes the network namespace while the first process is at work.
+    network_beside: bool,
     conditions: Conditions,
 }
 
@@ -173,11 +180,12 @@ impl Builder<'_> {
         if !self.request.keep_keyring {
             steps.push(Step::NewKeyring(format!("_ses.{}", self.request.id)));
         }
-        if self.set.creates(Namespace::Network) {
+        if self.set.creates(Namespace::Network) && !self.network_beside {
             steps.push(Step::Loopback);
         }
         let devices = self.linux().and_then(|l| l.net_devices().as_ref());
         if devices.is_some_and(|devices| !devices.is_empty()) {
+            self.take_network(steps);
             // Before any hook, which may want to see them.
             steps.push(Step::AskNetDevices);
         }
@@ -189,6 +197,13 @@ impl Builder<'_> {
         }
         // Before the first mount: systemd makes every mount of a host shared, and ours must not travel.
         steps.push(Step::Isolate);
+    }
+
+    /// As late as can be, for it takes dhow a while to make it: before the first that shows or uses it.
+    fn take_network(&self, steps: &mut Vec<Step>) {
+        if self.network_beside && !steps.contains(&Step::TakeNetwork) {
+            steps.push(Step::TakeNetwork);
+        }
     }
 
     fn root(&self, steps: &mut Vec<Step>) -> Result<()> {
@@ -203,12 +218,12 @@ impl Builder<'_> {
         let mounts = rootfs::steps(mounts, &around)?;
         let own_dev = rootfs::wanted(&mounts);
         // In the spec's order: a later mount may lie on an earlier one.
-        steps.extend(
-            mounts
-                .into_iter()
-                .enumerate()
-                .map(|(i, m)| Step::Mount(i, Box::new(m))),
-        );
+        for (number, mount) in mounts.into_iter().enumerate() {
+            if mount.what.shows_network() {
+                self.take_network(steps);
+            }
+            steps.push(Step::Mount(number, Box::new(mount)));
+        }
         if own_dev {
             // After the mounts, for /dev is one of them.
             let devices = self
@@ -218,6 +233,7 @@ impl Builder<'_> {
             steps.push(Step::Devices(rootfs::devices(devices)?, self.nodes()));
             steps.push(Step::DeviceLinks);
         }
+        self.take_network(steps);
         self.hooks(steps);
         if let Some(process) = self.spec.process() {
             // The directory is made before the root can become read-only.

@@ -37,6 +37,11 @@ pub(super) fn steps(
         namespaces: clone,
         into_cgroup: request.cgroup.is_some(),
     });
+    if let Shape::Direct(start) = shape
+        && start.beside != 0
+    {
+        steps.push(ParentStep::MakeNetwork);
+    }
     let process = spec.process().as_ref();
     if let Some(score) = process.and_then(|p| p.oom_score_adj()) {
         steps.push(ParentStep::OomScore(score));

@@ -34,6 +34,8 @@ pub enum ParentStep {
         /// Whether it is born in the cgroup.
         into_cgroup: bool,
     },
+    /// Makes the network namespace that the process then enters.
+    MakeNetwork,
     /// Writes the id maps, when asked for them.
     IdMaps(String),
     /// Sets a resource limit of the process, when it asks for the id maps: raising one takes rights that
@@ -84,6 +86,7 @@ impl fmt::Display for ParentStep {
                 }
                 Ok(())
             }
+            Self::MakeNetwork => f.write_str("make its network namespace meanwhile"),
             Self::IdMaps(text) => write!(f, "when asked, write the id maps: {text}"),
             Self::Limit(limit) => write!(f, "set its {limit}"),
             Self::StartOn(treatment) => write!(f, "set {treatment}, and back after the next child"),

@@ -104,6 +104,8 @@ pub enum Step {
     ForbidTracing,
     /// Brings the loopback device up.
     Loopback,
+    /// Enters the network namespace that dhow has made, with its loopback device up.
+    TakeNetwork,
     /// Asks for the host's network devices that are to be its, and waits.
     AskNetDevices,
     /// Sets the host name.
@@ -226,6 +228,9 @@ impl fmt::Display for Step {
             Self::NewKeyring(name) => write!(f, "join a new session keyring {name}"),
             Self::ForbidTracing => f.write_str("forbid tracing of this process"),
             Self::Loopback => f.write_str("bring the loopback device up"),
+            Self::TakeNetwork => {
+                f.write_str("enter the new network namespace, its loopback device up")
+            }
             Self::AskNetDevices => f.write_str("ask dhow for its network devices, wait"),
             Self::HostName(name) => write!(f, "set the host name to {name:?}"),
             Self::DomainName(name) => write!(f, "set the domain name to {name:?}"),

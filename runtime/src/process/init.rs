@@ -168,6 +168,7 @@ impl Life {
             Step::NewKeyring(name) => privileges::new_keyring(name)?,
             Step::ForbidTracing => sys::process::forbid_tracing()?,
             Step::Loopback => namespaces::network::loopback_up()?,
+            Step::TakeNetwork => namespaces::network::enter(sync::take_fd(&self.channel)?)?,
             Step::AskNetDevices => self.ask(&FromInit::NeedNetDevices)?,
             Step::HostName(name) => namespaces::uts::set_host_name(name)?,
             Step::DomainName(name) => namespaces::uts::set_domain_name(name)?,

@@ -184,6 +184,19 @@ pub(crate) fn failed(plan: &Plan, failure: Failure) -> Error {
     }
 }
 
+/// Makes the network namespace of the first process, which works on its mounts meanwhile, and hands it over.
+pub(crate) fn make_network(plan: &Plan, born: &Born) -> Result<()> {
+    if !plan.parent.contains(&ParentStep::MakeNetwork) {
+        return Ok(());
+    }
+    let made = namespaces::network::make()?;
+    match sync::hand(&born.socket, made.as_fd()) {
+        // It has failed and ended: what it said is heard next.
+        Err(e) if e.errno == sys::Errno::PIPE => Ok(()),
+        handed => handed.map_err(Error::host("hand over the network namespace")),
+    }
+}
+
 /// Sets how likely the OOM killer takes the process.
 pub(crate) fn score(plan: &Plan, pid: i32) -> Result<()> {
     for step in &plan.parent {

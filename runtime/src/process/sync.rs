@@ -3,6 +3,7 @@
 //! ```text
 //!  dhow                                init
 //!   | ---- clone3 --------------------> |
+//!   | ---- a network namespace -------> |   only where dhow makes it meanwhile
 //!   | <--- NeedIdMaps ------------------|   only with a new user namespace
 //!   | ---- Go ------------------------> |
 //!   | <--- Made ------------------------|   only from a middle process, which ends
@@ -263,6 +264,28 @@ pub(crate) fn go(socket: impl AsFd) -> sys::Result<()> {
     sys::socket::send(socket, b"G", None)
 }
 
+/// Hands a namespace to init.
+///
+/// # Errors
+/// As sendmsg(2); EPIPE if it has ended.
+pub(crate) fn hand(socket: impl AsFd, namespace: BorrowedFd<'_>) -> sys::Result<()> {
+    sys::socket::send(socket, b"N", Some(namespace))
+}
+
+/// init's side of [`hand`]. ECONNABORTED if dhow has ended meanwhile.
+///
+/// # Errors
+/// As recvmsg(2).
+pub(crate) fn take_fd(socket: impl AsFd) -> sys::Result<OwnedFd> {
+    let mut buffer = [0_u8; 8];
+    let received = sys::socket::receive(socket, &mut buffer)?;
+    received.fd.ok_or_else(gone)
+}
+
+fn gone() -> SysError {
+    SysError::new("recvmsg", "", Errno::CONNABORTED).with_note("dhow has ended")
+}
+
 /// Sends a text of any length with a descriptor, in pieces that fit a message.
 ///
 /// # Errors
@@ -279,7 +302,6 @@ pub(crate) fn give(socket: impl AsFd, text: &[u8], fd: BorrowedFd<'_>) -> sys::R
 /// # Errors
 /// As recvmsg(2).
 pub(crate) fn take_given(socket: impl AsFd) -> sys::Result<(Vec<u8>, OwnedFd)> {
-    let gone = || SysError::new("recvmsg", "", Errno::CONNABORTED).with_note("dhow has ended");
     let mut buffer = [0_u8; MAX_MESSAGE];
     let received = sys::socket::receive(&socket, &mut buffer)?;
     let length = buffer.first_chunk().filter(|_| received.length == 4);
@@ -302,7 +324,7 @@ pub(crate) fn take_given(socket: impl AsFd) -> sys::Result<(Vec<u8>, OwnedFd)> {
 pub(crate) fn await_go(socket: impl AsFd) -> sys::Result<()> {
     let mut buffer = [0_u8; 8];
     match sys::socket::receive(socket, &mut buffer)?.length {
-        0 => Err(SysError::new("recvmsg", "", Errno::CONNABORTED).with_note("dhow has ended")),
+        0 => Err(gone()),
         _ => Ok(()),
     }
 }
