@@ -82,6 +82,22 @@ const GUARDS: &[Breakable] = &[
         &["a07_cve_2025_52881_descriptors_of_a_covered_proc_are_not_followed"],
     ),
     named(
+        "no-id-check",
+        &[
+            "g02_an_id_is_a_name_and_no_path",
+            "g05_what_stands_for_an_id_is_no_flag",
+        ],
+    ),
+    named(
+        "no-owner-check",
+        &["g03_cve_2019_12439_a_strangers_folder_holds_no_state"],
+    ),
+    named("no-own-file", &["g04_a_pid_file_is_nobody_elses"]),
+    named(
+        "no-class-name-check",
+        &["d10_a_class_of_the_cache_is_a_name_and_no_path"],
+    ),
+    named(
         "no-late-sight",
         &["b01_cve_2016_9962_an_exec_brings_nothing_to_one_who_may_trace"],
     ),

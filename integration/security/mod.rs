@@ -12,6 +12,7 @@ mod hostile;
 mod identity;
 mod kernel;
 mod mounts;
+mod names;
 mod namespaces;
 mod procfs;
 mod races;
@@ -34,6 +35,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         identity::claims(),
         kernel::claims(),
         mounts::claims(),
+        names::claims(),
         namespaces::claims(),
         procfs::claims(),
         races::claims(),

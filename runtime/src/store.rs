@@ -94,7 +94,7 @@ impl Store {
         let stat =
             sys::at::fstat(&dir).map_err(|e| Error::host(doing())(SysError::new("stat", "", e)))?;
         let (me, _) = sys::privileges::ids();
-        if stat.st_uid == me || stat.st_uid == 0 {
+        if stat.st_uid == me || stat.st_uid == 0 || sys::fault::broken("no-owner-check") {
             return Ok(());
         }
         let note = format!("it belongs to user {}, not to {me}", stat.st_uid);

@@ -220,7 +220,8 @@ pub enum Durability {
     Memory,
 }
 
-/// Replaces the file `name` in `dir` as a whole: whoever reads it sees the old or the new content.
+/// Replaces the file `name` in `dir` as a whole: whoever reads it sees the old or the new content. The folder may be
+/// one that others write to: a file that somebody has put where the new one is made is taken away, not written to.
 ///
 /// # Errors
 /// As open(2), write(2), fsync(2) and rename(2); nothing is left behind then.
@@ -234,10 +235,19 @@ pub fn replace(
     let dir = dir.as_fd();
     let temporary = format!(".{name}.new");
     let fail = |call| move |errno| SysError::new(call, name, errno);
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode))
-        .map_err(fail("create"))?;
+    let own = match crate::fault::broken("no-own-file") {
+        true => OFlags::TRUNC,
+        false => OFlags::EXCL,
+    };
+    let flags = OFlags::WRONLY | OFlags::CREATE | own | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let make = || rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode));
+    let fd = match make() {
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(dir, &temporary, AtFlags::empty()).and_then(|()| make())
+        }
+        made => made,
+    }
+    .map_err(fail("create"))?;
     let written = File::from(fd)
         .write_all(bytes)
         .map_err(|e| SysError::from_io("write", name, &e))
@@ -247,7 +257,7 @@ pub fn replace(
         })
         .and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name).map_err(fail("rename")));
     if written.is_err() {
-        // The first error is the one that counts; a left-over is overwritten by the next try.
+        // The first error is the one that counts; a left-over is taken away by the next try.
         let _left_over = rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
         return written;
     }
