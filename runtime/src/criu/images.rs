@@ -2,6 +2,7 @@
 //! looked at first (the CVEs of archives, 2024-8676 and 2026-53489, are links in it that are read or written
 //! through). Not its job: the images themselves (CRIU), what they make (life/restore/confined).
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,15 @@ const DESCRIPTORS: &str = "descriptors.json";
 
 /// The largest one: three names.
 const MAX_DESCRIPTORS: u64 = 64 << 10;
+
+/// What CRIU writes into its work folder, by name.
+const OF_CRIU: [&str; 5] = [
+    "dump.log",
+    "restore.log",
+    "stats-dump",
+    "stats-restore",
+    "irmap-cache",
+];
 
 /// How many checkpoints may lean on each other.
 const MAX_PARENTS: usize = 64;
@@ -30,19 +40,24 @@ impl Images {
     /// Makes the folder if it is missing, with nobody else's rights, and opens it for a checkpoint. What lies
     /// in it already may be written over, but not through a link.
     pub(crate) fn make(path: &Path) -> Result<Self> {
-        let doing = || format!("make the folder {}", path.display());
-        match sys::file::create_dir(path, 0o700) {
-            Ok(()) => {}
-            Err(e) if e.errno == sys::Errno::EXIST => {}
-            Err(e) => return Err(Error::host(doing())(e)),
-        }
+        make_folder(path)?;
         Self::open(path)
+    }
+
+    /// Makes the folder of CRIU's log and counts if it is missing, and opens it. It may hold whatever else: podman
+    /// names the folder in which it keeps all of a container, with a `/dev/shm` mounted and a socket. What CRIU
+    /// writes over is looked at.
+    pub(crate) fn make_work(path: &Path) -> Result<Self> {
+        make_folder(path)?;
+        let work = Self::open_one(path)?;
+        work.check(0, &|name| OF_CRIU.iter().any(|written| name == *written))?;
+        Ok(work)
     }
 
     /// Opens the folder, and refuses one with anything else in it than plain files, and `parent`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let images = Self::open_one(path)?;
-        images.check(0)?;
+        images.check(0, &|_| true)?;
         Ok(images)
     }
 
@@ -65,7 +80,8 @@ impl Images {
         })
     }
 
-    fn check(&self, depth: usize) -> Result<()> {
+    /// Looks at all that `concerns` CRIU.
+    fn check(&self, depth: usize, concerns: &dyn Fn(&OsStr) -> bool) -> Result<()> {
         if sys::fault::broken("no-image-check") {
             return Ok(());
         }
@@ -77,6 +93,9 @@ impl Images {
         };
         let doing = || format!("look through {}", self.path.display());
         for (name, _) in sys::file::list(self.dir.as_fd()).map_err(Error::host(doing()))? {
+            if !concerns(&name) {
+                continue;
+            }
             let shown = name.to_string_lossy();
             let stat = sys::at::statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|e| Error::host(doing())(sys::SysError::new("stat", &shown, e)))?;
@@ -100,7 +119,7 @@ impl Images {
                 self.path.display()
             )));
         }
-        Self::open_one(&self.path.join("parent"))?.check(depth + 1)
+        Self::open_one(&self.path.join("parent"))?.check(depth + 1, &|_| true)
     }
 
     /// Writes down which files the process has as stdio.
@@ -132,6 +151,16 @@ impl Images {
                 reason: format!("has {count} names, stdio has three"),
             }),
         }
+    }
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    match sys::file::create_dir(path, 0o700) {
+        Err(e) if e.errno != sys::Errno::EXIST => Err(Error::host(format!(
+            "make the folder {}",
+            path.display()
+        ))(e)),
+        _ => Ok(()),
     }
 }
 
@@ -176,6 +205,20 @@ mod tests {
         std::fs::hard_link(images.join("core-1.img"), images.join("b")).unwrap();
         let error = Images::open(&images).unwrap_err().to_string();
         assert!(error.ends_with("has more than one name"), "{error}");
+    }
+
+    #[test]
+    fn a_work_folder_may_hold_more_but_no_link_under_a_name_of_crius() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("userdata");
+        drop(Images::make_work(&work).unwrap());
+        std::fs::create_dir(work.join("shm")).unwrap();
+        std::os::unix::fs::symlink("/run/socket", work.join("attach")).unwrap();
+        std::fs::write(work.join("dump.log"), "an earlier one").unwrap();
+        Images::make_work(&work).unwrap();
+        std::os::unix::fs::symlink("/etc/shadow", work.join("stats-dump")).unwrap();
+        let error = Images::make_work(&work).unwrap_err().to_string();
+        assert!(error.ends_with("stats-dump: is a link"), "{error}");
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub fn checkpoint(
         .image
         .work
         .as_deref()
-        .map(Images::make)
+        .map(Images::make_work)
         .transpose()?;
     let mut request = Request {
         kind: if options.pre_dump {

@@ -46,7 +46,7 @@ impl Creation {
         let root = root.clone();
         refuse_what_criu_lacks(&options)?;
         let images = Images::open(&image.images)?;
-        let named = image.work.as_deref().map(Images::make).transpose()?;
+        let named = image.work.as_deref().map(Images::make_work).transpose()?;
         let mut prepared = prepare::think(&options)?;
         let entering = prepare::entering(&prepared, &options)?;
         let place = options.store.claim(&options.id)?;
