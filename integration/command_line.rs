@@ -134,7 +134,7 @@ fn a_log_that_cannot_be_opened_stops_the_verb() {
         "c",
     ]))
     .ends_with(1);
-    let expected = "dhow: --log: open /nope/log: No such file or directory\n";
+    let expected = "dhow: --log: open /nope/log: no such file or directory\n";
     assert_eq!(output.stderr, expected);
     sandbox.runtime(&["state", "c"]).ends_with(1);
 }

@@ -74,7 +74,7 @@ fn a_device_that_is_not_there_stops_the_start() {
     let output = ran("true", "true", json!({"dhowa": {}}), |_| ()).ends_with(1);
     assert_eq!(
         output.stderr,
-        "dhow: linux.netDevices: move dhowa into the container: RTM_GETLINK dhowa: No such device\n"
+        "dhow: linux.netDevices: move dhowa into the container: RTM_GETLINK dhowa: no such device\n"
     );
 }
 
@@ -82,6 +82,6 @@ fn a_name_that_is_taken_stops_the_start() {
     let output = ran(CABLE, "true", json!({"dhowa": {"name": "lo"}}), |_| ()).ends_with(1);
     assert_eq!(
         output.stderr,
-        "dhow: linux.netDevices: move dhowa as lo into the container: RTM_NEWLINK lo: File exists\n"
+        "dhow: linux.netDevices: move dhowa as lo into the container: RTM_NEWLINK lo: file exists\n"
     );
 }

@@ -175,7 +175,7 @@ fn a_read_only_state_folder_is_told() {
         .env("STATE", sandbox.state_root());
     let output = run(&mut command).ends_with(1);
     assert!(
-        output.stderr.contains("Read-only file system"),
+        output.stderr.contains("read-only file system"),
         "{output:?}"
     );
     assert_eq!(output.stderr.lines().count(), 1, "{output:?}");

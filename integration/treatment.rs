@@ -315,7 +315,7 @@ fn an_apparmor_profile_that_is_not_loaded_stops_the_start() {
     let output = refused(None, confined).ends_with(1);
     assert_eq!(
         output.stderr,
-        "dhow: apply the AppArmor profile \"dhow-test\": write /proc/self/attr/apparmor/exec: no such profile is loaded (No such file or directory)\n"
+        "dhow: apply the AppArmor profile \"dhow-test\": write /proc/self/attr/apparmor/exec: no such profile is loaded (no such file or directory)\n"
     );
 }
 

@@ -68,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
         name: "exec_directory_is_missing",
         broken: running,
         command: &["exec", "--cwd", "/nope", "c", "true"],
-        names: &["/nope", "No such file"],
+        names: &["/nope", "no such file"],
     },
     Case {
         name: "exec_file_is_missing",

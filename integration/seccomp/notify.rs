@@ -188,7 +188,7 @@ fn a_container_without_its_agent_is_not_started() {
         .success();
     let output = sandbox.runtime(&["start", "c"]).ends_with(1);
     let expected = format!(
-        "dhow: linux.seccomp.listenerPath: connect {}: No such file or directory\n",
+        "dhow: linux.seccomp.listenerPath: connect {}: no such file or directory\n",
         socket.display()
     );
     assert_eq!(output.stderr, expected);
@@ -214,7 +214,7 @@ fn an_agent_that_hangs_up_ends_the_start() {
     });
     let arguments = ["run", "--bundle", bundle.argument(), "c"];
     let output = sandbox.runtime(&arguments).ends_with(1);
-    let expected = "dhow: sendmsg the seccomp agent: Broken pipe\n";
+    let expected = "dhow: sendmsg the seccomp agent: broken pipe\n";
     assert_eq!(output.stderr, expected);
     assert!(!bundle.rootfs().join("tmp/ran").exists());
 }

@@ -188,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_named_twice_holds_as_last_named_and_lists_grow() {
+        let args = parsed("exec -t -t --user 1:2 --user 3 -e A=1 -e B=2 box sh");
+        assert_eq!((args.tty, args.user), (true, Some((3, None))));
+        assert_eq!(args.env, ["A=1", "B=2"]);
+    }
+
+    #[test]
     fn a_user_is_a_number() {
         assert_eq!(user("7"), Ok((7, None)));
         assert!(user("root").is_err() && user("1:").is_err() && user("-1").is_err());

@@ -188,14 +188,21 @@ pub(crate) const STARTING: [&str; 4] = ["create", "run", "exec", "build"];
 /// A verb's own flags; `None` when its help was asked for and printed. What clap refuses is read once more
 /// as Go's flags are: callers of runc may write those.
 pub(crate) fn parse<T: Parser>(arguments: &[OsString]) -> Result<Option<T>, Failure> {
-    let refused = match T::try_parse_from(arguments) {
+    let refused = match read::<T>(arguments) {
         Err(e) if e.use_stderr() => e,
         parsed => return shown(parsed),
     };
-    match as_go_has_it(&T::command(), arguments).map(T::try_parse_from) {
+    match as_go_has_it(&T::command(), arguments).map(|words| read::<T>(&words)) {
         Some(Ok(parsed)) => Ok(Some(parsed)),
         _ => Err(Failure::usage(&refused)),
     }
+}
+
+/// A flag may be named twice, then the last one holds, as with runc: podman does it.
+fn read<T: Parser>(arguments: &[OsString]) -> Result<T, clap::Error> {
+    let command = || T::command().args_override_self(true);
+    let mut matches = command().try_get_matches_from(arguments)?;
+    T::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command()))
 }
 
 fn shown<T>(parsed: Result<T, clap::Error>) -> Result<Option<T>, Failure> {

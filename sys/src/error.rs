@@ -63,13 +63,21 @@ impl fmt::Display for SysError {
 
 impl std::error::Error for SysError {}
 
-/// The C library's words for an error number: `No such file or directory`.
+/// The C library's words for an error number, in lower case as Go writes them: `no such file or directory`. Callers
+/// of runc look for these very words; `docker run` makes an exit status of them (126 and 127).
 pub fn words(errno: Errno) -> String {
-    let text = std::io::Error::from(errno).to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    let mut text = std::io::Error::from(errno).to_string();
+    if let Some(end) = text.find(" (os error") {
+        text.truncate(end);
     }
+    // Not a name in capitals: `RFS specific error`.
+    let small = |letter: &u8| letter.is_ascii_lowercase();
+    if text.as_bytes().get(1).is_some_and(small)
+        && let Some(first) = text.get_mut(..1)
+    {
+        first.make_ascii_lowercase();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -79,7 +87,7 @@ mod tests {
     #[test]
     fn an_error_names_the_call_the_subject_and_the_reason() {
         let error = SysError::new("open", "/run/x", Errno::NOENT);
-        assert_eq!(error.to_string(), "open /run/x: No such file or directory");
+        assert_eq!(error.to_string(), "open /run/x: no such file or directory");
     }
 
     #[test]
@@ -88,7 +96,7 @@ mod tests {
             SysError::new("mount", "tmpfs", Errno::INVAL).with_note("tmpfs: Bad value for 'size'");
         assert_eq!(
             error.to_string(),
-            "mount tmpfs: tmpfs: Bad value for 'size' (Invalid argument)"
+            "mount tmpfs: tmpfs: Bad value for 'size' (invalid argument)"
         );
     }
 }

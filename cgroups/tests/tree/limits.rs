@@ -54,17 +54,17 @@ pub(crate) const REFUSED: &[(&str, &str, &str)] = &[
     (
         "cpu",
         r#"{"cpu":{"quota":500}}"#,
-        "quotas are 1000 µs or more, periods 1000 to 1000000 µs (Invalid argument)",
+        "quotas are 1000 µs or more, periods 1000 to 1000000 µs (invalid argument)",
     ),
     (
         "io",
         r#"{"blockIO":{"throttleReadBpsDevice":[{"major":4095,"minor":1,"rate":5}]}}"#,
-        "no such block device, or a partition: only whole devices take limits (No such device)",
+        "no such block device, or a partition: only whole devices take limits (no such device)",
     ),
     (
         "memory",
         r#"{"unified":{"memory.nonsense":"1"}}"#,
-        "this kernel has no such file (No such file or directory)",
+        "this kernel has no such file (no such file or directory)",
     ),
 ];
 

@@ -313,7 +313,7 @@ fn promises_that_do_not_hold_are_refused() {
         &edit("digest", json!("sha256:../../../etc/passwd")),
         "64 hex digits",
     );
-    refused(&edit("digest", json!(Digest::of(b"other"))), "No such file");
+    refused(&edit("digest", json!(Digest::of(b"other"))), "no such file");
     refused(&edit("mediaType", json!("text/html")), "text/html");
     let swapped = [layers[1].clone(), layers[0].clone()];
     refused(&oci(&swapped, &blobs, |_| {}), "diff id");

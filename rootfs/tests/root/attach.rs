@@ -63,12 +63,12 @@ fn the_kernels_reason_reaches_the_error(world: &World) {
     let words = world.refused(&root, "/data", "tmpfs", "", &["size=banana"]);
     assert_eq!(
         words,
-        "mount tmpfs on /data (size=banana): mount tmpfs: tmpfs: Bad value for 'size' (Invalid argument)"
+        "mount tmpfs on /data (size=banana): mount tmpfs: tmpfs: Bad value for 'size' (invalid argument)"
     );
     let words = world.refused(&root, "/data", "nofs", "", &[]);
     assert_eq!(
         words,
-        "mount nofs on /data: mount nofs: the kernel has no such file system (No such device)"
+        "mount nofs on /data: mount nofs: the kernel has no such file system (no such device)"
     );
 }
 
@@ -103,7 +103,7 @@ fn a_missing_source_is_named(world: &World) {
     let words = world.refused(&root, "/x", "", "/nope/data", &["rbind", "ro"]);
     assert_eq!(
         words,
-        "bind /nope/data on /x (ro, recursive): open /nope/data: No such file or directory"
+        "bind /nope/data on /x (ro, recursive): open /nope/data: no such file or directory"
     );
     assert!(!world.rootfs("x").exists());
 }
@@ -164,7 +164,7 @@ fn proc_and_sys_are_not_mounted_through_links(world: &World) {
     let before = mounts();
     let words = world.refused(&root, "/proc", "proc", "proc", &[]);
     assert!(
-        words.ends_with("open /proc: proc is a symbolic link (Too many levels of symbolic links)"),
+        words.ends_with("open /proc: proc is a symbolic link (too many levels of symbolic links)"),
         "{words}"
     );
     for (destination, kind) in [
@@ -248,7 +248,7 @@ fn a_tmpfs_too_small_for_what_it_covers_is_refused(world: &World) {
     let words = world.refused(&root, "/etc", "tmpfs", "", &["tmpcopyup", "size=8k"]);
     assert_eq!(
         words,
-        "mount tmpfs on /etc (tmpcopyup, size=8k): write f for tmpcopyup: No space left on device"
+        "mount tmpfs on /etc (tmpcopyup, size=8k): write f for tmpcopyup: no space left on device"
     );
 }
 
@@ -260,7 +260,7 @@ fn a_remount_changes_the_mount_that_is_there(world: &World) {
     assert!(line.contains(" ro,nosuid,relatime "), "{line}");
     let words = world.refused(&root, "/none", "", "", &["remount", "ro"]);
     assert!(
-        words.ends_with("open /none: No such file or directory"),
+        words.ends_with("open /none: no such file or directory"),
         "{words}"
     );
 }

@@ -61,7 +61,7 @@ fn a_terminal_needs_a_devpts(world: &World) {
     let words = chain(&console::open(&root, None).unwrap_err());
     assert_eq!(
         words,
-        "open the container's terminal: open /dev/pts/ptmx: a terminal needs a devpts mounted on /dev/pts (No such device)"
+        "open the container's terminal: open /dev/pts/ptmx: a terminal needs a devpts mounted on /dev/pts (no such device)"
     );
 }
 

@@ -203,7 +203,7 @@ fn a_missing_layer_is_named(world: &World) {
     .unwrap_err();
     assert_eq!(
         chain(&error),
-        "mount an overlay of 2 layers: open /nope/layer: No such file or directory"
+        "mount an overlay of 2 layers: open /nope/layer: no such file or directory"
     );
 }
 

@@ -118,8 +118,8 @@ fn a_missing_root_is_named(world: &World) {
     let words = chain(&pivot::open_root(Path::new("/nope/rootfs")).unwrap_err());
     assert_eq!(
         words,
-        "open the root /nope/rootfs: open /nope/rootfs: No such file or directory"
+        "open the root /nope/rootfs: open /nope/rootfs: no such file or directory"
     );
     let words = chain(&pivot::open_root(&world.canary("file")).unwrap_err());
-    assert!(words.ends_with("Not a directory"), "{words}");
+    assert!(words.ends_with("not a directory"), "{words}");
 }

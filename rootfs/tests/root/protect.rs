@@ -94,7 +94,7 @@ fn a_null_that_is_something_else_masks_nothing(world: &World) {
             .unwrap_err();
         assert_eq!(
             chain(&error),
-            "mask /proc/keys: open /dev/null: it is not the null device (No such device or address)"
+            "mask /proc/keys: open /dev/null: it is not the null device (no such device or address)"
         );
         assert_eq!(before, mounts());
     }

@@ -198,5 +198,5 @@ fn locked_attributes_stay(world: &World) {
         assert!(attributes.split(',').any(|a| a == word), "{line}");
     }
     let words = world.refused(&root, "/y", "", LOCKED, &["rbind", "suid"]);
-    assert!(words.ends_with("Operation not permitted"), "{words}");
+    assert!(words.ends_with("operation not permitted"), "{words}");
 }

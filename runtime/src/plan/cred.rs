@@ -40,7 +40,10 @@ impl Credentials {
     pub fn new(process: &Process, has_filter: bool, groups_denied: bool) -> Self {
         let user = process.user();
         let no_new_privileges = process.no_new_privileges().unwrap_or(false);
-        let groups = user.additional_gids().clone().unwrap_or_default();
+        // Docker names a group twice that `--group-add` names and /etc/group too; the kernel keeps both.
+        let mut groups = user.additional_gids().clone().unwrap_or_default();
+        groups.sort_unstable();
+        groups.dedup();
         let mut credentials = Self {
             uid: user.uid(),
             gid: user.gid(),

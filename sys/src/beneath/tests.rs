@@ -82,7 +82,7 @@ fn a_file_in_the_way_is_named() {
     let root = Root::new(crate::file::open_path(dir.path()).unwrap());
     std::fs::write(dir.path().join("f"), "").unwrap();
     let error = root.create_dir_all("f/x", 0o755).unwrap_err();
-    assert_eq!(error.to_string(), "mkdir f/x: Not a directory");
+    assert_eq!(error.to_string(), "mkdir f/x: not a directory");
 }
 
 #[test]
