@@ -17,6 +17,9 @@ claims![
     flags_stand_before_and_after_the_id: [Root, Cgroup2, Dhow],
     flags_of_one_dash_are_read: [Root, Cgroup2],
     a_handle_of_the_first_process_is_sent: [Root, Cgroup2, Dhow],
+    a_capability_that_nobody_knows_is_a_warning: [Root, Cgroup2],
+    run_beside_a_broken_bundle_speaks_of_it: [Root, Cgroup2],
+    a_broken_container_keeps_no_other_from_the_list: [Root, Cgroup2],
     a_verb_opens_only_what_it_needs: [Root, Cgroup2, Dhow, Tool("strace")],
     version_and_help_bear_the_name_that_we_are_called_by: [Dhow],
 ];
@@ -194,6 +197,57 @@ fn a_handle_of_the_first_process_is_sent() {
     let pid = sandbox.state("c")["pid"].to_string();
     let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     assert_eq!(line.map(str::trim), Some(pid.as_str()));
+    sandbox.runtime(&["delete", "--force", "c"]).success();
+}
+
+/// runtime-spec 1.1: what can't be granted is logged as a warning, and is no failure.
+fn a_capability_that_nobody_knows_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(|spec| {
+        sleeping(spec);
+        let some = json!(["CAP_TO_COME", "CAP_KILL"]);
+        spec["process"]["capabilities"] =
+            json!({"bounding": some, "permitted": some, "effective": some});
+    });
+    let log = sandbox.path().join("log");
+    let words = "ignoring unknown or unavailable capabilities: [CAP_TO_COME]";
+    let run_with_log = ["run", "--detach", "--bundle", bundle.argument(), "c"];
+    run(sandbox.command().arg("--log").arg(&log).args(run_with_log)).success();
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert!(told.contains("level=warning"), "{told}");
+    assert!(told.contains(words), "{told}");
+    let output = sandbox.runtime(&["exec", "--cap", "CAP_TO_COME", "c", "true"]);
+    assert!(output.success().stderr.contains(words));
+    sandbox.runtime(&["delete", "--force", "c"]).success();
+}
+
+fn run_beside_a_broken_bundle_speaks_of_it() {
+    for text in ["{", "{}", "x", r#"{"process": 7}"#] {
+        let sandbox = Sandbox::new();
+        let bundle = sandbox.bundle("c");
+        std::fs::write(bundle.path().join("config.json"), text).unwrap();
+        let output = run(sandbox
+            .command()
+            .current_dir(bundle.path())
+            .args(["run", "c"]));
+        assert_eq!(output.status, 1, "{output:?}");
+        assert!(!output.stderr.contains("image"), "{output:?}");
+    }
+}
+
+fn a_broken_container_keeps_no_other_from_the_list() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(sleeping);
+    let create = ["create", "--bundle", bundle.argument(), "c"];
+    sandbox.runtime(&create).success();
+    let broken = sandbox.state_root().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("state.json"), "{").unwrap();
+    let output = sandbox.runtime(&["list", "--quiet"]).success();
+    assert_eq!(output.stdout, "c\n");
+    let output = sandbox.runtime(&["list"]).success();
+    assert!(output.stderr.contains("broken"), "{output:?}");
+    std::fs::remove_dir_all(broken).unwrap();
     sandbox.runtime(&["delete", "--force", "c"]).success();
 }
 

@@ -21,6 +21,7 @@ claims![
     signal_0_asks_whether_the_container_runs: [Root, Cgroup2],
     a_stopped_container_stays_until_it_is_deleted: [Root, Cgroup2],
     delete_refuses_a_running_container: [Root, Cgroup2],
+    delete_takes_a_container_that_was_never_started: [Root, Cgroup2],
     delete_force_ends_a_running_container: [Root, Cgroup2],
     delete_force_ends_every_process_inside: [Root, Cgroup2],
     delete_force_of_an_unknown_id_succeeds: [Root],
@@ -200,6 +201,17 @@ fn delete_refuses_a_running_container() {
     assert_ne!(sandbox.runtime(&["delete", "c"]).status, 0);
     assert_eq!(sandbox.state("c")["status"], "running");
     sandbox.runtime(&["delete", "--force", "c"]).success();
+}
+
+/// The spec asks for `kill` first; runc, crun and youki do that themselves, and callers know it so.
+fn delete_takes_a_container_that_was_never_started() {
+    let sandbox = Sandbox::new();
+    let bundle = sleeper(&sandbox, "c");
+    sandbox
+        .runtime(&["create", "--bundle", bundle.argument(), "c"])
+        .success();
+    sandbox.runtime(&["delete", "c"]).success();
+    assert_eq!(sandbox.left_behind(), Vec::<String>::new());
 }
 
 fn delete_force_ends_a_running_container() {

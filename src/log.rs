@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::OnceLock;
 
 use crate::global::Global;
-use crate::report::{Failure, because, visible};
+use crate::report::{Failure, because, unbroken, visible};
 
 /// How much a line matters; the ones that are told are this and above.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,8 @@ enum Sink {
 pub(crate) struct Log {
     sink: Sink,
     json: bool,
+    /// The name we were called by.
+    name: String,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -93,7 +95,9 @@ pub(crate) fn open(global: &Global) -> Result<(), Failure> {
         }
     };
     let json = global.log_json;
-    let _opened_once = LOG.set(Log { sink, json });
+    let name = global.name.clone();
+    let _opened_once = LOG.set(Log { sink, json, name });
+    sys::log::listen_for_warnings(warn);
     if global.level == Level::Debug {
         sys::log::listen(|words| tell(Level::Debug, words));
     }
@@ -110,6 +114,18 @@ fn datagram(path: &str) -> Result<UnixDatagram, Failure> {
 pub(crate) fn is_elsewhere() -> bool {
     LOG.get()
         .is_some_and(|log| !matches!(log.sink, Sink::Stderr))
+}
+
+/// Tells of what is wrong and stops nothing: on stderr, and in the log.
+pub(crate) fn warn(words: Arguments<'_>) {
+    if is_elsewhere() {
+        tell(Level::Warning, words);
+    }
+    let name = LOG.get().map_or("dhow", |log| &log.name);
+    eprintln!(
+        "{name}: warning: {}",
+        visible(&unbroken(&words.to_string()))
+    );
 }
 
 /// Writes one line. A log that can't be written to is told of on stderr and stops nothing.

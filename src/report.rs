@@ -89,13 +89,9 @@ pub(crate) fn say(words: fmt::Arguments<'_>) {
 }
 
 /// Tells of what failed and changes nothing.
-pub(crate) fn warn(name: &str, failures: &[runtime::Error]) {
+pub(crate) fn warn(failures: &[runtime::Error]) {
     for failure in failures {
-        let words = runtime::chain(failure);
-        if log::is_elsewhere() {
-            log::tell(Level::Warning, format_args!("{words}"));
-        }
-        eprintln!("{name}: warning: {}", visible(&words));
+        log::warn(format_args!("{}", runtime::chain(failure)));
     }
 }
 
@@ -116,7 +112,7 @@ pub(crate) fn visible(text: &str) -> String {
 }
 
 /// The same for words that are one line: a line end in them (of a program's name, say) would forge another.
-fn unbroken(text: &str) -> String {
+pub(crate) fn unbroken(text: &str) -> String {
     if sys::fault::broken("no-escape") {
         return text.to_owned();
     }

@@ -33,7 +33,7 @@ impl Location {
     /// what is mounted); without one it is `/id`.
     ///
     /// # Errors
-    /// [`Error::Spec`] for a path that leaves the tree, [`Error::NoTree`] without cgroup v2.
+    /// [`Error::Spec`] for the tree's root itself, [`Error::NoTree`] without cgroup v2.
     pub fn find(cgroups_path: Option<&str>, id: &str) -> Result<Self> {
         let place = place(cgroups_path, id)?;
         Self::below(tree()?, &place)
@@ -70,7 +70,8 @@ impl Location {
     }
 }
 
-/// The place below the root of the tree. Pure.
+/// The place below the root of the tree: a path that climbs above it ends there, as in a root of its own (runc reads
+/// it so too). Pure.
 ///
 /// # Errors
 /// [`Error::Spec`].
@@ -89,23 +90,25 @@ pub(crate) fn place(cgroups_path: Option<&str>, id: &str) -> Result<PathBuf> {
     if !path.starts_with('/') && path.split(':').count() == 3 && !path.contains('/') {
         return refuse("is slice:prefix:name for systemd: give --systemd-cgroup, or a path");
     }
-    if relative.is_empty() {
-        return refuse("is the root of the tree, which belongs to the host");
-    }
     if path.contains('\0') {
         return refuse("holds a NUL byte");
     }
+    let mut place = PathBuf::new();
     for component in relative.split('/') {
         match component {
-            "" => return refuse("has an empty component"),
-            // Past the tree's root it would be another place of the host's file system.
-            "." | ".." => return refuse("has a component that is no name"),
+            "" | "." => {}
+            ".." => {
+                place.pop();
+            }
             // It would forge lines of /proc/PID/cgroup; the kernel refuses it too.
             _ if component.contains('\n') => return refuse("has a newline in a name"),
-            _ => {}
+            name => place.push(name),
         }
     }
-    Ok(PathBuf::from(relative))
+    match place.as_os_str().is_empty() {
+        true => refuse("is the root of the tree, which belongs to the host"),
+        false => Ok(place),
+    }
 }
 
 /// Where the cgroup v2 tree is mounted.
@@ -217,6 +220,8 @@ mod tests {
             (Some("/a/b"), "a/b"),
             (Some("a/b"), "a/b"),
             (Some("/a:b:c"), "a:b:c"),
+            (Some("../../x"), "x"),
+            (Some("/a/../../b/./c//"), "b/c"),
         ];
         for (path, expected) in table {
             assert_eq!(place(path, "box"), Ok(PathBuf::from(expected)), "{path:?}");
@@ -224,16 +229,17 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leaves_the_tree_is_refused_by_name() {
+    fn a_path_that_names_no_place_is_refused() {
         let table = [
             (
                 "/",
                 "\"/\" is the root of the tree, which belongs to the host",
             ),
-            ("/a/../b", "\"/a/../b\" has a component that is no name"),
-            ("..", "\"..\" has a component that is no name"),
-            ("a//b", "\"a//b\" has an empty component"),
-            ("/a/", "\"/a/\" has an empty component"),
+            (
+                "a/../..",
+                "\"a/../..\" is the root of the tree, which belongs to the host",
+            ),
+            ("/a\n/..", "\"/a\\n/..\" has a newline in a name"),
             ("/a\0b", "\"/a\\0b\" holds a NUL byte"),
             (
                 "system.slice:dhow:box",

@@ -78,9 +78,9 @@ pub(super) const CASES: &[Case] = &[
     spec!("sysctl_is_the_hosts", linux.sysctl = {"kernel.core_pattern": "|/bin/x"}, &["kernel.core_pattern"]),
     spec!("sysctl_leaves_its_folder", linux.sysctl = {"net.../../kernel.core_pattern": "x"}, &["linux.sysctl"]),
     spec!(
-        "cgroups_path_leaves_the_tree",
-        linux.cgroupsPath = "../../x",
-        &["linux.cgroupsPath", "../../x"]
+        "cgroups_path_is_the_root",
+        linux.cgroupsPath = "/x/../..",
+        &["linux.cgroupsPath", "/x/../.."]
     ),
     spec!("device_rule_is_of_no_kind", linux.resources.devices = [{"allow": true, "type": "x", "access": "rwm"}], &["linux.resources.devices"]),
     spec!("device_access_is_unknown", linux.resources.devices = [{"allow": true, "type": "c", "access": "q"}], &["linux.resources.devices"]),

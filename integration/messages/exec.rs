@@ -35,12 +35,6 @@ pub(super) const CASES: &[Case] = &[
         names: &["--user", "root", "number"],
     },
     Case {
-        name: "exec_capability_is_unknown",
-        broken: running,
-        command: &["exec", "--cap", "CAP_NOPE", "c", "true"],
-        names: &["--cap", "CAP_NOPE"],
-    },
-    Case {
         name: "exec_variable_without_a_value",
         broken: running,
         command: &["exec", "--env", "NAME", "c", "true"],

@@ -145,15 +145,16 @@ fn g08_a_record_cut_off_anywhere_is_an_error() {
             }
             let output = sandbox.runtime(command);
             assert!(output.status < 128, "{length} bytes: {output:?}");
-            let looks = command == ["list"] || known && command == ["state", "c"];
-            assert!(output.status != 0 || looks, "{length} bytes: {output:?}");
+            let told = output.stderr.lines().count();
+            // One broken record keeps no other container from the list: it is a warning there.
+            let as_expected = match command {
+                ["list"] => output.status == 0 && told <= 1,
+                ["state", _] if known => told == usize::from(output.status != 0),
+                _ => output.status != 0 && told == 1,
+            };
+            assert!(as_expected, "{length} bytes: {output:?}");
             let created = output.stdout.contains("\"status\": \"created\"");
             assert!(!created, "{output:?}");
-            assert_eq!(
-                output.stderr.lines().count(),
-                usize::from(output.status != 0),
-                "{output:?}"
-            );
         }
     }
     std::fs::write(&file, &whole).unwrap();

@@ -46,6 +46,11 @@ impl NamespaceSet {
         }
     }
 
+    /// What `spec` asks for as far as that can be told: to judge the rest of a spec that has problems.
+    pub fn as_far_as_it_goes(spec: &Spec) -> Self {
+        Self::read(spec, &mut Vec::new())
+    }
+
     /// Everything in `spec` about namespaces that does not hold together.
     pub fn problems(spec: &Spec) -> Vec<Error> {
         let mut problems = Vec::new();

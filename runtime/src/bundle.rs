@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Capability, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Error, Result, repair};
 
 /// The largest config.json taken; one with every field and a thousand mounts has 300 KiB.
 pub(crate) const MAX_CONFIG: u64 = 16 << 20;
@@ -54,25 +54,6 @@ impl Bundle {
     }
 }
 
-/// `pids` without a limit asks nothing (runtime-spec 1.3), which oci-spec reads as a limit of 0.
-fn without_empty_pids(mut spec: Spec, bytes: &[u8]) -> Spec {
-    let resources = spec.linux().as_ref().and_then(|l| l.resources().as_ref());
-    let pids = resources.and_then(|resources| *resources.pids());
-    if pids.is_none_or(|pids| pids.limit() != 0) {
-        return spec;
-    }
-    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let limit = value.pointer("/linux/resources/pids/limit");
-    if limit.is_none_or(Value::is_null) {
-        let mut resources = resources.cloned().unwrap_or_default();
-        resources.set_pids(None);
-        if let Some(linux) = spec.linux_mut() {
-            linux.set_resources(Some(resources));
-        }
-    }
-    spec
-}
-
 /// A process as `exec --process` takes it: the `process` of a configuration in a file of its own.
 ///
 /// # Errors
@@ -80,17 +61,17 @@ fn without_empty_pids(mut spec: Spec, bytes: &[u8]) -> Spec {
 pub fn process(file: &Path) -> Result<Process> {
     let bytes = sys::file::read(file, MAX_CONFIG).map_err(Error::host("read the process"))?;
     understand(file, &bytes, |mut value| {
-        repair(&mut value)?;
+        repair::process(&mut value)?;
         Some(value)
     })
 }
 
 fn parse(file: &Path, bytes: &[u8]) -> Result<Spec> {
     let spec = understand(file, bytes, |mut value| {
-        repair(value.get_mut("process")?)?;
+        repair::process(value.get_mut("process")?)?;
         Some(value)
     })?;
-    Ok(without_empty_pids(spec, bytes))
+    Ok(repair::without_empty_pids(spec, bytes))
 }
 
 /// Understands a file. The quick way first; only when it fails, the slow one that repairs what other
@@ -113,62 +94,6 @@ fn understand<T: DeserializeOwned>(
         path: file.to_owned(),
         reason,
     })
-}
-
-/// What the spec has and oci-spec takes otherwise: the user may be left out (runc takes it as root), two of
-/// the scheduler's flags have other names, an empty list of processors says nothing, and a capability that no
-/// kernel of ours knows is passed over (runtime-spec 1.1: it can't be granted, and that is a warning). `None` if
-/// there is nothing of that.
-pub(crate) fn repair(process: &mut Value) -> Option<()> {
-    let process = process.as_object_mut()?;
-    let mut repaired = None;
-    if !process.contains_key("user") {
-        process.insert("user".to_owned(), serde_json::json!({"uid": 0, "gid": 0}));
-        repaired = Some(());
-    }
-    let flags = process
-        .get_mut("scheduler")
-        .and_then(|scheduler| scheduler.get_mut("flags"))
-        .and_then(Value::as_array_mut);
-    for flag in flags.into_iter().flatten() {
-        *flag = match flag.as_str() {
-            Some("SCHED_FLAG_RESET_ON_FORK") => "SCHED_RESET_ON_FORK".into(),
-            Some("SCHED_FLAG_DL_OVERRUN") => "SCHED_FLAG_D_L_OVERRUN".into(),
-            _ => continue,
-        };
-        repaired = Some(());
-    }
-    let sets = process
-        .get_mut("capabilities")
-        .and_then(Value::as_object_mut);
-    for (set, names) in sets.into_iter().flatten() {
-        let Some(names) = names.as_array_mut() else {
-            continue;
-        };
-        let before = names.len();
-        names.retain(|name| {
-            let known =
-                !name.is_string() || serde_json::from_value::<Capability>(name.clone()).is_ok();
-            if !known {
-                sys::log::debug(format_args!(
-                    "process.capabilities.{set}: {name} is not known, and left out"
-                ));
-            }
-            known
-        });
-        if names.len() < before {
-            repaired = Some(());
-        }
-    }
-    let affinity = process.get_mut("execCPUAffinity");
-    if let Some(affinity) = affinity.and_then(Value::as_object_mut) {
-        let before = affinity.len();
-        affinity.retain(|_, list| list != "");
-        if affinity.len() < before {
-            repaired = Some(());
-        }
-    }
-    repaired
 }
 
 /// `process.args: invalid type: string "sh", expected a sequence (line 5, column 20)`.
@@ -210,30 +135,6 @@ mod tests {
     }
 
     #[test]
-    fn processes_without_a_limit_are_not_limited_to_none() {
-        let pids = |pids: &str| {
-            let text =
-                format!(r#"{{"ociVersion":"1.3.0","linux":{{"resources":{{"pids":{pids}}}}}}}"#);
-            let spec = parse(Path::new("config.json"), text.as_bytes()).unwrap();
-            let resources = spec.linux().as_ref().unwrap().resources().clone();
-            resources.unwrap().pids().map(|pids| pids.limit())
-        };
-        assert_eq!(pids("{}"), None);
-        assert_eq!(pids(r#"{"limit":0}"#), Some(0));
-        assert_eq!(pids(r#"{"limit":7}"#), Some(7));
-    }
-
-    #[test]
-    fn a_capability_that_nobody_knows_is_left_out() {
-        let text = r#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"cwd":"/","args":["sh"],
-            "capabilities":{"bounding":["CAP_KILL","CAP_TO_COME"]}}}"#;
-        let spec = parse(Path::new("config.json"), text.as_bytes()).unwrap();
-        let sets = spec.process().as_ref().unwrap().capabilities().clone();
-        let bounding = sets.unwrap().bounding().clone().unwrap();
-        assert_eq!(bounding.into_iter().collect::<Vec<_>>(), [Capability::Kill]);
-    }
-
-    #[test]
     fn a_wrong_type_is_named_with_its_json_path_and_place() {
         assert_eq!(
             fault(
@@ -270,25 +171,5 @@ mod tests {
             "args: invalid type: string \"x\", expected a sequence"
         );
         assert_eq!(read(r#"{"cwd":"/","args":["x"]}"#).unwrap().user().uid(), 0);
-    }
-
-    #[test]
-    fn a_missing_user_is_root() {
-        let spec = parse(Path::new("c"), br#"{"process":{"cwd":"/","args":["sh"]}}"#).unwrap();
-        assert_eq!(spec.process().as_ref().unwrap().user().uid(), 0);
-    }
-    #[test]
-    fn words_of_the_spec_that_oci_spec_has_otherwise_are_taken() {
-        let json = br#"{"process":{"cwd":"/","args":["sh"],
-            "scheduler":{"policy":"SCHED_OTHER","flags":["SCHED_FLAG_RESET_ON_FORK","SCHED_FLAG_DL_OVERRUN"]},
-            "execCPUAffinity":{"initial":"","final":"0"}}}"#;
-        let spec = parse(Path::new("c"), json).unwrap();
-        let process = spec.process().as_ref().unwrap();
-        let none = crate::conditions::OfContainer::default();
-        let conditions =
-            crate::conditions::Conditions::new(process, none, crate::lsm::Modules::default());
-        let conditions = conditions.unwrap();
-        assert_eq!(conditions.own.len(), 1);
-        assert!(conditions.processors[0].is_none() && conditions.processors[1].is_some());
     }
 }

@@ -237,7 +237,7 @@ fn memory_policy() -> Value {
 
 /// Annotations that change what is done: a caller who does not trust a configuration looks for them.
 fn unsafe_annotations() -> Vec<&'static str> {
-    vec!["org.systemd.property."]
+    vec!["org.systemd.property.", "run.oci."]
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl ProcessId {
     pub fn lives(self) -> sys::Result<bool> {
         Ok(matches!(
             sys::process::stat(self.pid)?,
-            Some(Stat { state, start_time })
+            Some(Stat { state, start_time, .. })
                 if (start_time == self.start_time || sys::fault::broken("no-start-time")) && state != 'Z' && state != 'X'
         ))
     }

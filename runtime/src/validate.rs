@@ -81,11 +81,8 @@ pub fn validate(spec: &Spec) -> Result<(), Faults> {
     }
     if let Some(l) = spec.linux() {
         namespaces_needed(spec, &mut faults);
-        linux(
-            l,
-            &NamespaceSet::from_spec(spec).unwrap_or_default(),
-            &mut faults,
-        );
+        linux(l, &NamespaceSet::as_far_as_it_goes(spec), &mut faults);
+        names_by_sysctl(spec, &mut faults);
     } else {
         faults.add(
             "linux",
@@ -127,9 +124,7 @@ fn version(version: &str, faults: &mut Faults) {
 }
 
 fn namespaces_needed(spec: &Spec, faults: &mut Faults) {
-    let Ok(set) = NamespaceSet::from_spec(spec) else {
-        return;
-    };
+    let set = NamespaceSet::as_far_as_it_goes(spec);
     if !set.has(Namespace::Mount) {
         faults.add(
             "linux.namespaces",
@@ -230,6 +225,26 @@ pub(crate) fn sysctl(key: &str, value: &str, set: &NamespaceSet) -> Result<(), S
     }
 }
 
+/// A name of the container that is given twice: which one wins would be our secret (runc and crun refuse it too).
+fn names_by_sysctl(spec: &Spec, faults: &mut Faults) {
+    let sysctl = spec.linux().as_ref().and_then(|l| l.sysctl().as_ref());
+    for (field, name) in [
+        ("hostname", spec.hostname()),
+        ("domainname", spec.domainname()),
+    ] {
+        let key = format!("kernel.{field}");
+        let said = name.as_deref().is_some_and(|name| !name.is_empty());
+        let also = |other: &&String| other.replace('/', ".") == key;
+        if let Some(written) = sysctl
+            .and_then(|all| all.keys().find(also))
+            .filter(|_| said)
+        {
+            let reason = format!("{field} says it already");
+            faults.add(format!("linux.sysctl.{written}"), reason);
+        }
+    }
+}
+
 fn hooks(spec: &Spec, faults: &mut Faults) {
     let Some(hooks) = spec.hooks() else { return };
     let prestart = hooks.prestart();
@@ -293,6 +308,21 @@ mod tests {
             "hooks.poststop[0].timeout: 0 is not above 0",
             "linux.sysctl.kernel.core_pattern: it belongs to the host, not to a namespace",
             "linux.maskedPaths[0]: \"x\" is not an absolute path",
+        ];
+        assert_eq!(list, expected);
+    }
+
+    #[test]
+    fn a_fault_of_the_namespaces_brings_no_false_ones() {
+        let list = faults(
+            r#"{"ociVersion":"1.0.2","root":{"path":"rootfs"},"hostname":"a",
+                "process":{"user":{"uid":0,"gid":0},"cwd":"/","args":["sh"]},
+                "linux":{"namespaces":[{"type":"mount"},{"type":"network"},{"type":"network"},{"type":"uts"}],
+                "sysctl":{"net.ipv4.ip_forward":"1","kernel/hostname":"b"},"netDevices":{"eth0":{}}}}"#,
+        );
+        let expected = [
+            "linux.namespaces[2].type: \"network\" is listed twice",
+            "linux.sysctl.kernel/hostname: hostname says it already",
         ];
         assert_eq!(list, expected);
     }

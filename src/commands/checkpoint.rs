@@ -124,7 +124,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     let store = Store::new(global.state_root()?);
     let failed = runtime::checkpoint(&store, &id, &options)?;
-    warn(&global.name, &failed);
+    warn(&failed);
     Ok(0)
 }
 

@@ -25,9 +25,6 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     let force = if args.force { Force::Yes } else { Force::No };
     let store = Store::new(global.state_root()?);
-    warn(
-        &global.name,
-        &runtime::delete(&store, &args.id.parse()?, force)?,
-    );
+    warn(&runtime::delete(&store, &args.id.parse()?, force)?);
     Ok(0)
 }

@@ -120,10 +120,6 @@ impl Args {
                 self.command.join(" ")
             )));
         }
-        let capability = |name: &String| {
-            serde_json::from_value(serde_json::Value::String(name.clone()))
-                .map_err(|_| Failure::new(format!("--cap {name}: no such capability")))
-        };
         Ok(Asked {
             process,
             args: self.command,
@@ -132,7 +128,7 @@ impl Args {
             groups: self.additional_gids,
             cwd: self.cwd,
             env: self.env,
-            capabilities: self.cap.iter().map(capability).collect::<Result<_, _>>()?,
+            capabilities: runtime::capabilities("--cap", &self.cap),
             no_new_privileges: self.no_new_privs,
             selinux_label: self.process_label,
             apparmor_profile: self.apparmor,

@@ -1,6 +1,6 @@
 //! `dhow run`: one verb that means two things. `--bundle`, or a single argument beside a config.json in
 //! the current folder, means a bundle; otherwise the first argument is an image. Where both hold it stops
-//! and says which flag decides.
+//! and says which flag decides; a config.json that is none of the runtime-spec's gives way to an image.
 
 use std::ffi::OsString;
 
@@ -69,27 +69,40 @@ fn meaning(global: &Global, arguments: &[OsString]) -> Result<Meaning, Failure> 
     let Ok(args) = Args::try_parse_from(arguments) else {
         return Ok(Meaning::Image);
     };
-    if !bundle_here()? {
+    let Some(config) = config_here()? else {
         return Ok(Meaning::Image);
-    }
-    if image_run::is_image(global, &args.id)? {
-        return Err(Failure::new(format!(
+    };
+    match (image_run::is_image(global, &args.id)?, config) {
+        (false, _) => Ok(Meaning::Bundle),
+        (true, Config::Other) => Ok(Meaning::Image),
+        (true, Config::OfABundle) => Err(Failure::new(format!(
             "{:?} is the name of an image, and here is a bundle: say `run --image {0}` or `run --bundle . {0}`",
             args.id
-        )));
+        ))),
     }
-    Ok(Meaning::Bundle)
 }
 
-/// Whether the current folder holds a config.json of the runtime-spec.
-fn bundle_here() -> Result<bool, Failure> {
+/// What a config.json is.
+enum Config {
+    /// One of the runtime-spec: it has a version, whatever else is wrong with it.
+    OfABundle,
+    /// One that is broken before its version, or has none, or is something else's.
+    Other,
+}
+
+/// The config.json of the current folder, if there is one.
+fn config_here() -> Result<Option<Config>, Failure> {
     const MAX_CONFIG: u64 = 16 << 20;
     if !sys::file::exists("config.json").map_err(because)? {
-        return Ok(false);
+        return Ok(None);
     }
     let bytes = sys::file::read("config.json", MAX_CONFIG).map_err(because)?;
     // A config.json that is cut short is still one: what is wrong with it is said later.
-    Ok(String::from_utf8_lossy(&bytes).contains("\"ociVersion\""))
+    let has_version = String::from_utf8_lossy(&bytes).contains("\"ociVersion\"");
+    Ok(Some(match has_version {
+        true => Config::OfABundle,
+        false => Config::Other,
+    }))
 }
 
 fn run_bundle(global: &Global, arguments: &[OsString]) -> Outcome {
@@ -113,6 +126,6 @@ pub(crate) fn told(name: &str, id: &str, outcome: runtime::Outcome) -> u8 {
             "{name}: {id}: out of memory: the kernel killed {count} of its processes at the memory limit"
         );
     }
-    warn(name, &outcome.poststop);
+    warn(&outcome.poststop);
     outcome.exit.code()
 }

@@ -29,6 +29,7 @@ pub mod privileges;
 pub mod probe;
 pub mod proc;
 pub mod process;
+pub mod processes;
 pub mod random;
 pub mod scheduler;
 pub mod seccomp;

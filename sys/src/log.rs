@@ -1,6 +1,7 @@
-//! What was done or passed over, told to whoever wants to hear (`--debug`). Without a listener a word costs
-//! one load: nothing is formatted. The child of a clone says nothing here: its parent tells for it.
-//! Not its job: failures (they are returned), where words go and how they look (the listener's).
+//! What was done or passed over, told to whoever wants to hear (`--debug`), and what is wrong without stopping
+//! anything, told to whoever shows warnings. Without a listener a word costs one load: nothing is formatted.
+//! The child of a clone says nothing here: its parent tells for it. Not its job: failures (they are returned),
+//! where words go and how they look (the listeners').
 
 use std::fmt::Arguments;
 use std::sync::OnceLock;
@@ -9,6 +10,7 @@ use std::sync::OnceLock;
 pub type Listener = fn(Arguments<'_>);
 
 static LISTENER: OnceLock<Listener> = OnceLock::new();
+static WARNED: OnceLock<Listener> = OnceLock::new();
 
 /// From now on `listener` hears every word; the first one stays.
 pub fn listen(listener: Listener) {
@@ -23,6 +25,18 @@ pub fn is_heard() -> bool {
 /// Tells one thing that was done or passed over: `sys::log::debug(format_args!("..."))`.
 pub fn debug(words: Arguments<'_>) {
     if let Some(listener) = LISTENER.get() {
+        listener(words);
+    }
+}
+
+/// From now on `listener` hears every warning; the first one stays.
+pub fn listen_for_warnings(listener: Listener) {
+    let _one_listens_already = WARNED.set(listener);
+}
+
+/// Tells of something that is wrong, and was passed over because the spec wants it passed over.
+pub fn warn(words: Arguments<'_>) {
+    if let Some(listener) = WARNED.get() {
         listener(words);
     }
 }

@@ -366,6 +366,8 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
 pub struct Stat {
     /// The state's letter: `Z` for a zombie.
     pub state: char,
+    /// The id of its parent; 0 of one whose parent lives in another PID namespace.
+    pub parent: i32,
     /// Ticks since boot at its start.
     pub start_time: u64,
 }
@@ -385,9 +387,14 @@ pub fn stat(pid: i32) -> Result<Option<Stat>> {
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next().and_then(|s| s.chars().next());
-    let start_time = fields.nth(18).and_then(|s| s.parse().ok());
-    match (state, start_time) {
-        (Some(state), Some(start_time)) => Ok(Some(Stat { state, start_time })),
+    let parent = fields.next().and_then(|s| s.parse().ok());
+    let start_time = fields.nth(17).and_then(|s| s.parse().ok());
+    match (state, parent, start_time) {
+        (Some(state), Some(parent), Some(start_time)) => Ok(Some(Stat {
+            state,
+            parent,
+            start_time,
+        })),
         _ => Err(
             SysError::new("read", format_args!("/proc/{path}"), Errno::IO)
                 .with_note("unexpected format"),

@@ -60,7 +60,7 @@ pub fn judge_bytes(bundle: &Path, bytes: &[u8]) -> Judgement {
             };
         }
     };
-    let _as_it_is_taken = config.get_mut("process").and_then(crate::bundle::repair);
+    let _as_it_is_taken = config.get_mut("process").and_then(crate::repair::process);
     let salvaged = salvage::salvage(config);
     let mut judgement = Judgement {
         faults: salvaged.faults,

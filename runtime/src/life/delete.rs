@@ -26,7 +26,7 @@ pub enum Force {
 ///
 /// # Errors
 /// [`Error::Missing`] without force (with it, what is not there is deleted already);
-/// [`Error::Status`] for one that runs, without force.
+/// [`Error::Status`] for one that runs or is paused, without force.
 pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<Vec<Error>> {
     let ended = match force {
         Force::Yes => end_creation(store, id),
@@ -57,7 +57,9 @@ pub(crate) fn clear(
         };
     };
     let status = place.status(&record)?;
-    if force == Force::No && status != Status::Stopped {
+    // One that was never started has nobody's program in it: runc, crun and youki delete it without force.
+    let idle = matches!(status, Status::Created | Status::Stopped);
+    if force == Force::No && !idle {
         let reason = format!(
             "cannot delete container that is not stopped: {}",
             status.word()

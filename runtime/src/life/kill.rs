@@ -2,9 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use cgroups::Cgroup;
 use sys::process::{Pid, Signal};
 
+use crate::life::members;
 use crate::state::Record;
 use crate::store::Store;
 use crate::{ContainerId, Error, Result};
@@ -14,7 +14,7 @@ use crate::{ContainerId, Error, Result};
 pub enum Target {
     /// The first process.
     First,
-    /// Every process in the container's cgroup.
+    /// Every process of the container.
     All,
 }
 
@@ -74,25 +74,22 @@ fn signal_first(record: &Record, signal: Signal) -> Result<()> {
 }
 
 fn signal_all(record: &Record, signal: Signal) -> Result<()> {
-    let Some(cgroup) = record
-        .cgroup
-        .as_deref()
-        .map(Cgroup::open)
-        .transpose()?
-        .flatten()
-    else {
-        return signal_first(record, signal);
-    };
-    if signal == Signal::KILL {
+    let cgroup = members::cgroup(record)?;
+    if let (Some(cgroup), Signal::KILL) = (&cgroup, signal) {
         return Ok(cgroup.kill()?);
     }
-    // Handles first, then the list again: who is in both was in the cgroup while we held its handle, so
+    // Handles first, then the list again: who is in both was of the container while we held its handle, so
     // that no stranger who got a recycled id is signalled.
-    let pids = cgroup.processes()?.into_iter().filter_map(Pid::from_raw);
+    let pids = members::ids(record, cgroup.as_ref())?;
+    if pids.is_empty() && cgroup.is_none() {
+        return Err(gone(record));
+    }
     let opened: Vec<(Pid, OwnedFd)> = pids
+        .into_iter()
+        .filter_map(Pid::from_raw)
         .filter_map(|pid| Some((pid, sys::process::open_process(pid).ok()?)))
         .collect();
-    let still = cgroup.processes()?;
+    let still = members::ids(record, cgroup.as_ref())?;
     for (pid, handle) in opened {
         if !still.contains(&pid.as_raw_nonzero().get()) {
             continue;
@@ -108,12 +105,7 @@ fn signal_all(record: &Record, signal: Signal) -> Result<()> {
 
 /// Ends every process of the container, and waits for the end of the first.
 pub(crate) fn everything(record: &Record) -> Result<()> {
-    let cgroup = record
-        .cgroup
-        .as_deref()
-        .map(Cgroup::open)
-        .transpose()?
-        .flatten();
+    let cgroup = members::cgroup(record)?;
     let killed = match &cgroup {
         Some(cgroup) => cgroup.kill().map_err(Error::from),
         None => Ok(()),

@@ -9,6 +9,7 @@ pub(crate) mod exec;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod made;
+pub(crate) mod members;
 pub(crate) mod options;
 pub(crate) mod pause;
 pub(crate) mod prepare;

@@ -246,7 +246,7 @@ mod tests {
     fn one_clone_does_where_the_caller_has_rights() {
         let plan = text(MOST | Namespace::User.flag(), Rights::Full, ROOT);
         let expected = "dhow:  forbid tracing of dhow and of what it makes
-dhow:  step into the container's PID namespace for the next child, and back
+dhow:  step into the container's PID namespace for the next child
 dhow:  make a process, in the cgroup
 dhow:  set its oom_score_adj to 9
 init:  end when dhow ends, until the state is saved

@@ -72,7 +72,7 @@ impl fmt::Display for ParentStep {
             Self::CacheShare(words) => write!(f, "put it into {words}"),
             Self::DeviceFilter => f.write_str("put the device filter on the cgroup"),
             Self::ForbidTracing => f.write_str("forbid tracing of dhow and of what it makes"),
-            Self::StepInto(what) => write!(f, "step into {what} for the next child, and back"),
+            Self::StepInto(what) => write!(f, "step into {what} for the next child"),
             Self::Clone {
                 namespaces,
                 into_cgroup,
