@@ -37,3 +37,4 @@ pub use freeze::is_frozen;
 pub use limits::{IfMissing, Write};
 pub use location::{Location, can_make, controllers, own};
 pub use stats::Stats;
+pub use update::Refused;

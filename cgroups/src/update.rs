@@ -5,50 +5,101 @@ use oci_spec::runtime::LinuxResources;
 
 use crate::limits::{Present, changes};
 use crate::systemd::{self, Whose};
-use crate::{Cgroup, Result, Write, cgroup, location};
+use crate::{Cgroup, Error, Result, Write, cgroup, location};
+
+/// A change that was refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: Box<Error>,
+    /// What was changed by then and could not be taken back: a limit that was just lifted may not fit again.
+    pub kept: Vec<Error>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self {
+            error: Box::new(error),
+            kept: Vec::new(),
+        }
+    }
+}
+
+/// The unit that a cgroup is to a systemd.
+type Unit<'a> = (Whose, &'a str);
 
 impl Cgroup {
     /// Changes its limits to what `resources` say; what they do not speak of stays.
     ///
     /// # Errors
-    /// [`crate::Error::Spec`], [`crate::Error::NoController`], [`crate::Error::Enable`]; [`crate::Error::Write`] for the first that the
-    /// kernel refuses, and then those before it have been taken back.
-    pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+    /// [`Error::Spec`], [`Error::NoController`], [`Error::Enable`]; [`Error::Write`] for the first that the kernel
+    /// refuses, and then those before it have been taken back but for those that are named.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), Refused> {
         let writes = changes(resources, &self.present()?)?;
-        self.change(&writes)
+        self.hand_down(&writes)?;
+        self.change(&writes, None)
     }
 
     /// The same for a cgroup that is the `unit` of a systemd, which is told first.
     ///
     /// # Errors
-    /// As [`Cgroup::update`]; [`crate::Error::Bus`], [`crate::Error::Systemd`].
-    pub fn update_unit(&self, resources: &LinuxResources, whose: Whose, unit: &str) -> Result<()> {
+    /// As [`Cgroup::update`]; [`Error::Bus`], [`Error::Systemd`].
+    pub fn update_unit(
+        &self,
+        resources: &LinuxResources,
+        whose: Whose,
+        unit: &str,
+    ) -> Result<(), Refused> {
         let writes = changes(resources, &self.present()?)?;
-        systemd::update(whose, unit, &writes)?;
-        self.change(&writes)
+        self.change(&writes, Some((whose, unit)))
     }
 
-    fn change(&self, writes: &[Write]) -> Result<()> {
-        self.hand_down(writes)?;
-        let mut done: Vec<Write> = Vec::new();
-        for write in writes {
-            let before = self.before(write)?;
-            if let Err(error) = self.apply(std::slice::from_ref(write)) {
-                // The first error is the one to be told; a limit that was just lifted may not fit again.
-                for write in done.iter().rev() {
-                    let _ = self.apply(std::slice::from_ref(write));
-                }
-                return Err(error);
-            }
-            done.extend(before);
+    fn change(&self, writes: &[Write], unit: Option<Unit<'_>>) -> Result<(), Refused> {
+        // All of it is known before the first is changed, by us or by systemd.
+        let before = undoing(writes, |file| self.read_if_there(file))?;
+        let mut tried = 0;
+        self.carry_out(writes, unit, &mut tried)
+            .map_err(|error| Refused {
+                error: Box::new(error),
+                kept: self.take_back(&before[..tried], unit),
+            })
+    }
+
+    /// Counts in `tried` the writes that may have changed something.
+    fn carry_out(&self, writes: &[Write], unit: Option<Unit<'_>>, tried: &mut usize) -> Result<()> {
+        if let Some((whose, name)) = unit {
+            systemd::update(whose, name, writes)?;
+            *tried = writes.len();
+            self.hand_down(writes)?;
+        }
+        for (number, write) in writes.iter().enumerate() {
+            // Of several lines the first may have been taken.
+            let refused = number + usize::from(write.value.lines().count() > 1);
+            *tried = refused.max(*tried);
+            self.apply(std::slice::from_ref(write))?;
+            *tried = (number + 1).max(*tried);
         }
         Ok(())
+    }
+
+    /// Writes what was before, the last change first; gives what failed of it.
+    fn take_back(&self, before: &[Option<Write>], unit: Option<Unit<'_>>) -> Vec<Error> {
+        let writes: Vec<Write> = before.iter().rev().flatten().cloned().collect();
+        let told = match unit {
+            // It rounds what we then write exactly.
+            Some((whose, name)) => systemd::update(whose, name, &writes).err(),
+            None => None,
+        };
+        let written = writes
+            .iter()
+            .filter_map(|write| self.apply(std::slice::from_ref(write)).err());
+        told.into_iter().chain(written).collect()
     }
 
     /// What holds now of the limits that depend on each other.
     ///
     /// # Errors
-    /// [`crate::Error::Interface`].
+    /// [`Error::Interface`].
     pub fn present(&self) -> Result<Present> {
         let cpu = self.read_if_there("cpu.max")?.unwrap_or_default();
         let mut cpu = cpu.split_ascii_whitespace().map(|word| word.parse().ok());
@@ -65,7 +116,7 @@ impl Cgroup {
     /// Hands down to it the controllers that `writes` need and that it was made without.
     ///
     /// # Errors
-    /// [`crate::Error::NoController`], [`crate::Error::Enable`].
+    /// [`Error::NoController`], [`Error::Enable`].
     pub fn hand_down(&self, writes: &[Write]) -> Result<()> {
         let has = self.read("read the controllers of", "cgroup.controllers")?;
         let is_there = |write: &Write| match &write.controller {
@@ -81,32 +132,48 @@ impl Cgroup {
         }
         Ok(())
     }
+}
 
-    /// The write that undoes `write`; none if there is no such file.
-    fn before(&self, write: &Write) -> Result<Option<Write>> {
-        let files = [Some(&write.file), write.instead()];
-        for file in files.into_iter().flatten() {
-            if let Some(text) = self.read_if_there(file)? {
-                let value = before(file, &write.value, &text);
-                return Ok(Some(Write {
-                    file: file.clone(),
-                    value,
-                    if_missing: crate::IfMissing::Skip,
-                    ..write.clone()
-                }));
+/// For each write the one that undoes it, given that those before it were made; none where there is no such file.
+fn undoing(
+    writes: &[Write],
+    read: impl Fn(&str) -> Result<Option<String>>,
+) -> Result<Vec<Option<Write>>> {
+    let mut undoing: Vec<Option<Write>> = Vec::new();
+    for (number, write) in writes.iter().enumerate() {
+        let mut held = None;
+        for file in [Some(&write.file), write.instead()].into_iter().flatten() {
+            let earlier = writes[..number].iter().rfind(|other| other.file == *file);
+            let text = match earlier {
+                Some(earlier) if !is_keyed(file) => Some(earlier.value.clone()),
+                _ => read(file)?,
+            };
+            if let Some(text) = text {
+                held = Some((file, text));
+                break;
             }
         }
-        Ok(None)
+        undoing.push(held.map(|(file, text)| Write {
+            file: file.clone(),
+            value: before(file, &write.value, &text),
+            if_missing: crate::IfMissing::Skip,
+            ..write.clone()
+        }));
     }
+    Ok(undoing)
+}
+
+/// Whether each line of `file` is a setting of its own, by its first word.
+fn is_keyed(file: &str) -> bool {
+    matches!(
+        file,
+        "io.max" | "io.weight" | "io.bfq.weight" | "rdma.max" | "misc.max"
+    )
 }
 
 /// What to write to `file`, which held `text`, to undo the writing of `value`.
 fn before(file: &str, value: &str, text: &str) -> String {
-    let keyed = matches!(
-        file,
-        "io.max" | "io.weight" | "io.bfq.weight" | "rdma.max" | "misc.max"
-    );
-    if !keyed {
+    if !is_keyed(file) {
         return text.trim_end().to_owned();
     }
     let lines = value.lines().map(|line| {
@@ -136,6 +203,34 @@ fn unset(file: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_written_twice_goes_back_the_way_it_came() {
+        let write = |value: &str, file: &str| Write {
+            file: file.to_owned(),
+            value: value.to_owned(),
+            field: String::new(),
+            controller: None,
+            if_missing: crate::IfMissing::Fail,
+        };
+        let writes = [
+            write("0", "cpu.max.burst"),
+            write("9 100", "cpu.max"),
+            write("5", "cpu.max.burst"),
+            write("5", "missing"),
+        ];
+        let held = |file: &str| match file {
+            "cpu.max.burst" => Ok(Some("7\n".to_owned())),
+            "cpu.max" => Ok(Some("50 100\n".to_owned())),
+            _ => Ok(None),
+        };
+        let undoing = undoing(&writes, held).unwrap();
+        let values: Vec<_> = undoing
+            .iter()
+            .map(|write| write.as_ref().map(|write| write.value.as_str()))
+            .collect();
+        assert_eq!(values, [Some("7"), Some("50 100"), Some("0"), None]);
+    }
 
     #[test]
     fn each_write_can_be_taken_back() {

@@ -150,6 +150,22 @@ impl From<cgroups::Error> for Error {
     }
 }
 
+impl From<cgroups::Refused> for Error {
+    fn from(refused: cgroups::Refused) -> Self {
+        let first = Self::Cgroup(refused.error);
+        if refused.kept.is_empty() {
+            return first;
+        }
+        let kept = refused.kept.iter();
+        Self::AndThen {
+            first: Box::new(first),
+            notes: kept
+                .map(|error| format!("not taken back: {}", chain(error)))
+                .collect(),
+        }
+    }
+}
+
 impl From<namespaces::Error> for Error {
     fn from(error: namespaces::Error) -> Self {
         Self::Namespaces(Box::new(error))

@@ -42,7 +42,8 @@ impl Shares {
 ///
 /// # Errors
 /// [`Error::Missing`]; [`Error::Status`] with runc's words `container not running`; [`Error::Cgroup`] for a
-/// limit that makes no sense, or that the kernel refuses: then none has been changed.
+/// limit that makes no sense, or that the kernel refuses: then none has been changed, but for those that
+/// [`Error::AndThen`] names.
 pub fn update(
     store: &Store,
     id: &ContainerId,
