@@ -6,7 +6,8 @@
 //! integration --fail-at CALL ERRNO PROGRAM ARG...    answers the call (stops at entries alone count) with the errno
 //! integration --swap-at STOP A B PROGRAM ARG...      swaps the names A and B there
 //! ```
-//! It prints `stops N` if the program ended before, else `acted at STOP: call C of the program` (or of its child).
+//! It prints `stops N` if the program ended before, else `acted at STOP: call C of the program`, or `of its child`, or
+//! `of its child's program` once that child has executed another.
 //! It ends as the program does. Not its job: choosing where to act.
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +25,9 @@ pub(crate) const FAIL: &str = "--fail-at";
 
 /// The first argument that makes the test binary the driver that swaps two names.
 pub(crate) const SWAP: &str = "--swap-at";
+
+/// Whose call it is, if it is no longer one of dhow's.
+pub(crate) const OF_THE_PROGRAM: &str = "its child's program";
 
 /// Calls that the kernel never lets fail, or not in a way that could be told from success: close, signals' handlers
 /// and masks, umask, the ids of a process, its end, random bytes. They are not counted.
@@ -61,6 +65,8 @@ struct Row {
     count: u64,
     known: HashSet<Pid>,
     children: Vec<Pid>,
+    /// Those that are another program by now.
+    loaded: HashSet<Pid>,
     /// Calls that are on their way out with an answer of ours.
     answers: HashMap<Pid, i64>,
 }
@@ -78,6 +84,7 @@ fn drive(command: &mut Command, at: u64, act: &Act) -> ExitCode {
         count: 0,
         known: HashSet::new(),
         children: Vec::new(),
+        loaded: HashSet::new(),
         answers: HashMap::new(),
     };
     let mut acted = false;
@@ -101,7 +108,10 @@ fn drive(command: &mut Command, at: u64, act: &Act) -> ExitCode {
                 row.children.push(child);
                 0
             }
-            Stop::Loaded => 0,
+            Stop::Loaded => {
+                row.loaded.insert(task);
+                0
+            }
             Stop::Call(number) => {
                 if row.is_the_one(task, number, at, act) {
                     let place = format!("acted at {at}: call {number} of {}", row.role(task));
@@ -163,6 +173,8 @@ impl Row {
     fn role(&self, task: Pid) -> &'static str {
         if task == self.first {
             "the program"
+        } else if self.loaded.contains(&task) {
+            OF_THE_PROGRAM
         } else {
             "its child"
         }

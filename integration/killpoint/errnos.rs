@@ -7,10 +7,9 @@ use std::process::Command;
 use serde_json::json;
 
 use super::confinement::{confinement, same};
-use super::driver;
-use super::{chosen, clear, settled};
-use crate::support::sandbox::runtime;
-use crate::support::{Bundle, Output, Sandbox, claims, run};
+use super::failing::{BEFORE_MAIN, Verb, failed, failing, sweep};
+use super::settled;
+use crate::support::{Bundle, Sandbox, claims, run};
 
 claims![
     a_call_that_fails_in_create_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
@@ -19,26 +18,8 @@ claims![
     a_call_that_fails_in_exec_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_kill_is_told: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_run_leaves_nothing: [Root, Cgroup2, Dhow, FullSpeed],
+    a_limit_that_is_not_taken_back_is_told: [Root, Controller("hugetlb"), Dhow, FullSpeed],
 ];
-
-/// What a call can meet: no memory, no descriptors, a broken disk, a full one, a signal, no right, an old kernel.
-const ERRNOS: [(&str, i32); 9] = [
-    ("ENOMEM", 12),
-    ("EMFILE", 24),
-    ("EIO", 5),
-    ("ENOSPC", 28),
-    ("EINTR", 4),
-    ("EAGAIN", 11),
-    ("EPERM", 1),
-    ("ENOSYS", 38),
-    ("EROFS", 30),
-];
-
-/// The first calls are the loader's and the standard library's, which give up in their own words.
-const BEFORE_MAIN: u64 = 20;
-
-/// Calls for memory: mmap, mprotect, munmap, brk, mremap. A program that has none cannot always say so.
-const MEMORY: [u32; 5] = [9, 10, 11, 12, 25];
 
 /// A container with all sorts of confinement, so that a missing one shows.
 fn confined(sandbox: &Sandbox) -> Bundle {
@@ -54,122 +35,6 @@ fn confined(sandbox: &Sandbox) -> Bundle {
             "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
         });
     })
-}
-
-/// The command, with call number `at` failing.
-fn failing(sandbox: &Sandbox, at: u64, errno: i32, words: &[&str]) -> Output {
-    let mut command = Command::new("/proc/self/exe");
-    command.args([driver::FAIL, &at.to_string(), &errno.to_string()]);
-    command
-        .arg(runtime())
-        .arg("--root")
-        .arg(sandbox.state_root());
-    run(command.args(words))
-}
-
-/// A command and what comes before it; `judge` says what is wrong afterwards.
-struct Verb<'a> {
-    words: &'a [&'a str],
-    before: &'a [&'a [&'a str]],
-    judge: &'a dyn Fn(&Sandbox, &Output) -> Result<(), String>,
-}
-
-fn sweep(sandbox: &Sandbox, verb: &Verb<'_>) {
-    let prepare = || {
-        for words in verb.before {
-            sandbox.runtime(words).success();
-        }
-    };
-    prepare();
-    let output = failing(sandbox, 0, 0, verb.words).success();
-    let line = output.stdout.lines().last().unwrap_or_default().to_owned();
-    let total = line
-        .strip_prefix("stops ")
-        .and_then(|number| number.parse().ok());
-    let total: u64 = total.unwrap_or_else(|| panic!("the driver said {line:?}"));
-    sandbox.runtime(&["delete", "--force", "c"]).success();
-    assert!(total > 10, "{:?} has only {total} calls", verb.words);
-    let mut faults = Vec::new();
-    let whole = std::env::var_os("DHOW_TEST_SWEEP").is_some();
-    let mut tried = 0;
-    for at in chosen(total, verb.words[0]).split_off(&BEFORE_MAIN) {
-        for (index, (name, errno)) in ERRNOS.iter().enumerate() {
-            // Of a sample each call meets two of them.
-            let turn = usize::try_from(at).unwrap() % ERRNOS.len();
-            if !whole && index != turn && index != (turn + 5) % ERRNOS.len() {
-                continue;
-            }
-            tried += 1;
-            let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                prepare();
-                let output = failing(sandbox, at, *errno, verb.words);
-                judged(sandbox, verb, &output).map_err(|what| {
-                    let place = output.stdout.lines().find(|line| line.starts_with("acted"));
-                    let place = place.unwrap_or("the call was not reached");
-                    let words = output.stderr.trim_end();
-                    format!(
-                        "{name}: {place}: {what} (status {}: {words})",
-                        output.status
-                    )
-                })
-            }));
-            match attempt {
-                Ok(Ok(())) => {}
-                Ok(Err(fault)) => faults.push(fault),
-                Err(_) => faults.push(format!("{name} at {at}: panicked, see above")),
-            }
-            clear(sandbox);
-        }
-    }
-    println!("{}: {tried} failures of {total} calls", verb.words[0]);
-    assert!(
-        faults.is_empty(),
-        "{} of {tried}:\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
-}
-
-/// What is wrong after the command has ended, if anything.
-fn judged(sandbox: &Sandbox, verb: &Verb<'_>, output: &Output) -> Result<(), String> {
-    let acted = output
-        .stdout
-        .lines()
-        .find_map(|line| line.strip_prefix("acted at "));
-    let call = acted.and_then(|words| words.split(' ').nth(2)?.parse::<u32>().ok());
-    // 127: it was not even loaded. 255 is exec's own word for its failures.
-    if output.status > 126 && output.status != 255 {
-        return match call.is_some_and(|call| MEMORY.contains(&call)) {
-            true => cleared(sandbox),
-            false => Err("it did not end by itself".to_owned()),
-        };
-    }
-    // None, where writing it is what failed; more, where taking back failed too.
-    let lines: Vec<&str> = output.stderr.lines().collect();
-    if output.status != 0
-        && !lines
-            .iter()
-            .all(|line| line.starts_with("dhow: ") || line.starts_with("note: "))
-    {
-        return Err("it is not told in a line of dhow's".to_owned());
-    }
-    (verb.judge)(sandbox, output)?;
-    cleared(sandbox)
-}
-
-/// What a person does next works: a forced delete, and nothing is left then.
-fn cleared(sandbox: &Sandbox) -> Result<(), String> {
-    let deleted = sandbox.runtime(&["delete", "--force", "c"]);
-    if deleted.status != 0 {
-        return Err(format!(
-            "delete --force then says {}",
-            deleted.stderr.trim_end()
-        ));
-    }
-    match settled(sandbox) {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("left behind {}", left.join(", "))),
-    }
 }
 
 fn pid(sandbox: &Sandbox) -> u64 {
@@ -194,8 +59,9 @@ fn a_call_that_fails_in_create_stops_it_or_changes_nothing() {
         &Verb {
             words: &create,
             before: &[],
+            once: false,
             judge: &|sandbox, output| match output.status {
-                0 => same(&clean, &confinement(pid(sandbox))),
+                0 => same(&clean, pid(sandbox), failed(output)),
                 _ => match settled(sandbox) {
                     left if left.is_empty() => Ok(()),
                     left => Err(format!("not taken back: {}", left.join(", "))),
@@ -219,8 +85,9 @@ fn a_call_that_fails_in_start_stops_it_or_changes_nothing() {
         &Verb {
             words: &["start", "c"],
             before: &[&create],
+            once: false,
             judge: &|sandbox, output| match (output.status, &sandbox.state("c")["status"]) {
-                (_, status) if status == "running" => same(&clean, &confinement(pid(sandbox))),
+                (_, status) if status == "running" => same(&clean, pid(sandbox), failed(output)),
                 (0, status) => Err(format!("success, and it is {status}")),
                 _ => Ok(()),
             },
@@ -237,6 +104,7 @@ fn a_call_that_fails_in_delete_is_told_and_can_be_done_again() {
         &Verb {
             words: &["delete", "--force", "c"],
             before: &[&create, &["start", "c"]],
+            once: false,
             judge: &|sandbox, output| match output.status {
                 0 => match settled(sandbox) {
                     left if left.is_empty() => Ok(()),
@@ -257,6 +125,7 @@ fn a_call_that_fails_in_kill_is_told() {
         &Verb {
             words: &["kill", "c", "KILL"],
             before: &[&create, &["start", "c"]],
+            once: false,
             judge: &|sandbox, output| match output.status {
                 0 => {
                     crate::support::command::wait_for(
@@ -281,6 +150,7 @@ fn a_call_that_fails_in_run_leaves_nothing() {
         &Verb {
             words: &["run", "--bundle", &path, "c"],
             before: &[],
+            once: false,
             judge: &|sandbox, output| match settled(sandbox) {
                 left if left.is_empty() => Ok(()),
                 // Clearing up is what failed: it is told, and `delete --force` does it.
@@ -320,14 +190,25 @@ fn a_call_that_fails_in_exec_stops_it_or_changes_nothing() {
         &Verb {
             words: &exec,
             before: &[&create, &["start", "c"]],
+            once: true,
             judge: &|sandbox, output| {
                 if output.status == 0 {
-                    return same(&clean, &confinement(entered()));
+                    same(&clean, entered(), failed(output))?;
+                    std::fs::remove_file(&file).unwrap();
                 }
-                let alone = || sandbox.cgroup_folder().processes().len() == 1;
+                let running = sandbox.state("c");
+                if running["status"] != "running" {
+                    return Err(format!("the container is {}", running["status"]));
+                }
+                let first = pid(sandbox);
                 for _ in 0..200 {
-                    if alone() {
+                    let others = sandbox.cgroup_folder().processes();
+                    let mut others = others.into_iter().filter(|id| u64::from(*id) != first);
+                    let Some(other) = others.next() else {
                         return Ok(());
+                    };
+                    if output.status == 0 {
+                        run(Command::new("kill").args(["-KILL", &other.to_string()]));
                     }
                     std::thread::sleep(std::time::Duration::from_millis(5));
                 }
@@ -335,4 +216,47 @@ fn a_call_that_fails_in_exec_stops_it_or_changes_nothing() {
             },
         },
     );
+}
+
+/// The kernel refuses the second limit. Where a call fails while dhow takes the first one back, a note says so.
+fn a_limit_that_is_not_taken_back_is_told() {
+    let sandbox = Sandbox::new();
+    let limits = |bytes: u64| json!({"hugepageLimits": [{"pageSize": "2MB", "limit": bytes}]});
+    let (old, new) = (2 << 20, 6 << 20);
+    let bundle = sandbox.bundle("c").args(&["sleep", "1000"]);
+    let bundle = bundle.edit(|spec| spec["linux"]["resources"] = limits(old));
+    sandbox
+        .runtime(&["run", "--detach", "--bundle", bundle.argument(), "c"])
+        .success();
+    let mut wanted = limits(new);
+    wanted["unified"] = json!({"cgroup.max.depth": "no number"});
+    let document = sandbox.path().join("resources.json");
+    std::fs::write(&document, wanted.to_string()).unwrap();
+    let words = ["update", "--resources", document.to_str().unwrap(), "c"];
+    let mut notes = 0;
+    for at in BEFORE_MAIN.. {
+        let output = failing(&sandbox, at, 5, &words);
+        if output.status > 126 {
+            // Memory for the standard library.
+            continue;
+        }
+        let output = output.ends_with(1);
+        if output.stdout.starts_with("stops") {
+            break;
+        }
+        for name in ["hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"] {
+            let file = sandbox.cgroup("c").join(name);
+            let words = format!(
+                "note: not taken back: linux.resources.hugepageLimits[0].limit: write \"{old}\" to {name}: "
+            );
+            let told = output.stderr.lines().any(|line| line.starts_with(&words));
+            let holds = std::fs::read_to_string(&file).unwrap();
+            let expected = if told { new } else { old };
+            assert_eq!(holds.trim(), expected.to_string(), "{name}: {output:?}");
+            notes += u32::from(told);
+            std::fs::write(&file, old.to_string()).unwrap();
+        }
+    }
+    assert!(notes > 0, "nothing that was to be taken back failed");
+    sandbox.runtime(&["delete", "--force", "c"]).success();
 }

@@ -4,6 +4,7 @@
 mod confinement;
 pub(crate) mod driver;
 pub(crate) mod errnos;
+mod failing;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,6 +24,8 @@ claims![
     a_killed_resume_can_be_cleared: [Root, Cgroup2],
     a_killed_update_can_be_cleared: [Root, Controller("cpu"), Dhow],
     a_killed_kill_can_be_cleared: [Root, Cgroup2],
+    a_killed_look_changes_nothing: [Root, Cgroup2, FullSpeed],
+    a_killed_checkpoint_can_be_cleared: [Root, Cgroup2, Criu],
 ];
 
 /// What the container's program does, and which commands come before the one that is killed.
@@ -124,6 +127,41 @@ fn a_killed_kill_can_be_cleared() {
     });
 }
 
+/// The verbs that only look: the container runs on as it is, and nothing of them is left.
+fn a_killed_look_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").args(&["sleep", "1000"]);
+    sandbox
+        .runtime(&["run", "--detach", "--bundle", bundle.argument(), "c"])
+        .success();
+    let seen = || (sandbox.state("c"), sandbox.left_behind());
+    let before = seen();
+    for killed in ["state", "ps --format json", "list", "events --stats"] {
+        let verb = Verb {
+            args: &[],
+            before: &[],
+            killed,
+            after: &[],
+        };
+        let total = stops(&driven(&sandbox, bundle.path(), &verb, 0).success());
+        for stop in chosen(total, killed) {
+            let output = driven(&sandbox, bundle.path(), &verb, stop);
+            assert_eq!(seen(), before, "{killed}: {}", output.stdout);
+        }
+    }
+    sandbox.runtime(&["delete", "--force", "c"]).success();
+}
+
+/// CRIU, its child, may be at work with the container's processes under its own tracing.
+fn a_killed_checkpoint_can_be_cleared() {
+    sweep(&Verb {
+        args: &["sh", "-c", "exec </dev/null >/dev/null 2>&1; sleep 1000"],
+        before: &["create", "start"],
+        killed: "checkpoint",
+        after: &[],
+    });
+}
+
 /// Kills the verb at each chosen stop and looks what is left; fails with all stops at which something was.
 fn sweep(verb: &Verb) {
     let sandbox = Sandbox::new();
@@ -190,7 +228,16 @@ fn driven(sandbox: &Sandbox, bundle: &Path, verb: &Verb, stop: u64) -> Output {
     if ["create", "run"].contains(&verb.killed) {
         command.arg("--bundle").arg(bundle);
     }
-    run(command.args(words).arg("c").args(verb.after))
+    if verb.killed == "checkpoint" {
+        command
+            .arg("--image-path")
+            .arg(sandbox.path().join("images"));
+    }
+    command.args(words);
+    if verb.killed != "list" {
+        command.arg("c");
+    }
+    run(command.args(verb.after))
 }
 
 fn prepare(sandbox: &Sandbox, bundle: &Path, verb: &Verb) {
@@ -219,6 +266,11 @@ fn count(sandbox: &Sandbox, bundle: &Path, verb: &Verb) -> u64 {
     prepare(sandbox, bundle, verb);
     let output = driven(sandbox, bundle, verb, 0).success();
     sandbox.runtime(&["delete", "--force", "c"]).success();
+    stops(&output)
+}
+
+/// What the driver says at the end of what it did not disturb.
+fn stops(output: &Output) -> u64 {
     let line = output.stdout.lines().last().unwrap_or_default().to_owned();
     line.strip_prefix("stops ")
         .and_then(|number| number.parse().ok())
