@@ -40,8 +40,8 @@ pub(crate) fn claims() -> Vec<Claim> {
 }
 
 /// A sandbox with a store, and the image `base`: busybox and all its names.
-struct Site {
-    sandbox: Sandbox,
+pub(crate) struct Site {
+    pub(crate) sandbox: Sandbox,
 }
 
 const BASE: &str = "FROM scratch
@@ -59,7 +59,7 @@ CMD [\"sh\"]
 ";
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let site = Self {
             sandbox: Sandbox::new(),
         };
@@ -72,18 +72,18 @@ impl Site {
     }
 
     /// A site without a base image.
-    fn bare() -> Self {
+    pub(crate) fn bare() -> Self {
         Self {
             sandbox: Sandbox::new(),
         }
     }
 
-    fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.sandbox.path()
     }
 
     /// A context `name` with this recipe.
-    fn context(&self, name: &str, recipe: &str) -> PathBuf {
+    pub(crate) fn context(&self, name: &str, recipe: &str) -> PathBuf {
         let folder = self.folder().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("Dockerfile"), recipe).unwrap();
@@ -91,7 +91,7 @@ impl Site {
     }
 
     /// dhow on this site's store, in its folder.
-    fn dhow(&self) -> Command {
+    pub(crate) fn dhow(&self) -> Command {
         let mut command = Command::new(dhow());
         command
             .current_dir(self.folder())
@@ -104,20 +104,20 @@ impl Site {
     }
 
     #[track_caller]
-    fn build(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn build(&self, arguments: &[&str]) -> Output {
         run(self.dhow().arg("build").args(arguments))
     }
 
     /// Builds a recipe on its own and gives the image's id.
     #[track_caller]
-    fn image(&self, name: &str, recipe: &str) -> String {
+    pub(crate) fn image(&self, name: &str, recipe: &str) -> String {
         self.context(name, recipe);
         self.build(&["-q", "-t", name, name]).success().stdout
     }
 
     /// What a shell script prints in a container of the image.
     #[track_caller]
-    fn inside(&self, image: &str, script: &str) -> String {
+    pub(crate) fn inside(&self, image: &str, script: &str) -> String {
         run(self.dhow().args(["run", "--rm", image, "sh", "-c", script]))
             .success()
             .stdout

@@ -30,12 +30,12 @@ CMD [\"sh\"]
 ";
 
 /// A store with the image `probe`: busybox, and the probe in /bin.
-struct Site {
+pub(crate) struct Site {
     sandbox: Sandbox,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let site = Self {
             sandbox: Sandbox::new(),
         };
@@ -68,14 +68,14 @@ impl Site {
         run(self.dhow().args(["build", "-t", "probe", "image"]))
     }
 
-    fn ran(&self, options: &[&str], script: &str) -> Output {
+    pub(crate) fn ran(&self, options: &[&str], script: &str) -> Output {
         let mut command = self.dhow();
         command.args(["run", "--rm"]).args(options);
         run(command.args(["probe", "sh", "-c", script]))
     }
 
     /// What the calls end with, by the profile that `options` choose.
-    fn errnos(&self, options: &[&str], calls: &[(&str, &str)]) -> Vec<String> {
+    pub(crate) fn errnos(&self, options: &[&str], calls: &[(&str, &str)]) -> Vec<String> {
         let script: Vec<String> = calls
             .iter()
             .map(|(name, arguments)| {

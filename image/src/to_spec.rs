@@ -178,6 +178,7 @@ pub fn spec(image: &ImageConfiguration, user: &User, options: &RunOptions) -> Re
     })?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_seccomp(match &options.seccomp {
+            Seccomp::Default if sys::fault::broken("no-default-profile") => None,
             Seccomp::Default => Some(crate::seccomp::profile()?),
             Seccomp::Own(profile) => Some(profile.clone()),
             Seccomp::Unconfined => None,
@@ -312,6 +313,9 @@ fn mounts() -> Value {
 }
 
 fn masked(cpus: u32) -> Vec<String> {
+    if sys::fault::broken("no-default-masks") {
+        return Vec::new();
+    }
     let throttle = |cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle");
     let fixed = MASKED.iter().map(|path| (*path).to_owned());
     fixed.chain((0..cpus).map(throttle)).collect()

@@ -129,6 +129,10 @@ fn number(text: &str) -> Result<Option<u32>, String> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(None);
     }
+    if sys::fault::broken("no-id-range") {
+        let wrapped = text.parse::<u64>().unwrap_or(0) & u64::from(u32::MAX);
+        return Ok(u32::try_from(wrapped).ok());
+    }
     match text.parse::<u32>() {
         Ok(id) if id <= MAX_ID => Ok(Some(id)),
         _ => Err(format!("{text} is not an id from 0 to {MAX_ID}")),

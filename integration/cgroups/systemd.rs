@@ -16,7 +16,7 @@ claims![
     limits_stand_in_the_unit_and_in_the_files: [Root, Systemd],
     an_update_changes_the_unit_and_the_files: [Root, Systemd],
     annotations_set_properties_of_the_unit: [Root, Systemd],
-    a_property_that_reaches_further_is_refused: [Root, Systemd, Dhow],
+    d04_a_property_that_reaches_further_is_refused: [Root, Systemd, Dhow],
     one_process_is_enough_of_a_limit: [Root, Systemd, Dhow],
     a_unit_that_ran_out_of_memory_goes_as_well: [Root, Systemd],
     a_subgroup_holds_the_processes_below_the_limits: [Root, Systemd, Dhow],
@@ -190,7 +190,7 @@ fn annotations_set_properties_of_the_unit() {
     unit.delete();
 }
 
-fn a_property_that_reaches_further_is_refused() {
+fn d04_a_property_that_reaches_further_is_refused() {
     let unit = Unit::new("system.slice");
     for (name, value) in [
         ("PIDs", "[1]"),

@@ -98,6 +98,30 @@ const GUARDS: &[Breakable] = &[
         &["d10_a_class_of_the_cache_is_a_name_and_no_path"],
     ),
     named(
+        "no-default-profile",
+        &["a20_cve_2026_31431_faulty_parts_of_the_kernel_are_out_of_reach"],
+    ),
+    named(
+        "no-id-range",
+        &["a12_cve_2024_40635_an_id_is_that_id_or_an_error"],
+    ),
+    named(
+        "no-default-masks",
+        &["c10_cve_2018_10892_what_others_hide_is_hidden"],
+    ),
+    named(
+        "no-attribute-list",
+        &["c12_cve_2023_0386_a_layer_does_not_steer_the_overlay"],
+    ),
+    named(
+        "no-device-filter",
+        &["c11_a_device_that_is_made_cannot_be_opened"],
+    ),
+    named(
+        "no-property-list",
+        &["d04_a_property_that_reaches_further_is_refused"],
+    ),
+    named(
         "no-late-sight",
         &["b01_cve_2016_9962_an_exec_brings_nothing_to_one_who_may_trace"],
     ),
@@ -109,6 +133,8 @@ const GUARDS: &[Breakable] = &[
             "c02_cve_2024_45310_a_racer_makes_nothing_on_the_host",
             "a09_cve_2026_41579_devices_are_made_inside",
             "c15_destinations_lead_nowhere_else",
+            "c03_cve_2024_1753_a_source_in_an_image_stays_in_the_image",
+            "b04_cve_2018_15664_a_folder_swapped_at_any_call_of_a_copy_stays_inside",
         ],
     ),
     named(

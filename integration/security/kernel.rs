@@ -8,6 +8,7 @@ use crate::support::{Sandbox, claims, run};
 
 claims![
     a15_cve_2022_0811_only_parameters_of_its_own_namespaces: [Root, Cgroup2, FullSpeed],
+    a20_cve_2026_31431_faulty_parts_of_the_kernel_are_out_of_reach: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
     c09_a_second_procfs_is_refused: [Root, Cgroup2, UserNamespaces],
     d01_cve_2022_0492_no_cgroup_of_version_1_can_be_had: [Root, Cgroup2],
 ];
@@ -55,6 +56,30 @@ fn a15_cve_2022_0811_only_parameters_of_its_own_namespaces() {
     let bundle = bundle.edit(|spec| spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"}));
     let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
     assert_eq!(output.success().stdout, "1\n");
+}
+
+/// What the faults of these years went through, by dhow's own profile (all of it, foreign ABIs too: seccomp). Not by what
+/// the program may: it is root, and a kernel without one of them answers as one that refuses it.
+fn a20_cve_2026_31431_faulty_parts_of_the_kernel_are_out_of_reach() {
+    let calls = [
+        ("socket", "38 5 0"),             // AF_ALG: CVE-2026-31431
+        ("socket", "40 1 0"),             // AF_VSOCK
+        ("socket", "16 3 12"),            // nf_tables: CVE-2024-1086
+        ("fsopen", "0 0"),                // CVE-2022-0185
+        ("unshare", "0x10000000"),        // a user namespace: the way to all of them
+        ("clone", "0x10000011"),          // the same
+        ("io_uring_setup", "1 0"),        // CVE-2022-29582 and its kin
+        ("userfaultfd", "1"),             // what widens a race
+        ("bpf", "0 0 0"),                 // CVE-2022-23222
+        ("perf_event_open", "0 0 0 0 0"), // CVE-2013-2094
+        ("keyctl", "0 0 0"),              // CVE-2016-0728
+        ("ptrace", "0x4206 1 0 0"),       // CVE-2026-46333
+    ];
+    let errnos = crate::seccomp::Site::new().errnos(&[], &calls);
+    let expected = [
+        "97", "97", "93", "1", "1", "1", "1", "1", "1", "1", "1", "1",
+    ];
+    assert_eq!(errnos, expected);
 }
 
 /// With masks in place a new procfs would show what they hide: the kernel wants one that is fully visible.

@@ -10,12 +10,14 @@ mod guards;
 mod hooks;
 mod hostile;
 mod identity;
+mod images;
 mod kernel;
 mod mounts;
 mod names;
 mod namespaces;
 mod procfs;
 mod races;
+mod resources;
 mod state;
 mod tracing;
 
@@ -33,12 +35,14 @@ pub(crate) fn claims() -> Vec<Claim> {
         guards::claims(),
         hooks::claims(),
         identity::claims(),
+        images::claims(),
         kernel::claims(),
         mounts::claims(),
         names::claims(),
         namespaces::claims(),
         procfs::claims(),
         races::claims(),
+        resources::claims(),
         state::claims(),
         tracing::claims(),
     ]

@@ -91,7 +91,7 @@ fn swapping(sandbox: &Sandbox, at: u64, names: (&Path, &Path), bundle: &Bundle) 
 }
 
 /// How many stops a run has that nothing disturbs.
-fn stops(output: &Output) -> u64 {
+pub(super) fn stops(output: &Output) -> u64 {
     let last = output.stdout.lines().last().unwrap_or_default();
     let number = last
         .strip_prefix("stops ")

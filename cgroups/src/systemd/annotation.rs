@@ -62,6 +62,9 @@ pub(super) fn properties<'a>(
             Some(stem) => (format!("{stem}USec"), true),
             None => (name.to_owned(), false),
         };
+        if sys::fault::broken("no-property-list") {
+            continue;
+        }
         let Some((_, kind)) = ALLOWED.iter().find(|(allowed, _)| *allowed == name) else {
             let names = ALLOWED.map(|(name, _)| name).join(", ");
             return Err(refuse(format!(

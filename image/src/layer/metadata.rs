@@ -29,7 +29,9 @@ pub(crate) struct Metadata {
 /// Whether an image may set the attribute. Not `security.selinux` or `security.ima` (the host's
 /// policy), not `trusted.*` and `*.overlay.*` (they steer overlay), not `system.*`.
 pub(crate) fn is_allowed_xattr(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !is_overlay_xattr(name))
+    sys::fault::broken("no-attribute-list")
+        || name == b"security.capability"
+        || (name.starts_with(b"user.") && !is_overlay_xattr(name))
 }
 
 /// Puts everything on an open file or directory. The order matters: chown clears setuid bits and file
