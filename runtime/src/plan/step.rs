@@ -233,7 +233,6 @@ impl fmt::Display for Step {
             }
             Self::AskNetDevices => f.write_str("ask dhow for its network devices, wait"),
             Self::HostName(name) => write!(f, "set the host name to {name:?}"),
-            Self::DomainName(name) => write!(f, "set the domain name to {name:?}"),
             Self::Isolate => f.write_str("keep our mounts from the host"),
             Self::AttachRoot(place) => write!(f, "attach the root {place}"),
             Self::Mount(_, step) => write!(f, "{step}"),
@@ -277,6 +276,7 @@ impl Step {
             }
             Self::TakeTerminal => f.write_str("make the terminal the session's"),
             Self::GoInside => f.write_str("go on as a child, in sight of those inside"),
+            Self::DomainName(name) => write!(f, "set the domain name to {name:?}"),
             Self::Pivot => f.write_str("make the container's root the root (pivot_root)"),
             Self::EnterRoot => f.write_str("make the container's root the root (chroot)"),
             Self::ChangeRoot => f.write_str("make the container's root the root (move and chroot)"),
