@@ -11,6 +11,7 @@ use crate::support::{Output, Sandbox, claims, run};
 claims![
     containers_live_and_die_without_openat2: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_clone_into_cgroup: [Root, Cgroup2, FaultBuild],
+    without_clone3_a_time_namespace_is_made_all_the_same: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_close_range: [Root, Cgroup2, FaultBuild],
     containers_live_and_die_without_the_mount_api: [Root, Cgroup2, FaultBuild],
     without_the_mount_api_ids_are_refused_by_name: [Root, Cgroup2, FaultBuild],
@@ -36,6 +37,12 @@ fn lives_and_dies(fault: &str) {
     step(&["create", "--bundle", bundle.argument(), "c"]);
     step(&["start", "c"]);
     assert_eq!(sandbox.state("c")["status"], "running");
+    let place = std::fs::read_to_string(format!("/proc/{}/cgroup", sandbox.state("c")["pid"]));
+    let place = place.unwrap();
+    assert!(
+        place.trim().ends_with(&sandbox.cgroups_path("c")),
+        "{place}"
+    );
     step(&["delete", "--force", "c"]);
     assert_eq!(sandbox.left_behind(), Vec::<String>::new());
     bundle.args(&["echo", "x"]);
@@ -50,6 +57,23 @@ fn containers_live_and_die_without_openat2() {
 
 fn containers_live_and_die_without_clone_into_cgroup() {
     lives_and_dies("no-clone3");
+}
+
+fn without_clone3_a_time_namespace_is_made_all_the_same() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "time"}));
+    });
+    let bundle = bundle.args(&["readlink", "/proc/self/ns/time"]);
+    let mut command = sandbox.command();
+    command
+        .args(["run", "--bundle", bundle.argument(), "c"])
+        .env("DHOW_FAULT", "no-clone3");
+    let inside = run(&mut command).success().stdout;
+    let outside = std::fs::read_link("/proc/self/ns/time").unwrap();
+    assert!(inside.starts_with("time:["), "{inside:?}");
+    assert_ne!(inside.trim(), outside.to_str().unwrap());
 }
 
 fn containers_live_and_die_without_close_range() {

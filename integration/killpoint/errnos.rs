@@ -7,12 +7,13 @@ use std::process::Command;
 use serde_json::json;
 
 use super::confinement::{confinement, same};
-use super::failing::{BEFORE_MAIN, Verb, failed, failing, sweep};
+use super::failing::{BEFORE_MAIN, OLD_KERNEL, Verb, failed, failing, sweep};
 use super::settled;
 use crate::support::{Bundle, Sandbox, claims, run};
 
 claims![
     a_call_that_fails_in_create_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
+    on_an_old_kernel_too: [Root, Cgroup2, FaultBuild, FullSpeed],
     a_call_that_fails_in_start_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_delete_is_told_and_can_be_done_again: [Root, Cgroup2, Dhow, FullSpeed],
     a_call_that_fails_in_exec_stops_it_or_changes_nothing: [Root, Cgroup2, Dhow, FullSpeed],
@@ -48,6 +49,15 @@ fn make(sandbox: &Sandbox) -> (Bundle, String) {
 }
 
 fn a_call_that_fails_in_create_stops_it_or_changes_nothing() {
+    create_fails("");
+}
+
+/// The ways for old kernels are as tight, and fail as well.
+fn on_an_old_kernel_too() {
+    create_fails(OLD_KERNEL);
+}
+
+fn create_fails(faults: &str) {
     let sandbox = Sandbox::new();
     let (_bundle, path) = make(&sandbox);
     let create = ["create", "--bundle", &path, "c"];
@@ -59,6 +69,7 @@ fn a_call_that_fails_in_create_stops_it_or_changes_nothing() {
         &Verb {
             words: &create,
             before: &[],
+            faults,
             once: false,
             judge: &|sandbox, output| match output.status {
                 0 => same(&clean, pid(sandbox), failed(output)),
@@ -85,6 +96,7 @@ fn a_call_that_fails_in_start_stops_it_or_changes_nothing() {
         &Verb {
             words: &["start", "c"],
             before: &[&create],
+            faults: "",
             once: false,
             judge: &|sandbox, output| match (output.status, &sandbox.state("c")["status"]) {
                 (_, status) if status == "running" => same(&clean, pid(sandbox), failed(output)),
@@ -104,6 +116,7 @@ fn a_call_that_fails_in_delete_is_told_and_can_be_done_again() {
         &Verb {
             words: &["delete", "--force", "c"],
             before: &[&create, &["start", "c"]],
+            faults: "",
             once: false,
             judge: &|sandbox, output| match output.status {
                 0 => match settled(sandbox) {
@@ -125,6 +138,7 @@ fn a_call_that_fails_in_kill_is_told() {
         &Verb {
             words: &["kill", "c", "KILL"],
             before: &[&create, &["start", "c"]],
+            faults: "",
             once: false,
             judge: &|sandbox, output| match output.status {
                 0 => {
@@ -150,6 +164,7 @@ fn a_call_that_fails_in_run_leaves_nothing() {
         &Verb {
             words: &["run", "--bundle", &path, "c"],
             before: &[],
+            faults: "",
             once: false,
             judge: &|sandbox, output| match settled(sandbox) {
                 left if left.is_empty() => Ok(()),
@@ -190,6 +205,7 @@ fn a_call_that_fails_in_exec_stops_it_or_changes_nothing() {
         &Verb {
             words: &exec,
             before: &[&create, &["start", "c"]],
+            faults: "",
             once: true,
             judge: &|sandbox, output| {
                 if output.status == 0 {
@@ -235,7 +251,7 @@ fn a_limit_that_is_not_taken_back_is_told() {
     let words = ["update", "--resources", document.to_str().unwrap(), "c"];
     let mut notes = 0;
     for at in BEFORE_MAIN.. {
-        let output = failing(&sandbox, at, 5, &words);
+        let output = failing(&sandbox, "", at, 5, &words);
         if output.status > 126 {
             // Memory for the standard library.
             continue;

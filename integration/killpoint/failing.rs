@@ -26,21 +26,33 @@ pub(super) const BEFORE_MAIN: u64 = 20;
 /// Calls for memory: mmap, mprotect, munmap, brk, mremap. A program that has none cannot always say so.
 const MEMORY: [u32; 5] = [9, 10, 11, 12, 25];
 
+/// All that came after Linux 5.6, by the names of its faults.
+pub(super) const OLD_KERNEL: &str =
+    "no-mount-api,no-openat2,no-clone3,no-close-range,no-cgroup-kill,no-setns-pidfd";
+
 /// The command, with call number `at` failing.
-pub(super) fn failing(sandbox: &Sandbox, at: u64, errno: i32, words: &[&str]) -> Output {
+pub(super) fn failing(
+    sandbox: &Sandbox,
+    faults: &str,
+    at: u64,
+    errno: i32,
+    words: &[&str],
+) -> Output {
     let mut command = Command::new("/proc/self/exe");
     command.args([driver::FAIL, &at.to_string(), &errno.to_string()]);
     command
         .arg(runtime())
         .arg("--root")
         .arg(sandbox.state_root());
-    run(command.args(words))
+    run(command.args(words).env("DHOW_FAULT", faults))
 }
 
 /// A command and what comes before it; `judge` says what is wrong afterwards.
 pub(super) struct Verb<'a> {
     pub(super) words: &'a [&'a str],
     pub(super) before: &'a [&'a [&'a str]],
+    /// Features that it does not find.
+    pub(super) faults: &'a str,
     /// What comes before is done once, and again after a fault: the command changes no container.
     pub(super) once: bool,
     pub(super) judge: &'a dyn Fn(&Sandbox, &Output) -> Result<(), String>,
@@ -56,7 +68,7 @@ pub(super) fn sweep(sandbox: &Sandbox, verb: &Verb<'_>) {
         }
     };
     prepare();
-    let output = failing(sandbox, 0, 0, verb.words).success();
+    let output = failing(sandbox, verb.faults, 0, 0, verb.words).success();
     let line = output.stdout.lines().last().unwrap_or_default().to_owned();
     let total = line
         .strip_prefix("stops ")
@@ -77,7 +89,7 @@ pub(super) fn sweep(sandbox: &Sandbox, verb: &Verb<'_>) {
             tried += 1;
             let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 prepare();
-                let output = failing(sandbox, at, *errno, verb.words);
+                let output = failing(sandbox, verb.faults, at, *errno, verb.words);
                 judged(sandbox, verb, &output).map_err(|what| {
                     let place = output.stdout.lines().find(|line| line.starts_with("acted"));
                     let place = place.unwrap_or("the call was not reached");

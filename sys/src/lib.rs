@@ -12,6 +12,7 @@
 pub mod at;
 pub mod beneath;
 pub mod bpf;
+mod clone;
 pub mod descriptor;
 mod error;
 pub mod exec;

@@ -13,8 +13,6 @@ pub enum Feature {
     Openat2,
     /// close_range(2) with CLOSE_RANGE_CLOEXEC, Linux 5.11.
     CloseRange,
-    /// clone3(2) with CLONE_INTO_CGROUP, Linux 5.7.
-    CloneIntoCgroup,
     /// The mount API whole, from fsopen(2) to mount_setattr(2), Linux 5.12.
     MountApi,
 }
@@ -24,12 +22,10 @@ impl Feature {
     pub fn present(self) -> bool {
         static OPENAT2: OnceLock<bool> = OnceLock::new();
         static CLOSE_RANGE: OnceLock<bool> = OnceLock::new();
-        static INTO_CGROUP: OnceLock<bool> = OnceLock::new();
         static MOUNT_API: OnceLock<bool> = OnceLock::new();
         let (cell, ask): (_, fn() -> bool) = match self {
             Self::Openat2 => (&OPENAT2, openat2),
             Self::CloseRange => (&CLOSE_RANGE, close_range),
-            Self::CloneIntoCgroup => (&INTO_CGROUP, clone_into_cgroup),
             Self::MountApi => (&MOUNT_API, mount_api),
         };
         *cell.get_or_init(ask)
@@ -54,11 +50,6 @@ fn openat2() -> bool {
 fn close_range() -> bool {
     // An empty range far above any fd: nothing is touched, the flag is checked.
     !fault::broken("no-close-range") && crate::descriptor::cloexec_range(u32::MAX, u32::MAX).is_ok()
-}
-
-fn clone_into_cgroup() -> bool {
-    // clone3 with a too small size answers EINVAL where the call exists, ENOSYS where it does not.
-    !fault::broken("no-clone3") && crate::process::clone3_exists()
 }
 
 fn mount_api() -> bool {

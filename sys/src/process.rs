@@ -1,40 +1,18 @@
-//! Processes: clone3 into namespaces and a cgroup, pidfds, waiting, exec, which fds pass.
-//! Not its job: the order in which a container's first process does things.
+//! Processes: pidfds, waiting, exec, which fds pass.
+//! Not its job: making them (clone), the order in which a container's first process does things.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{DumpableBehavior, PidfdFlags, WaitId, WaitIdOptions};
 pub use rustix::process::{Pid, Signal};
 
+pub use crate::clone::{CloneRequest, Cloned, NamespaceFlags, clone};
 use crate::{Errno, Result, SysError};
 
 /// The error number of the libc call just made.
 pub(crate) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
-}
-
-/// The new namespaces of a clone, as CLONE_NEW* bits.
-pub type NamespaceFlags = u64;
-
-/// What a [`clone()`] is to make.
-#[derive(Debug, Default)]
-pub struct CloneRequest<'a> {
-    /// CLONE_NEW* bits of the namespaces that the child is to have of its own.
-    pub namespaces: NamespaceFlags,
-    /// The cgroup in which the child is to be born (CLONE_INTO_CGROUP): a directory fd of it.
-    pub cgroup: Option<BorrowedFd<'a>>,
-    /// The child becomes a child of our parent (CLONE_PARENT): what a middle process wants.
-    pub sibling: bool,
-}
-
-/// Where one finds oneself after [`clone()`].
-#[derive(Debug)]
-pub enum Cloned {
-    /// In the child. It leaves by exec or [`exit`], never by return.
-    Child,
-    /// In the parent.
-    Parent(Process),
 }
 
 /// A process that we made, by a handle that no other process can inherit.
@@ -44,77 +22,6 @@ pub struct Process {
     pub pid: Pid,
     /// Readable once it has ended.
     pub pidfd: OwnedFd,
-}
-
-/// clone3(2)'s structure (CLONE_ARGS_SIZE_VER2).
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// Copies this process as clone3(2) does, its memory apart from ours. The child is born with the new
-/// namespaces and in the cgroup, so that it never runs outside of them.
-///
-/// # Errors
-/// As clone3(2); EBUSY with a note if this process has more than one thread, since locks that another
-/// thread holds would stay locked in the child for ever.
-pub fn clone(request: &CloneRequest<'_>) -> Result<Cloned> {
-    let threads = thread_count()?;
-    if threads != 1 {
-        return Err(SysError::new("clone3", "", Errno::BUSY)
-            .with_note(format!("{threads} threads run in this process")));
-    }
-    let mut pidfd: libc::c_int = -1;
-    let mut args = CloneArgs {
-        flags: request.namespaces | libc::CLONE_PIDFD as u64,
-        pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
-    if let Some(cgroup) = request.cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = u64::try_from(cgroup.as_raw_fd()).unwrap_or(u64::MAX);
-    }
-    if request.sibling {
-        args.flags |= libc::CLONE_PARENT as u64;
-        // The signal is the one our own end sends; the kernel refuses another (clone3(2)).
-        args.exit_signal = 0;
-    }
-    // SAFETY: the structure and the int it points to live through the call; without CLONE_VM and with
-    // no stack given the child runs on a copy of this very stack, like after fork. One thread runs
-    // (checked above), so no lock is held by a thread that the child lacks.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
-    match result {
-        -1 => Err(SysError::new("clone3", "", last_errno())),
-        0 => Ok(Cloned::Child),
-        pid => {
-            // SAFETY: CLONE_PIDFD made the kernel store a new fd there that nobody else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            let pid = pid.ok_or_else(|| SysError::new("clone3", "", Errno::RANGE))?;
-            Ok(Cloned::Parent(Process { pid, pidfd }))
-        }
-    }
-}
-
-/// Whether the kernel has clone3(2): with size 0 it says EINVAL, not ENOSYS.
-pub(crate) fn clone3_exists() -> bool {
-    // SAFETY: with size 0 the kernel refuses before it reads the structure.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<CloneArgs>(), 0) };
-    result == -1 && last_errno() == Errno::INVAL
 }
 
 /// The number of this process' threads: the links of its task directory less `.` and `..`.
