@@ -10,6 +10,7 @@ mod program;
 mod step;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use build::{CgroupFacts, Request};
 pub(crate) use cred::SYS_ADMIN;
