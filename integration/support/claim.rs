@@ -42,9 +42,11 @@ pub(crate) fn run(claims: Vec<Claim>) -> ExitCode {
         .into_iter()
         .map(|claim| {
             let name = claim.name.trim_start_matches("integration::").to_owned();
+            let is_skipped = arguments.exact && arguments.skip.contains(&name);
             match claim.needs.iter().find(|need| !need.is_here()) {
                 None => {
-                    list.push_str(&format!("ran {name}\n"));
+                    let word = if is_skipped { "skipped" } else { "ran" };
+                    list.push_str(&format!("{word} {name}\n"));
                     Trial::test(name, move || {
                         (claim.body)();
                         Ok(())
