@@ -61,7 +61,7 @@ pub use process::sync::Failure;
 pub use repair::capabilities;
 pub use self_image::{Aim, guard};
 pub use state::{ProcessId, Record, StateReport, Status};
-pub use store::{Place, Store};
+pub use store::{Place, Store, record_in};
 
 /// This moment in RFC 3339.
 pub fn now() -> String {

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use sys::file::{Lock, Wait};
 use sys::{Errno, SysError};
 
-pub use place::Place;
 pub(crate) use place::START;
+pub use place::{Place, record_in};
 
 use crate::{ContainerId, Error, Result};
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use runtime::{Record, Status};
+use runtime::{ProcessId, Record, Status};
 use serde_json::Value;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -13,12 +13,25 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(record) = serde_json::from_slice::<Record>(bytes) else {
+    // As it is: whatever stands there, reading it ends in a record or in words.
+    let _either = runtime::record_in(bytes);
+    let Ok(mut record) = serde_json::from_slice::<Record>(bytes) else {
         return;
     };
-    let again = serde_json::to_vec(&record).expect("a record can always be written");
-    let again: Record = serde_json::from_slice(&again).expect("and read again");
-    assert_eq!(again, record);
+    let mut line = br#"{"record":"#.to_vec();
+    serde_json::to_writer(&mut line, &record).expect("a record can always be written");
+    line.extend(b"}\n");
+    let again = runtime::record_in(&line).expect("and read again");
+    assert_eq!(again.as_ref(), Some(&record));
+    let init = br#"{"init":{"pid":7,"start_time":9}}"#;
+    let cut = [&line[..], init].concat();
+    assert_eq!(runtime::record_in(&cut).expect("a cut line is none"), again);
+    record.init = Some(ProcessId {
+        pid: 7,
+        start_time: 9,
+    });
+    let made = runtime::record_in(&[&cut[..], b"\n"].concat()).expect("a line is read");
+    assert_eq!(made.as_ref(), Some(&record));
     for status in [
         Status::Creating,
         Status::Created,

@@ -18,6 +18,18 @@ use crate::{ContainerId, Error, Result};
 /// The start socket's name.
 pub(crate) const START: &str = "start";
 
+/// The record that the bytes of a state.json hold, with the first process where one is made.
+///
+/// # Errors
+/// What can't be understood, in words.
+pub fn record_in(bytes: &[u8]) -> Result<Option<Record>, String> {
+    let Some(mut record) = journal::last::<Record>(bytes, kind::RECORD)? else {
+        return Ok(None);
+    };
+    record.init = journal::last(bytes, kind::INIT)?;
+    Ok(Some(record))
+}
+
 /// A container's directory, open.
 #[derive(Debug)]
 pub struct Place {
@@ -97,13 +109,7 @@ impl Place {
     /// # Errors
     /// [`Error::State`] for one that can't be understood.
     pub fn record(&self) -> Result<Option<Record>> {
-        let bytes = self.read()?;
-        let bad = |reason| self.bad(reason);
-        let Some(mut record) = journal::last::<Record>(&bytes, kind::RECORD).map_err(bad)? else {
-            return Ok(None);
-        };
-        record.init = journal::last(&bytes, kind::INIT).map_err(bad)?;
-        Ok(Some(record))
+        record_in(&self.read()?).map_err(|reason| self.bad(reason))
     }
 
     /// What `exec` needs to know, with the filter.
