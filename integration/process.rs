@@ -20,6 +20,8 @@ claims![
     no_file_of_the_runtime_is_left_open: [Root, Cgroup2],
     no_file_of_the_caller_is_left_open: [Root, Cgroup2, Tool("bash")],
     only_files_that_the_caller_opened_are_preserved: [Root, Cgroup2, Dhow, Tool("bash")],
+    the_null_device_on_stdin_is_the_containers: [Root, Cgroup2],
+    the_null_device_on_stdin_of_an_exec_is_the_containers: [Root, Cgroup2, Dhow],
     the_umask_is_the_specs: [Root, Cgroup2],
     the_oom_score_is_raised: [Root, Cgroup2],
     a_path_of_many_words_reaches_the_program: [Root, Cgroup2],
@@ -190,6 +192,56 @@ fn a_seccomp_filter_answers_with_the_specs_errno() {
         spec["process"]["args"] = json!(["sh", "-c", "mkdir /tmp/x 2>&1; true"]);
     });
     assert!(seen.contains("No space left"), "{seen}");
+}
+
+/// Whether stdin of process `pid` was opened through one of the mounts that it sees.
+fn has_stdin_of_its_own(pid: &str) -> bool {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    assert_eq!(
+        std::fs::read_link(format!("/proc/{pid}/fd/0")).unwrap(),
+        std::path::Path::new("/dev/null")
+    );
+    let info = read("fdinfo/0");
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    let mount = format!("{} ", mount.unwrap().trim());
+    read("mountinfo")
+        .lines()
+        .any(|line| line.starts_with(&mount))
+}
+
+fn the_null_device_on_stdin_is_the_containers() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").args(&["sleep", "1000"]);
+    sandbox
+        .runtime(&["run", "--detach", "--bundle", bundle.argument(), "c"])
+        .success();
+    let pid = sandbox.state("c")["pid"].to_string();
+    assert!(has_stdin_of_its_own(&pid), "CRIU could not write it down");
+    sandbox.runtime(&["delete", "--force", "c"]).success();
+}
+
+fn the_null_device_on_stdin_of_an_exec_is_the_containers() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").args(&["sleep", "1000"]);
+    sandbox
+        .runtime(&["run", "--detach", "--bundle", bundle.argument(), "c"])
+        .success();
+    let file = sandbox.path().join("pid");
+    let pid_file = file.to_str().unwrap();
+    sandbox
+        .runtime(&[
+            "exec",
+            "--detach",
+            "--pid-file",
+            pid_file,
+            "c",
+            "sleep",
+            "1000",
+        ])
+        .success();
+    let pid = std::fs::read_to_string(&file).unwrap();
+    assert!(has_stdin_of_its_own(&pid), "CRIU could not write it down");
+    sandbox.runtime(&["delete", "--force", "c"]).success();
 }
 
 /// What file descriptors the program has beside the three of stdio and the one that `ls` opens.

@@ -181,17 +181,11 @@ pub fn set_stdio(fd: impl AsFd, number: u8) -> Result<()> {
 /// # Errors
 /// As fchown(2), without EPERM, EINVAL (an id without a map), EROFS and EBADF.
 pub fn give_stdio(number: u8, uid: u32) -> Result<()> {
-    let fd = match number {
-        0 => rustix::stdio::stdin(),
-        1 => rustix::stdio::stdout(),
-        _ => rustix::stdio::stderr(),
-    };
+    let fd = stdio(number);
     let Ok(stat) = rustix::fs::fstat(fd) else {
         return Ok(());
     };
-    let null = rustix::fs::makedev(1, 3);
-    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    if stat.st_uid == uid || (is_device && stat.st_rdev == null) {
+    if stat.st_uid == uid || is_null(&stat) {
         return Ok(());
     }
     match rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None) {
@@ -201,5 +195,52 @@ pub fn give_stdio(number: u8, uid: u32) -> Result<()> {
             format_args!("descriptor {number}"),
             errno,
         )),
+    }
+}
+
+/// Where stdin, stdout or stderr is the null device, opens the /dev/null that this process sees in its place: what
+/// was open came from another mount namespace, which CRIU can't write down. What can't be opened, or is another
+/// file than the null device, is left alone: it would be no better than what is there.
+///
+/// # Errors
+/// As dup2(2).
+pub fn renew_null() -> Result<()> {
+    let mut own = None;
+    for number in 0..=2 {
+        if !rustix::fs::fstat(stdio(number)).is_ok_and(|stat| is_null(&stat)) {
+            continue;
+        }
+        if own.is_none() {
+            own = open_null();
+        }
+        let Some(own) = &own else {
+            return Ok(());
+        };
+        set_stdio(own, number)?;
+    }
+    Ok(())
+}
+
+/// /dev/null, if it is that. Whatever else may lie there is not waited for.
+fn open_null() -> Option<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags = flags | OFlags::NONBLOCK;
+    let own = rustix::fs::open("/dev/null", flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&own).ok()?;
+    rustix::fs::fcntl_setfl(&own, OFlags::RDWR).ok()?;
+    is_null(&stat).then_some(own)
+}
+
+fn is_null(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == rustix::fs::makedev(1, 3)
+}
+
+fn stdio(number: u8) -> BorrowedFd<'static> {
+    match number {
+        0 => rustix::stdio::stdin(),
+        1 => rustix::stdio::stdout(),
+        _ => rustix::stdio::stderr(),
     }
 }

@@ -49,6 +49,8 @@ impl Program<'_> {
         let credentials = self.credentials();
         let user = self.process.user();
         steps.push(Step::Umask(user.umask().unwrap_or(0o022)));
+        // In the container's root, and while whatever it is may be opened.
+        steps.push(Step::RenewNull);
         if credentials.uid != 0 {
             // While we may: so that the user can open /dev/stdout again.
             steps.push(Step::StdioOwner(credentials.uid));

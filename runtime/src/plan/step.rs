@@ -166,6 +166,8 @@ pub enum Step {
     Treat(Treatment),
     /// Asks a security module for the label of what it becomes.
     Label(Label),
+    /// Where stdio is the host's null device, takes the container's.
+    RenewNull,
     /// Gives the stdio files to the container's user.
     StdioOwner(u32),
     /// Drops privileges: user, groups, capabilities, no_new_privs.

@@ -67,7 +67,7 @@ const CHAINS: &[(&str, &[Is])] = &[
         "what needs our rights is done before they go; descriptors go before the program's rights come",
         is![
             Step::Propagate(..) | Step::Console(_) | Step::Umask(_),
-            Step::Limit(_) | Step::StdioOwner(_),
+            Step::Limit(_) | Step::StdioOwner(_) | Step::RenewNull,
             Step::CloseDescriptors,
             Step::Drop(_),
             Step::FindProgram(_),

@@ -119,6 +119,7 @@ impl Step {
             Self::Limit(limit) => write!(f, "set {limit}"),
             Self::Treat(treatment) => write!(f, "set {treatment}"),
             Self::Label(label) => write!(f, "apply {label}"),
+            Self::RenewNull => f.write_str("open /dev/null anew where stdio is the host's"),
             Self::StdioOwner(uid) => write!(f, "give stdin, stdout and stderr to user {uid}"),
             Self::Drop(credentials) => {
                 write!(f, "drop privileges: {}", CredentialsText(credentials))

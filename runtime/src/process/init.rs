@@ -226,14 +226,14 @@ impl Life {
             }
             Step::Treat(treatment) => treatment.apply(0)?,
             Step::Label(label) => label.apply()?,
+            Step::RenewNull => sys::descriptor::renew_null()?,
             Step::StdioOwner(uid) => privileges::give_stdio(*uid)?,
             Step::Drop(credentials) => privileges::drop(credentials, self.init.groups_denied)?,
             Step::FindProgram(name) => self.find_program(name)?,
             Step::CloseDescriptors => self.close_descriptors()?,
             Step::Ready => self.ask(&FromInit::Ready)?,
-            Step::LiveOn => sys::process::die_with_parent(None)?,
             Step::AwaitStart => self.await_start()?,
-            Step::OutliveDhow => sys::process::die_with_parent(None)?,
+            Step::LiveOn | Step::OutliveDhow => sys::process::die_with_parent(None)?,
             Step::StartContainerHooks(hooks) => {
                 self.init.setting.inside_root();
                 self.hooks("startContainer", "created", hooks)?;
