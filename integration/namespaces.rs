@@ -28,6 +28,8 @@ claims![
     a_namespace_of_another_kind_is_refused: [Root, Cgroup2],
     a_container_without_a_pid_namespace_ends_whole: [Root, Cgroup2],
     a_mount_namespace_alone_is_a_container: [Root, Cgroup2],
+    // runc leaves its mounts in the caller's namespace, and its exec has the host's root.
+    without_a_mount_namespace_nothing_is_mounted_in_the_callers: [Root, Cgroup2, Dhow],
 ];
 
 const KINDS: [&str; 6] = ["pid", "mnt", "uts", "ipc", "net", "cgroup"];
@@ -352,4 +354,34 @@ fn a_mount_namespace_alone_is_a_container() {
         spec.as_object_mut().unwrap().remove("hostname");
     });
     assert_eq!(seen.lines().collect::<Vec<_>>(), kinds.map(host));
+}
+
+/// config-linux.md, "Namespaces": a type that is not listed is inherited, all of them here.
+fn without_a_mount_namespace_nothing_is_mounted_in_the_callers() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").args(&["sleep", "1000"]).edit(|spec| {
+        spec["linux"]["namespaces"] = json!([]);
+        spec.as_object_mut().unwrap().shift_remove("hostname");
+    });
+    let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    sandbox
+        .runtime(&["run", "--detach", "--bundle", bundle.argument(), "c"])
+        .success();
+    let pid = sandbox.state("c")["pid"].to_string();
+    for kind in KINDS {
+        let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        assert_eq!(link.to_str().unwrap(), host(kind));
+    }
+    let ours = sandbox.path().to_str().unwrap();
+    let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!after.contains(ours), "{after}");
+    assert_eq!(before.lines().count(), after.lines().count());
+    let script = "ls -d /etc/os-release /dev/pts /proc/self 2>&1; touch /x; cat /proc/keys";
+    let seen = sandbox
+        .runtime(&["exec", "c", "sh", "-c", script])
+        .success();
+    let expected = "ls: /etc/os-release: No such file or directory\n/dev/pts\n/proc/self\n";
+    assert_eq!(seen.stdout, expected);
+    assert_eq!(seen.stderr, "touch: /x: Read-only file system\n");
+    sandbox.runtime(&["delete", "--force", "c"]).success();
 }

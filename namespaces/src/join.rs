@@ -166,6 +166,17 @@ impl SteppedIn {
         Ok((stepped, our_own(kind)))
     }
 
+    /// Makes a mount namespace and enters it, to come back from it before anything else is run.
+    ///
+    /// # Errors
+    /// [`Error::Unshare`].
+    pub fn workshop() -> Result<Self> {
+        let mount = Namespace::Mount;
+        let ours = vec![(mount, our_own(mount)?)];
+        unshare(mount.flag())?;
+        Ok(Self { ours })
+    }
+
     fn try_enter(&mut self, opened: &[Opened], clocks: Option<&TimeOffsets>) -> Result<()> {
         for opened in opened {
             let kind = opened.join.namespace;

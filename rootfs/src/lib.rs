@@ -40,7 +40,7 @@ pub use mounts::{CgroupView, MountStep, Surroundings, What, steps};
 pub use nodes::{Nodes, link, make};
 pub use overlay::Overlay;
 pub use pivot::{
-    attach_root, attach_root_near, chroot, detached, enter_only, isolate, make_read_only,
+    attach_root, attach_root_near, chroot, copy_of, detached, enter_only, isolate, make_read_only,
     open_root, pivot, propagation, set_propagation,
 };
 pub use protect::Masks;

@@ -140,6 +140,14 @@ pub fn enter_only(root: &Root) -> Result<(), Error> {
         .doing(|| "enter the container's root")
 }
 
+/// A copy of `root` with all that is mounted below it, attached nowhere.
+///
+/// # Errors
+/// [`Error::Act`]: the root is unbindable (`linux.rootfsPropagation`).
+pub fn copy_of(root: &Root) -> Result<OwnedFd, Error> {
+    mount::clone_tree(root.fd(), "", Depth::Recursive).doing(|| "copy the container's root")
+}
+
 /// Puts `root` over the root directory and enters it: for a host whose root is a ramfs, and only when
 /// asked (`--no-pivot`), since the host's root stays below. All that is mounted on it is taken away, so
 /// that nobody who climbs out by chroot(2) finds a procfs or sysfs without masks.

@@ -67,7 +67,7 @@ impl Entering {
                 None => set.has(Namespace::User),
             },
             groups_denied,
-            own_root: set.joins(Namespace::Mount).is_some(),
+            own_root: !set.creates(Namespace::Mount),
             has_tracers: has_tracers(&process, set),
             rdt: rdt.map_or_else(Vec::new, Group::places),
             keyring,

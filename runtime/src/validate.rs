@@ -86,7 +86,7 @@ pub fn validate(spec: &Spec) -> Result<(), Faults> {
     } else {
         faults.add(
             "linux",
-            "missing; a container needs at least a mount namespace",
+            "missing; it names the namespaces that the container is to have",
         );
     }
     if faults.0.is_empty() {
@@ -125,10 +125,10 @@ fn version(version: &str, faults: &mut Faults) {
 
 fn namespaces_needed(spec: &Spec, faults: &mut Faults) {
     let set = NamespaceSet::as_far_as_it_goes(spec);
-    if !set.has(Namespace::Mount) {
+    if !set.has(Namespace::Mount) && set.has(Namespace::User) {
         faults.add(
             "linux.namespaces",
-            "a mount namespace is missing; the root would be mounted on the host",
+            "a mount namespace is missing; with a user namespace the caller's can't be shared",
         );
     }
 }

@@ -76,6 +76,10 @@ fn ordered(plan: &Plan, spec: &Spec) {
     let ready = at(|s| matches!(s, Step::Ready)).expect("it says that it is ready");
     let inside = at(|s| matches!(s, Step::Pivot)).expect("it goes into its root");
     assert!(inside < closed && closed < dropped && dropped < ready);
+    let workshop = at(|s| matches!(s, Step::Workshop));
+    let left = at(|s| matches!(s, Step::LeaveWorkshop));
+    assert_eq!(workshop.is_some(), left.is_some());
+    assert!(left.is_none_or(|at| inside < at && at < closed));
     let mounts = spec.mounts().as_ref().map_or(0, Vec::len);
     let planned = plan.init.iter().filter(|s| matches!(s, Step::Mount(..)));
     assert_eq!(planned.count(), mounts);

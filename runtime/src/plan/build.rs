@@ -5,15 +5,15 @@
 use std::path::{Path, PathBuf};
 
 use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Spec};
 use rootfs::mounts::Lock;
-use rootfs::{CgroupView, Nodes, Size, Surroundings};
+use rootfs::{CgroupView, Nodes, Surroundings};
 use sys::mount::{Depth, Propagation};
 
 use crate::conditions::Conditions;
 use crate::hooks::HookEntry;
 use crate::lsm::{self, Modules};
-use crate::plan::program::Program;
+use crate::plan::program::{Program, console_size};
 use crate::plan::{Plan, RootPlace, Step, outside};
 use crate::{ContainerId, Error, Result};
 
@@ -118,6 +118,9 @@ impl Plan {
         builder.isolate(&mut plan.init);
         builder.root(&mut plan.init)?;
         builder.protect(&mut plan.init)?;
+        if builder.shares_mounts() {
+            plan.init.push(Step::LeaveWorkshop);
+        }
         builder.process(&mut plan.init)?;
         Ok(plan)
     }
@@ -171,6 +174,10 @@ impl Builder<'_> {
         self.spec.linux().as_ref()
     }
 
+    fn shares_mounts(&self) -> bool {
+        !self.set.has(Namespace::Mount)
+    }
+
     fn isolate(&self, steps: &mut Vec<Step>) {
         if self.request.given_stdio {
             steps.push(Step::Stdio);
@@ -194,6 +201,9 @@ impl Builder<'_> {
         }
         if let Some(name) = self.spec.domainname() {
             steps.push(Step::DomainName(name.clone()));
+        }
+        if self.shares_mounts() {
+            steps.push(Step::Workshop);
         }
         // Before the first mount: systemd makes every mount of a host shared, and ours must not travel.
         steps.push(Step::Isolate);
@@ -387,14 +397,4 @@ impl Builder<'_> {
     fn groups_denied(&self) -> bool {
         self.request.rights == Rights::Few && self.request.single_id
     }
-}
-
-/// The window that a process' terminal is to have.
-pub(super) fn console_size(process: &Process) -> Option<Size> {
-    let console = process.console_size()?;
-    let fit = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-    Some(Size {
-        width: fit(console.width()),
-        height: fit(console.height()),
-    })
 }

@@ -6,7 +6,7 @@ use oci_spec::runtime::Process;
 use sys::process::NamespaceFlags;
 
 use crate::conditions::Conditions;
-use crate::plan::build::console_size;
+use crate::plan::program::console_size;
 use crate::plan::program::{Filtering, Program};
 use crate::plan::{ParentStep, Plan, Step, outside};
 

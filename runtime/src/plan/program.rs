@@ -2,6 +2,7 @@
 //! process (build) and for one that comes later (exec). Pure. Not its job: what lies before.
 
 use oci_spec::runtime::Process;
+use rootfs::Size;
 
 use crate::conditions::Conditions;
 use crate::plan::{Credentials, Step, outside};
@@ -110,4 +111,14 @@ impl Program<'_> {
             .cloned()
             .unwrap_or_default()
     }
+}
+
+/// The window that a process' terminal is to have.
+pub(super) fn console_size(process: &Process) -> Option<Size> {
+    let console = process.console_size()?;
+    let fit = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+    Some(Size {
+        width: fit(console.width()),
+        height: fit(console.height()),
+    })
 }

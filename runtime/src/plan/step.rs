@@ -142,6 +142,10 @@ pub enum Step {
     ChangeRoot,
     /// Makes the container's root this process' root, and nobody else's.
     EnterRoot,
+    /// Makes a mount namespace in which the root is prepared, of a container that has the caller's.
+    Workshop,
+    /// Goes back to the caller's mount namespace, with a copy of the root that is mounted nowhere.
+    LeaveWorkshop,
     /// Sets a kernel parameter of its namespaces.
     Sysctl(String, String),
     /// Sets the root's propagation.

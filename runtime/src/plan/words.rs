@@ -59,6 +59,10 @@ impl Step {
     /// The steps that make the root.
     fn fmt_root(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Workshop => f.write_str("make a mount namespace to prepare the root in"),
+            Self::LeaveWorkshop => {
+                f.write_str("go back to the caller's mount namespace, with the root (chroot)")
+            }
             Self::Isolate => f.write_str("keep our mounts from the host"),
             Self::AttachRoot(place) => write!(f, "attach the root {place}"),
             Self::Mount(_, step) => write!(f, "{step}"),

@@ -6,13 +6,14 @@
 //! Not its job: the order of the steps (plan/build).
 
 mod directory;
+mod root;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use namespaces::OfProcess;
-use namespaces::join::Opened;
+use namespaces::join::{Opened, SteppedIn};
 use rootfs::Masks;
 use sys::beneath::Root;
 use sys::exec::CStrings;
@@ -20,7 +21,7 @@ use sys::seccomp::Filter;
 use sys::{Errno, SysError};
 
 use crate::hooks::{self, HookEntry, Setting};
-use crate::plan::{Plan, RootPlace, Step};
+use crate::plan::{Plan, Step};
 use crate::process::listener::{self, Agent};
 use crate::process::parent;
 use crate::process::sync::{self, Failure, FromInit};
@@ -68,6 +69,8 @@ pub(crate) struct Init {
 struct Life {
     init: Init,
     root: Option<Root>,
+    /// The way back to the caller's mount namespace.
+    workshop: Option<SteppedIn>,
     masks: Masks,
     /// Mounts that become read-only when all is in them.
     filled: Vec<OwnedFd>,
@@ -127,6 +130,7 @@ pub(crate) fn run(plan: &Plan, init: Init, first: u32) -> ! {
     let mut life = Life {
         init,
         root: None,
+        workshop: None,
         masks: Masks::default(),
         filled: Vec::new(),
         cwd: None,
@@ -205,6 +209,8 @@ impl Life {
     /// The steps from the pivot on.
     fn carry_out_rest(&mut self, step: &Step) -> Result<(), Fault> {
         match step {
+            Step::Workshop => self.workshop = Some(SteppedIn::workshop()?),
+            Step::LeaveWorkshop => self.leave_workshop()?,
             Step::Pivot => rootfs::pivot(self.root()?)?,
             Step::ChangeRoot => rootfs::chroot(self.root()?)?,
             Step::Sysctl(key, value) => privileges::set_sysctl(key, value)?,
@@ -261,18 +267,6 @@ impl Life {
         listener::load(filter, agent, &self.channel, self.step)
     }
 
-    /// The root that was attached, or that of the container which is there already.
-    fn container_root(&mut self) -> Result<&Root, SysError> {
-        if let Some(fd) = self.init.root_mount.take() {
-            self.root = Some(Root::new(fd));
-        }
-        self.root()
-    }
-
-    fn root(&self) -> Result<&Root, SysError> {
-        self.root.as_ref().ok_or_else(missing_root)
-    }
-
     fn die_with_dhow(&mut self) -> Result<(), SysError> {
         // If dhow has ended before this, the next message that we wait for never comes, and its closed
         // end of the socket ends us.
@@ -293,20 +287,6 @@ impl Life {
     fn ask(&self, request: &FromInit) -> Result<(), SysError> {
         sync::tell(&self.channel, request)?;
         sync::await_go(&self.channel)
-    }
-
-    fn attach_root(&mut self, place: &RootPlace) -> Result<(), Fault> {
-        let folder = match place {
-            RootPlace::Folder(path) => Some(path.as_path()),
-            RootPlace::Mount | RootPlace::Layers(_) => None,
-        };
-        let mount = match (self.init.root_mount.take(), folder) {
-            (Some(mount), _) => mount,
-            (None, Some(path)) => rootfs::open_root(path)?,
-            (None, None) => return Err(missing_root().into()),
-        };
-        self.root = Some(rootfs::attach_root_near(mount, folder)?);
-        Ok(())
     }
 
     fn mask(&mut self, path: &Path) -> Result<(), Fault> {
