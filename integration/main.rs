@@ -33,6 +33,7 @@ mod process;
 mod ps;
 mod rootfs;
 mod rootless;
+mod scarcity;
 mod seccomp;
 mod security;
 mod service;
@@ -74,6 +75,7 @@ fn claims() -> Vec<Claim> {
         ps::claims(),
         rootfs::claims(),
         rootless::claims(),
+        scarcity::claims(),
         seccomp::claims(),
         seccomp::moment::claims(),
         seccomp::notify::claims(),

@@ -1,6 +1,5 @@
 //! Many at once, and hard times: one id for many callers, many containers, a first process that is stopped, a frozen
 //! cgroup, a state folder that takes no writes or is gone, signals without end.
-//! Eight at once by default; sixty-four under `make sweep`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,17 +19,12 @@ claims![
     interruptions_without_end_change_nothing: [Root, Cgroup2, FullSpeed, Tool("bash")],
 ];
 
-fn many() -> usize {
-    if std::env::var_os("DHOW_TEST_SWEEP").is_some() {
-        64
-    } else {
-        8
-    }
-}
+/// How many there are at once.
+const MANY: usize = 64;
 
-/// Begins `count` of them, each with its words, and gives how each ended.
+/// Begins that many, each with its words, and gives how each ended.
 fn at_once(sandbox: &Sandbox, words: impl Fn(usize) -> Vec<String>) -> Vec<bool> {
-    let children: Vec<Child> = (0..many())
+    let children: Vec<Child> = (0..MANY)
         .map(|number| {
             let mut command = sandbox.command();
             command
@@ -106,7 +100,7 @@ fn many_kills_and_deletes_at_once_leave_nothing() {
 
 fn many_containers_at_once_are_all_whole() {
     let sandbox = Sandbox::new();
-    let bundles: Vec<_> = (0..many())
+    let bundles: Vec<_> = (0..MANY)
         .map(|number| {
             sandbox
                 .bundle(&format!("c{number}"))
@@ -121,7 +115,7 @@ fn many_containers_at_once_are_all_whole() {
             &format!("c{number}"),
         ])
     });
-    assert_eq!(winners(&ended), many());
+    assert_eq!(winners(&ended), MANY);
     assert_eq!(sandbox.left_behind(), Vec::<String>::new());
 }
 
