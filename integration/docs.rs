@@ -12,6 +12,7 @@ claims![
     links_in_the_documents_lead_to_files: [],
     every_folder_of_the_readme_is_there: [],
     every_target_of_make_that_is_named_exists: [],
+    the_list_of_ways_out_names_claims_and_guards_that_are_there: [],
 ];
 
 fn project() -> &'static Path {
@@ -138,5 +139,53 @@ fn every_target_of_make_that_is_named_exists() {
                 assert!(makefile.contains(&format!("\n{name}:\n")), "make {name}");
             }
         }
+    }
+}
+
+/// All text of the sources below `folder`.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        if kind.is_dir() && !path.ends_with("target") {
+            text += &sources(&path);
+        } else if kind.is_file() && path.extension().is_some_and(|end| end == "rs") {
+            text += &std::fs::read_to_string(&path).unwrap();
+        }
+    }
+    text
+}
+
+/// And every claim of a row is in the list.
+fn the_list_of_ways_out_names_claims_and_guards_that_are_there() {
+    let list = text("docs/hostile.md");
+    let sources = sources(&project().join("integration"));
+    for row in list.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        for name in cells[2].split('`').skip(1).step_by(2) {
+            let is_path = name.contains('/');
+            assert!(
+                is_path || sources.contains(&format!("fn {name}()")),
+                "{name}"
+            );
+        }
+        for guard in cells[3]
+            .split([',', ' ', '(', ')'])
+            .filter(|word| word.starts_with("no-"))
+        {
+            let ends = [format!("{guard}\""), format!("{guard},")];
+            let is_there = ends.iter().any(|end| sources.contains(end));
+            assert!(is_there, "{guard}");
+        }
+    }
+    for line in sources.lines().map(str::trim_start) {
+        let Some((name, _)) = line.split_once(": [") else {
+            continue;
+        };
+        let (row, rest) = name.split_at(name.len().min(3));
+        let is_row = row.starts_with(['a', 'b', 'c', 'd', 'g', 'i'])
+            && row[1..].bytes().all(|byte| byte.is_ascii_digit())
+            && rest.starts_with('_');
+        assert!(!is_row || list.contains(&format!("`{name}`")), "{name}");
     }
 }

@@ -12,8 +12,8 @@ use crate::support::{Output, Sandbox, claims, run};
 
 claims![
     dangerous_calls_are_refused: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
-    unknown_calls_are_answered_as_by_an_older_kernel: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
-    foreign_abis_end_the_process: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
+    i03_unknown_calls_are_answered_as_by_an_older_kernel: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
+    i01_foreign_abis_end_the_process: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
     ordinary_programs_notice_nothing: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
     a_builds_run_is_under_the_same_profile: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
     unconfined_and_ones_own_profile_replace_it: [Root, Cgroup2, Overlay, Tool("gcc"), Dhow],
@@ -148,7 +148,7 @@ fn dangerous_calls_are_refused() {
     ]);
 }
 
-fn unknown_calls_are_answered_as_by_an_older_kernel() {
+fn i03_unknown_calls_are_answered_as_by_an_older_kernel() {
     let output = Site::new().ran(
         &[],
         "for n in 470 500 1000 4000 100000; do probe call $n; done",
@@ -156,7 +156,7 @@ fn unknown_calls_are_answered_as_by_an_older_kernel() {
     assert_eq!(output.success().stdout, "38\n".repeat(5));
 }
 
-fn foreign_abis_end_the_process() {
+fn i01_foreign_abis_end_the_process() {
     if !cfg!(target_arch = "x86_64") {
         return;
     }

@@ -17,7 +17,7 @@ claims![
     the_session_keyring_is_a_new_one: [Root, Cgroup2],
     the_callers_keyring_is_kept_where_asked: [Root, Cgroup2],
     // runc starts without a label where AppArmor is disabled in the kernel's own way only.
-    an_apparmor_profile_without_apparmor_stops_the_start: [Root, Cgroup2, WithoutAppArmor],
+    i06_an_apparmor_profile_without_apparmor_stops_the_start: [Root, Cgroup2, WithoutAppArmor],
     without_its_check_the_kernel_itself_refuses_the_profile: [Root, Cgroup2, WithoutAppArmor, FaultBuild],
     without_its_guards_a_label_is_left_out: [Root, Cgroup2, WithoutAppArmor, FaultBuild],
     an_exec_is_treated_as_the_containers_process: [Root, Cgroup2, Dhow],
@@ -25,7 +25,7 @@ claims![
     an_exec_with_a_label_that_cannot_be_had_is_refused: [Root, Cgroup2, WithoutAppArmor, Dhow],
     an_apparmor_profile_confines_the_program: [Root, Cgroup2, AppArmor],
     an_apparmor_profile_that_is_not_loaded_stops_the_start: [Root, Cgroup2, AppArmor, Dhow],
-    an_selinux_label_without_selinux_stops_the_start: [Root, Cgroup2, WithoutSeLinux, Dhow],
+    i06_an_selinux_label_without_selinux_stops_the_start: [Root, Cgroup2, WithoutSeLinux, Dhow],
     a_mount_label_without_selinux_stops_the_start: [Root, Cgroup2, WithoutSeLinux, Dhow],
 ];
 
@@ -184,7 +184,7 @@ fn confined(spec: &mut Value) {
     spec["process"]["apparmorProfile"] = json!("dhow-test");
 }
 
-fn an_apparmor_profile_without_apparmor_stops_the_start() {
+fn i06_an_apparmor_profile_without_apparmor_stops_the_start() {
     let output = refused(None, confined).ends_with(1);
     assert!(
         output.stderr.to_lowercase().contains("apparmor"),
@@ -319,7 +319,7 @@ fn an_apparmor_profile_that_is_not_loaded_stops_the_start() {
     );
 }
 
-fn an_selinux_label_without_selinux_stops_the_start() {
+fn i06_an_selinux_label_without_selinux_stops_the_start() {
     let output = refused(None, |spec| {
         spec["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0:c1,c2")
     });

@@ -11,7 +11,7 @@ claims![
     a_checkpoint_that_is_less_confined_than_the_bundle_is_refused: [Root, Cgroup2, Criu, Dhow],
     the_refusal_comes_from_the_look_at_its_processes: [Root, Cgroup2, Criu, FaultBuild],
     no_annotation_gives_criu_options_cve_org_criu_config: [Root, Cgroup2, Criu, Dhow],
-    a_link_in_a_checkpoint_is_not_followed_cve_2024_8676: [Root, Cgroup2, Dhow],
+    b09_a_link_in_a_checkpoint_is_not_followed_cve_2024_8676: [Root, Cgroup2, Dhow],
     a_link_is_found_by_the_look_through_the_folder: [Root, Cgroup2, FaultBuild],
 ];
 
@@ -98,7 +98,7 @@ fn hostile(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
     (images, target)
 }
 
-fn a_link_in_a_checkpoint_is_not_followed_cve_2024_8676() {
+fn b09_a_link_in_a_checkpoint_is_not_followed_cve_2024_8676() {
     let sandbox = Sandbox::new();
     let bundle = counting(&sandbox);
     let (images, target) = hostile(&sandbox);

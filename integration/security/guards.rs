@@ -152,7 +152,7 @@ const GUARDS: &[Breakable] = &[
     ),
     named(
         "no-image-check",
-        &["a_link_in_a_checkpoint_is_not_followed_cve_2024_8676"],
+        &["b09_a_link_in_a_checkpoint_is_not_followed_cve_2024_8676"],
     ),
     named(
         "no-restore-check",
@@ -165,7 +165,7 @@ const GUARDS: &[Breakable] = &[
     // Two, one behind the other: the kernel itself refuses a label that our check lets pass.
     named(
         "no-lsm-check,no-labels",
-        &["treatment::an_apparmor_profile_without_apparmor_stops_the_start"],
+        &["treatment::i06_an_apparmor_profile_without_apparmor_stops_the_start"],
     ),
     named("hooks-anywhere", &["hooks::a_hook_begins_in_the_bundle"]),
     named(

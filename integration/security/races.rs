@@ -17,6 +17,7 @@ claims![
     c01_cve_2021_30465_a_mount_point_swapped_at_any_call_stays_inside: [Root, Cgroup2, FullSpeed],
     c02_cve_2024_45310_a_racer_makes_nothing_on_the_host: [Root, Cgroup2, FullSpeed, Tool("gcc")],
     c04_cve_2026_55686_a_working_directory_is_made_inside: [Root, Cgroup2],
+    c16_cve_2021_25741_a_source_by_descriptor_is_the_one_that_was_opened: [Root, Cgroup2],
     a02_cve_2024_21626_a_working_directory_swapped_at_any_call_stays_inside: [Root, Cgroup2, FullSpeed, Tool("bash")],
 ];
 
@@ -176,6 +177,29 @@ fn c04_cve_2026_55686_a_working_directory_is_made_inside() {
         let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
         canary.assert_unseen(&output.stdout);
     }
+}
+
+/// As kubelet binds a folder of a volume: it opens it, looks at it, and names the descriptor, whatever has the name since.
+fn c16_cve_2021_25741_a_source_by_descriptor_is_the_one_that_was_opened() {
+    let sandbox = Sandbox::new();
+    let canary = Canary::new(&sandbox);
+    let volume = Volume::new(&sandbox, canary.path());
+    let (a, evil) = volume.names();
+    std::fs::write(a.join("file"), "of the volume\n").unwrap();
+    let opened = std::fs::File::open(&a).unwrap();
+    std::fs::rename(&a, volume.folder.join("away")).unwrap();
+    std::fs::rename(&evil, &a).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&opened);
+    let source = format!("/proc/{}/fd/{number}", std::process::id());
+    let script = "cat /vol/file /vol/secret 2>/dev/null; touch /vol/new";
+    let bundle = sandbox.bundle("c").script(script).edit(|spec| {
+        let mount = json!({"destination": "/vol", "type": "bind", "source": source, "options": ["rbind", "rw"]});
+        spec["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
+    assert_eq!(output.stdout, "of the volume\n", "{output:?}");
+    canary.assert_untouched();
+    assert!(volume.folder.join("away/new").exists());
 }
 
 /// The last look at the working directory is behind the step into it: a folder that becomes a link to a descriptor of
