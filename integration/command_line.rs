@@ -18,6 +18,7 @@ claims![
     flags_of_one_dash_are_read: [Root, Cgroup2],
     a_handle_of_the_first_process_is_sent: [Root, Cgroup2, Dhow],
     a_capability_that_nobody_knows_is_a_warning: [Root, Cgroup2],
+    an_ambient_capability_that_cannot_be_raised_is_a_warning: [Root, Cgroup2, Dhow],
     run_beside_a_broken_bundle_speaks_of_it: [Root, Cgroup2],
     a_broken_container_keeps_no_other_from_the_list: [Root, Cgroup2],
     a_verb_opens_only_what_it_needs: [Root, Cgroup2, Dhow, Tool("strace")],
@@ -221,6 +222,23 @@ fn a_capability_that_nobody_knows_is_a_warning() {
     sandbox.runtime(&["delete", "--force", "c"]).success();
 }
 
+/// In the words of newer runcs; 1.1 says nothing.
+fn an_ambient_capability_that_cannot_be_raised_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").edit(|spec| {
+        spec["process"]["args"] = json!(["grep", "CapAmb", "/proc/self/status"]);
+        let some = json!(["CAP_CHOWN", "CAP_KILL"]);
+        spec["process"]["capabilities"] = json!({"bounding": some, "permitted": some,
+            "effective": some, "inheritable": ["CAP_CHOWN"], "ambient": some});
+    });
+    let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
+    let output = output.success();
+    assert_eq!(output.stdout, "CapAmb:\t0000000000000001\n");
+    let words = "can't raise ambient capability CAP_KILL: ";
+    assert!(output.stderr.contains(words), "{output:?}");
+    assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+}
+
 fn run_beside_a_broken_bundle_speaks_of_it() {
     for text in ["{", "{}", "x", r#"{"process": 7}"#] {
         let sandbox = Sandbox::new();
@@ -242,7 +260,7 @@ fn a_broken_container_keeps_no_other_from_the_list() {
     sandbox.runtime(&create).success();
     let broken = sandbox.state_root().join("broken");
     std::fs::create_dir(&broken).unwrap();
-    std::fs::write(broken.join("state.json"), "{").unwrap();
+    std::fs::write(broken.join("state.json"), "{\"record\":{}}\n").unwrap();
     let output = sandbox.runtime(&["list", "--quiet"]).success();
     assert_eq!(output.stdout, "c\n");
     let output = sandbox.runtime(&["list"]).success();

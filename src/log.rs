@@ -116,10 +116,11 @@ pub(crate) fn is_elsewhere() -> bool {
         .is_some_and(|log| !matches!(log.sink, Sink::Stderr))
 }
 
-/// Tells of what is wrong and stops nothing: on stderr, and in the log.
+/// Tells of what is wrong and stops nothing: in the log, and without one on stderr, as runc does. A foreground
+/// container's stderr is its program's.
 pub(crate) fn warn(words: Arguments<'_>) {
     if is_elsewhere() {
-        tell(Level::Warning, words);
+        return tell(Level::Warning, words);
     }
     let name = LOG.get().map_or("dhow", |log| &log.name);
     eprintln!(

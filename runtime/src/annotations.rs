@@ -3,6 +3,7 @@
 //! job: those of hooks, mount labels, seccomp and systemd, which stand where they are used.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 
@@ -13,6 +14,9 @@ const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// A socket that gets a handle of the first process.
 const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+
+/// Who hears of what a seccomp filter notifies, where `listenerPath` names nobody.
+const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 
 /// Another kind of program than one of Linux'.
 const HANDLER: &str = "run.oci.handler";
@@ -30,6 +34,20 @@ pub(crate) fn keeps_groups<'a>(mut find: impl FnMut(&str) -> Option<&'a str>) ->
 /// The same, of a container that is to be made.
 pub(crate) fn spec_keeps_groups(spec: &Spec) -> bool {
     keeps_groups(|name| get(spec, name))
+}
+
+/// The configuration with the receiver of an annotation as its `linux.seccomp.listenerPath`.
+pub(crate) fn with_receiver(mut spec: Spec) -> Spec {
+    let Some(path) = get(&spec, SECCOMP_RECEIVER).map(PathBuf::from) else {
+        return spec;
+    };
+    let linux = spec.linux_mut().as_mut();
+    if let Some(profile) = linux.and_then(|linux| linux.seccomp_mut().as_mut())
+        && profile.listener_path().is_none()
+    {
+        profile.set_listener_path(Some(path));
+    }
+    spec
 }
 
 /// What is wrong with the annotations: the one's name, and why. Run as if it were a program of Linux', what is
@@ -73,6 +91,21 @@ mod tests {
             );
         }
         assert!(!spec_keeps_groups(&spec("other", "1")));
+    }
+
+    #[test]
+    fn a_receiver_is_who_listens_unless_the_profile_names_one() {
+        for (named, heard) in [(None, "/a"), (Some("/p"), "/p")] {
+            let spec = serde_json::json!({
+                "annotations": {SECCOMP_RECEIVER: "/a"},
+                "linux": {"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": named}},
+            });
+            let spec = with_receiver(serde_json::from_value(spec).unwrap());
+            assert_eq!(
+                crate::seccomp::agent(&spec).unwrap().path,
+                PathBuf::from(heard)
+            );
+        }
     }
 
     #[test]

@@ -71,7 +71,8 @@ fn parse(file: &Path, bytes: &[u8]) -> Result<Spec> {
         repair::process(value.get_mut("process")?)?;
         Some(value)
     })?;
-    Ok(repair::without_empty_pids(spec, bytes))
+    let spec = repair::without_empty_pids(spec, bytes);
+    Ok(crate::annotations::with_receiver(spec))
 }
 
 /// Understands a file. The quick way first; only when it fails, the slow one that repairs what other

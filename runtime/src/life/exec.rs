@@ -116,6 +116,8 @@ impl Execution {
         terminal(&process, &options)?;
         let agent = listener::connect(&entrance.record)?;
         let plan = entrance.plan(&process, prepare::rights()?, &options)?;
+        // What dhow lacks was told when the container was made.
+        prepare::doubt(&plan, u64::MAX);
         let cgroup = entrance.cgroup(options.cgroup.as_deref())?;
         let step_in = match plan.steps_in() {
             true => entrance.first.open(Namespace::Pid.flag())?,

@@ -10,6 +10,7 @@ use namespaces::{MountIds, Namespace, NamespaceSet, Rights, Shape};
 use oci_spec::runtime::Spec;
 use rootfs::{MountStep, What};
 use sys::exec::CStrings;
+use sys::privileges::Capabilities;
 use sys::seccomp::Filter;
 
 use crate::entering::Entering;
@@ -40,18 +41,36 @@ pub(crate) struct Prepared {
 
 /// What this process may do on the host.
 pub(crate) fn rights() -> Result<Rights> {
-    let held = sys::privileges::capabilities().map_err(Error::host("read our capabilities"))?;
-    Ok(if held.effective & SYS_ADMIN != 0 {
-        Rights::Full
-    } else {
-        Rights::Few
-    })
+    held().map(|held| rights_of(&held))
+}
+
+fn held() -> Result<Capabilities> {
+    sys::privileges::capabilities().map_err(Error::host("read our capabilities"))
+}
+
+fn rights_of(held: &Capabilities) -> Rights {
+    match held.effective & SYS_ADMIN {
+        0 => Rights::Few,
+        _ => Rights::Full,
+    }
+}
+
+/// Warns of what the program can't be given by a process that holds `held`.
+pub(crate) fn doubt(plan: &Plan, held: u64) {
+    let credentials = plan.init.iter().find_map(|step| match step {
+        Step::Drop(credentials) => Some(credentials),
+        _ => None,
+    });
+    for words in credentials.iter().flat_map(|c| c.doubts(held)) {
+        sys::log::warn(format_args!("process.capabilities: {words}"));
+    }
 }
 
 /// Thinks a start through; makes nothing.
 pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
     validate(&options.spec).map_err(Error::Invalid)?;
-    let rights = rights()?;
+    let held = held()?;
+    let rights = rights_of(&held);
     let set = NamespaceSet::from_spec(&options.spec)?;
     let cgroup = cgroup::find(options, &set, rights)?;
     let request = Request {
@@ -83,6 +102,12 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
     };
     let plan = Plan::new(&options.spec, &request)?;
     terminal(options)?;
+    // In a user namespace of its own it holds all.
+    let held = match set.has(Namespace::User) {
+        true => u64::MAX,
+        false => held.permitted,
+    };
+    doubt(&plan, held);
     if sys::log::is_heard() {
         for line in plan.to_string().lines() {
             sys::log::debug(format_args!("plan: {line}"));

@@ -65,6 +65,35 @@ impl Credentials {
         }
         credentials
     }
+
+    /// What of it a process that holds `held` can't be given, as warnings in runc's words: the spec wants the start to
+    /// go on without.
+    pub(crate) fn doubts(&self, held: u64) -> Vec<String> {
+        let each = |set: u64| {
+            (0..64_u8)
+                .filter(move |n| set & (1 << n) != 0)
+                .map(full_name)
+        };
+        let lacking = (self.permitted | self.inheritable) & !held;
+        let mut doubts = Vec::new();
+        if lacking != 0 {
+            let list = each(lacking).collect::<Vec<_>>().join(" ");
+            doubts.push(format!(
+                "ignoring unknown or unavailable capabilities: [{list}]"
+            ));
+        }
+        if self.inheritable == 0 {
+            // What `runc spec` wrote for years (CVE-2022-29162): told at every start, it would be noise.
+            return doubts;
+        }
+        let raised = self.permitted & self.inheritable;
+        doubts.extend(each(self.ambient & !raised).map(|name| {
+            format!(
+                "can't raise ambient capability {name}: it is not both permitted and inheritable"
+            )
+        }));
+        doubts
+    }
 }
 
 fn bits(set: Option<&HashSet<Capability>>) -> u64 {
@@ -93,18 +122,19 @@ pub fn capability_names() -> Vec<String> {
 fn names(set: u64) -> String {
     let list: Vec<String> = (0..64_u8)
         .filter(|n| set & (1 << n) != 0)
-        .map(|n| {
-            caps::all()
-                .into_iter()
-                .find(|c| c.index() == n)
-                .map_or(format!("{n}"), |c| c.to_string())
-        })
+        .map(full_name)
         .collect();
     if list.is_empty() {
         "none".to_owned()
     } else {
         list.join(" ").replace("CAP_", "")
     }
+}
+
+fn full_name(number: u8) -> String {
+    let all = caps::all();
+    let known = all.iter().find(|capability| capability.index() == number);
+    known.map_or(format!("{number}"), ToString::to_string)
 }
 
 /// Credentials in words, for the plan.
@@ -153,5 +183,21 @@ mod tests {
             let set: HashSet<Capability> = serde_json::from_str(&json).unwrap();
             assert_eq!(bits(Some(&set)), 1 << number, "{name}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_told_by_name() {
+        let (chown, kill) = (1, 1 << 5);
+        let credentials = Credentials {
+            permitted: chown | kill,
+            inheritable: chown,
+            ambient: chown | kill,
+            ..Credentials::default()
+        };
+        let ambient =
+            "can't raise ambient capability CAP_KILL: it is not both permitted and inheritable";
+        assert_eq!(credentials.doubts(u64::MAX), [ambient]);
+        let lacking = "ignoring unknown or unavailable capabilities: [CAP_CHOWN]";
+        assert_eq!(credentials.doubts(kill), [lacking, ambient]);
     }
 }
