@@ -108,10 +108,12 @@ fn drive(command: &mut Command, at: u64, act: &Act) -> ExitCode {
                 row.children.push(child);
                 0
             }
-            Stop::Loaded => {
-                row.loaded.insert(task);
-                0
+            // It is dhow that is killed, and CRIU must be free to trace.
+            Stop::Loaded if task != row.first && matches!(act, Act::Kill) => {
+                let _ended_meanwhile = trace::let_go(task);
+                continue;
             }
+            Stop::Loaded => row.has_loaded(task),
             Stop::Call(number) => {
                 if row.is_the_one(task, number, at, act) {
                     let place = format!("acted at {at}: call {number} of {}", row.role(task));
@@ -157,6 +159,12 @@ impl Row {
         }
         self.count += 1;
         self.count == at
+    }
+
+    /// Its calls are another program's from now on; gives the signal that it goes on with.
+    fn has_loaded(&mut self, task: Pid) -> i32 {
+        self.loaded.insert(task);
+        0
     }
 
     fn carry_out(&mut self, task: Pid, act: &Act) {

@@ -71,6 +71,16 @@ pub fn go_on(task: Pid, signal: i32) -> Result<()> {
     done(result, task)
 }
 
+/// Lets `task` go on as nobody's: another may trace it.
+///
+/// # Errors
+/// ESRCH if it was killed meanwhile.
+pub fn let_go(task: Pid) -> Result<()> {
+    // SAFETY: PTRACE_DETACH takes a signal's number (none here) in the place of a pointer and writes no memory of ours.
+    let result = unsafe { libc::ptrace(libc::PTRACE_DETACH, task.as_raw_pid(), 0, 0) };
+    done(result, task)
+}
+
 fn done(result: libc::c_long, task: Pid) -> Result<()> {
     if result == -1 {
         return Err(SysError::new("ptrace", task.as_raw_nonzero(), last_errno()));
