@@ -73,7 +73,20 @@ pub fn sealed_copy() -> Result<OwnedFd> {
     io::copy(&mut source, &mut copy)
         .map_err(|e| SysError::from_io("copy", "/proc/self/exe", &e))?;
     rustix::fs::fchmod(&copy, rustix::fs::Mode::from_raw_mode(0o555)).map_err(fail)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&copy, seals).map_err(fail)?;
+    seal(&copy).map_err(fail)?;
     Ok(copy.into())
+}
+
+/// The kernel refuses while a page is in other hands (reclaim looks at them too), and has waited a while for it then: on
+/// a busy machine once is not enough.
+fn seal(copy: &File) -> rustix::io::Result<()> {
+    const ATTEMPTS: u32 = 20;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    for _ in 1..ATTEMPTS {
+        match rustix::fs::fcntl_add_seals(copy, seals) {
+            Err(Errno::BUSY) => {}
+            result => return result,
+        }
+    }
+    rustix::fs::fcntl_add_seals(copy, seals)
 }
