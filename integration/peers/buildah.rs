@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use super::engine::{archive, words};
+use super::engine::{Engine, Home, archive, words};
 use super::view::Place;
 use crate::support::needs::program;
 use crate::support::sandbox::runtime;
-use crate::support::{Output, Sandbox, claims, run};
+use crate::support::{Output, claims};
 
 claims![
     buildah_runs_commands_in_a_container: [Root, Brisk, Cgroup2, Overlay, Tool("buildah")],
@@ -16,38 +16,32 @@ claims![
 
 /// buildah with a storage and a view of its own.
 struct Buildah {
-    place: Place,
-    sandbox: Sandbox,
+    home: Home,
+}
+
+impl Engine for Buildah {
+    fn command(&self, line: &str) -> Command {
+        let folder = &self.home.folder;
+        let mut command = self.home.place.command(&program("buildah").unwrap());
+        command.arg("--root").arg(folder.join("root"));
+        command.arg("--runroot").arg(folder.join("run"));
+        command.env("TMPDIR", folder);
+        command.args(["--storage-driver", "overlay"]);
+        command.args(words(line));
+        command
+    }
 }
 
 impl Buildah {
     /// Sets it up with a working container called `work`.
     fn new() -> Self {
         let buildah = Self {
-            place: Place::view(),
-            sandbox: Sandbox::new(),
+            home: Home::new(Place::view(), "buildah"),
         };
-        let archive = archive(&buildah.sandbox);
+        let archive = archive(&buildah.home.sandbox);
         let from = format!("from -q --name work docker-archive:{}", archive.display());
         buildah.run(&from).success();
         buildah
-    }
-
-    /// A buildah command, written as in a shell.
-    fn command(&self, line: &str) -> Command {
-        let folder = self.sandbox.path().join("buildah");
-        let mut command = self.place.command(&program("buildah").unwrap());
-        command.arg("--root").arg(folder.join("root"));
-        command.arg("--runroot").arg(folder.join("run"));
-        command.env("TMPDIR", self.sandbox.path());
-        command.args(["--storage-driver", "overlay"]);
-        command.args(words(line));
-        command
-    }
-
-    #[track_caller]
-    fn run(&self, line: &str) -> Output {
-        run(&mut self.command(line))
     }
 
     /// `buildah run` with our runtime; standard output without the last line's end.
@@ -57,7 +51,7 @@ impl Buildah {
         self.run(&format!(
             "run --isolation oci --runtime {} --runtime-flag root={} {line}",
             runtime.display(),
-            self.sandbox.state_root().display()
+            self.home.sandbox.state_root().display()
         ))
     }
 }
@@ -66,8 +60,8 @@ impl Drop for Buildah {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.run("rm -a").success();
-            let folder = self.sandbox.path().join("buildah/root/overlay-containers");
-            self.place.expect_clean(&folder);
+            let folder = self.home.folder.join("root/overlay-containers");
+            self.home.place.expect_clean(&folder);
         }
     }
 }
@@ -95,7 +89,7 @@ fn buildah_run_options_hold() {
     assert_eq!(name.success().stdout, "ship\nb\n");
     let rights = buildah.inside("--cap-drop CAP_CHOWN work -- chown 1 /srv");
     assert_ne!(rights.status, 0);
-    let folder = buildah.sandbox.path().join("volume");
+    let folder = buildah.home.sandbox.path().join("volume");
     std::fs::create_dir(&folder).unwrap();
     let volume = format!("--volume {}:/v work -- touch /v/x", folder.display());
     buildah.inside(&volume).success();
@@ -104,7 +98,7 @@ fn buildah_run_options_hold() {
 
 fn buildah_builds_recipes() {
     let buildah = Buildah::new();
-    let context = buildah.sandbox.path().join("recipe");
+    let context = buildah.home.sandbox.path().join("recipe");
     std::fs::create_dir(&context).unwrap();
     buildah.run("commit -q work localhost/base").success();
     let recipe = "FROM localhost/base\nRUN echo one > /srv/one && id -u >> /srv/one\nUSER web\nWORKDIR /srv\n\
@@ -114,7 +108,7 @@ fn buildah_builds_recipes() {
         buildah.run(&format!(
             "build --isolation oci --runtime {} --runtime-flag root={} --network none -t localhost/made {shown}",
             runtime().display(),
-            buildah.sandbox.state_root().display()
+            buildah.home.sandbox.state_root().display()
         ))
     };
     build(&context.display().to_string()).success();

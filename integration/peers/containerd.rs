@@ -1,18 +1,18 @@
 //! containerd: `ctr` and containerd's own runc shim, which calls dhow by its BinaryName.
 //! Not its job: what Docker makes of containerd (docker).
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::engine::{archive, block, on_terminal, words};
+use super::engine::{Daemon, Engine, Home, archive, block, words};
 use super::view::Place;
 use crate::support::command::wait_for;
 use crate::support::needs::program;
 use crate::support::sandbox::runtime;
-use crate::support::{Output, Sandbox, claims, run};
+use crate::support::{claims, run};
 
 claims![
     ctr_passes_on_output_and_exit_status: [Root, Brisk, Cgroup2, Tool("containerd"), Tool("ctr")],
@@ -26,10 +26,19 @@ claims![
 
 /// containerd with folders, a socket and a view of its own.
 pub(super) struct Containerd {
-    daemon: Child,
-    place: Place,
-    pub(super) sandbox: Sandbox,
-    folder: PathBuf,
+    daemon: Daemon,
+    pub(super) home: Home,
+}
+
+impl Engine for Containerd {
+    fn command(&self, line: &str) -> Command {
+        let mut command = self.home.place.command(&program("ctr").unwrap());
+        command
+            .arg("--address")
+            .arg(self.home.folder.join("socket"));
+        command.args(words(line));
+        command
+    }
 }
 
 impl Containerd {
@@ -40,48 +49,19 @@ impl Containerd {
 
     /// Starts it at a place.
     pub(super) fn at(place: Place) -> Self {
-        let sandbox = Sandbox::new();
-        let folder = sandbox.path().join("containerd");
-        std::fs::create_dir(&folder).unwrap();
-        let file = folder.join("config.toml");
-        std::fs::write(&file, configuration(&folder)).unwrap();
-        let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut command = place.command(&program("containerd").unwrap());
-        command.arg("--config").arg(file);
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        let containerd = Self {
-            daemon: command.spawn().unwrap(),
-            place,
-            sandbox,
-            folder,
-        };
-        wait_for("the daemon", Duration::from_secs(30), || {
-            (containerd.run("version").status == 0).then_some(())
+        let home = Home::new(place, "containerd");
+        let file = home.write("config.toml", &configuration(&home.folder));
+        let daemon = Daemon::start(&home, "containerd", |command| {
+            command.arg("--config").arg(file);
         });
+        let containerd = Self { daemon, home };
+        containerd.await_answer();
         containerd
-    }
-
-    /// A ctr command, written as in a shell.
-    pub(super) fn command(&self, line: &str) -> Command {
-        let mut command = self.place.command(&program("ctr").unwrap());
-        command.arg("--address").arg(self.folder.join("socket"));
-        command.args(words(line));
-        command
-    }
-
-    #[track_caller]
-    pub(super) fn run(&self, line: &str) -> Output {
-        run(&mut self.command(line))
-    }
-
-    #[track_caller]
-    pub(super) fn ok(&self, line: &str) -> String {
-        self.run(line).success().stdout.trim_end().to_owned()
     }
 
     /// The words of `ctr run` that name the runtime, and the spec of a bundle whose program is `script`.
     fn bundle(&self, name: &str, terminal: bool, script: &str) -> String {
-        let bundle = self.sandbox.bundle(name).script(script);
+        let bundle = self.home.sandbox.bundle(name).script(script);
         let root = bundle.rootfs();
         let bundle = bundle.edit(|spec| {
             spec["root"] = json!({"path": root, "readonly": false});
@@ -95,7 +75,7 @@ impl Containerd {
 
     /// The words of `ctr run` that name the runtime.
     pub(super) fn binary(&self) -> String {
-        let state = self.folder.join("runc");
+        let state = self.home.folder.join("runc");
         format!(
             "--runc-binary {} --runc-root {}",
             runtime().display(),
@@ -127,14 +107,7 @@ fn configuration(folder: &Path) -> String {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            let last: Vec<&str> = log.lines().rev().take(10).collect();
-            eprintln!(
-                "the daemon's last lines, newest first:\n{}",
-                last.join("\n")
-            );
-        } else {
+        if !std::thread::panicking() {
             for id in self.ok("task ls -q").lines() {
                 self.ok(&format!("task rm -f {id}"));
             }
@@ -142,13 +115,11 @@ impl Drop for Containerd {
                 self.ok(&format!("container rm {id}"));
             }
         }
-        let id = self.daemon.id().to_string();
-        let _ = Command::new("kill").arg(id).status();
-        let _ = self.daemon.wait();
-        self.place.expect_clean(&self.folder);
+        self.daemon.stop();
+        self.home.place.expect_clean(&self.home.folder);
         if !std::thread::panicking() {
             // The shim's folder for a containerd namespace stays, without a container.
-            let left = std::fs::read_dir(self.folder.join("runc/default"));
+            let left = std::fs::read_dir(self.home.folder.join("runc/default"));
             let left: Vec<_> = left.into_iter().flatten().flatten().collect();
             let kept = |entry: &std::fs::DirEntry| entry.file_name() == ".seccomp";
             assert!(left.iter().all(kept), "left behind: {left:?}");
@@ -162,9 +133,9 @@ fn ctr_passes_on_output_and_exit_status() {
     let output = ctr.run(&format!("run --rm {words} one")).ends_with(42);
     assert_eq!((&*output.stdout, &*output.stderr), ("out\n", "err\n"));
     let words = ctr.bundle("two", false, "true");
-    let missing = std::fs::read_to_string(ctr.sandbox.path().join("two/config.json")).unwrap();
+    let missing = std::fs::read_to_string(ctr.home.sandbox.path().join("two/config.json")).unwrap();
     let missing = missing.replace("\"sh\"", "\"no-such-program\"");
-    std::fs::write(ctr.sandbox.path().join("two/config.json"), missing).unwrap();
+    std::fs::write(ctr.home.sandbox.path().join("two/config.json"), missing).unwrap();
     let output = ctr.run(&format!("run --rm {words} two")).ends_with(1);
     assert!(
         output.stderr.contains("no-such-program"),
@@ -214,13 +185,11 @@ fn ctr_execs_pauses_and_kills() {
 fn ctr_runs_on_a_terminal() {
     let ctr = Containerd::new();
     let words = ctr.bundle("one", true, "tty; exit 3");
-    let line = ctr.command(&format!("run --rm {words} one"));
-    let output = run(&mut on_terminal(&line)).ends_with(3);
+    let output = ctr.terminal(&format!("run --rm {words} one")).ends_with(3);
     assert!(output.stdout.contains("/dev/pts/0"), "{}", output.stdout);
     let words = ctr.bundle("two", false, "sleep 1000");
     ctr.ok(&format!("run -d {words} two"));
-    let line = ctr.command("task exec -t --exec-id a two tty");
-    let output = run(&mut on_terminal(&line)).success();
+    let output = ctr.terminal("task exec -t --exec-id a two tty").success();
     assert!(output.stdout.contains("/dev/pts/0"), "{}", output.stdout);
 }
 
@@ -261,7 +230,7 @@ fn containerd_takes_the_documents_lines() {
 
 fn ctr_runs_images_with_containerds_own_spec() {
     let ctr = Containerd::new();
-    let archive = archive(&ctr.sandbox);
+    let archive = archive(&ctr.home.sandbox);
     ctr.ok(&format!("image import {}", archive.display()));
     let binary = ctr.binary();
     assert_eq!(
@@ -283,13 +252,13 @@ fn ctr_runs_images_with_containerds_own_spec() {
 
 fn ctr_limits_hold() {
     let ctr = Containerd::new();
-    let archive = archive(&ctr.sandbox);
+    let archive = archive(&ctr.home.sandbox);
     ctr.ok(&format!("image import {}", archive.display()));
     let binary = ctr.binary();
     ctr.ok(&format!(
         "run -d {binary} --memory-limit 67108864 --cpus 0.5 box one sleep 1000"
     ));
-    let folder = ctr.place.tree().join("default/one");
+    let folder = ctr.home.place.tree().join("default/one");
     let read = |name: &str| {
         std::fs::read_to_string(folder.join(name))
             .unwrap()

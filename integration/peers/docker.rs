@@ -1,18 +1,15 @@
 //! Docker: its daemon on a folder and a socket of its own, with dhow as the default runtime.
 //! Not its job: the options of `docker run` beyond those that Docker treats in its own way.
 
-use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::Command;
 
-use super::engine::{archive, block, on_terminal, shown, words};
 use serde_json::{Value, json};
 
+use super::engine::{Daemon, Engine, Home, archive, block, words};
 use super::view::Place;
-use crate::support::command::wait_for;
+use crate::support::claims;
 use crate::support::needs::program;
 use crate::support::sandbox::runtime;
-use crate::support::{Output, Sandbox, claims, run};
 
 claims![
     docker_passes_on_output_and_exit_status: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
@@ -27,10 +24,8 @@ pub(super) const UNCONFINED: &str = "--security-opt apparmor=unconfined";
 
 /// A daemon with a folder, a socket and a view of its own. Its containerd is its child.
 pub(super) struct Docker {
-    daemon: Child,
-    pub(super) place: Place,
-    pub(super) sandbox: Sandbox,
-    folder: PathBuf,
+    daemon: Daemon,
+    pub(super) home: Home,
 }
 
 impl Docker {
@@ -45,80 +40,45 @@ impl Docker {
     }
 
     fn at(place: Place, manager: &str) -> Self {
-        let sandbox = Sandbox::new();
-        let folder = sandbox.path().join("docker");
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("daemon.json"), configuration(manager)).unwrap();
-        let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut command = place.command(&program("dockerd").unwrap());
+        let home = Home::new(place, "docker");
+        home.write("daemon.json", &configuration(manager));
+        let docker = Self {
+            daemon: daemon(&home),
+            home,
+        };
+        docker.await_answer();
+        let archive = archive(&docker.home.sandbox);
+        docker.ok(&format!("load -qi {}", archive.display()));
+        docker
+    }
+}
+
+fn daemon(home: &Home) -> Daemon {
+    Daemon::start(home, "dockerd", |command| {
         for (flag, name) in [
             ("--data-root", "root"),
             ("--exec-root", "exec"),
             ("--pidfile", "pid"),
             ("--config-file", "daemon.json"),
         ] {
-            command.arg(flag).arg(folder.join(name));
+            command.arg(flag).arg(home.folder.join(name));
         }
-        command
-            .arg("--host")
-            .arg(format!("unix://{}", folder.join("socket").display()));
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        let docker = Self {
-            daemon: command.spawn().unwrap(),
-            place,
-            sandbox,
-            folder,
-        };
-        wait_for("the daemon", Duration::from_secs(30), || {
-            (docker.run("version").status == 0).then_some(())
-        });
-        let archive = archive(&docker.sandbox);
-        docker.ok(&format!("load -qi {}", archive.display()));
-        docker
-    }
+        command.arg("--host").arg(socket(home));
+    })
+}
 
-    /// A docker command, written as in a shell.
-    pub(super) fn command(&self, line: &str) -> Command {
+fn socket(home: &Home) -> String {
+    format!("unix://{}", home.folder.join("socket").display())
+}
+
+impl Engine for Docker {
+    fn command(&self, line: &str) -> Command {
         let mut command = Command::new(program("docker").unwrap());
-        command.env("DOCKER_CONFIG", &self.folder);
+        command.env("DOCKER_CONFIG", &self.home.folder);
         command.env("DOCKER_BUILDKIT", "0");
-        command
-            .arg("--host")
-            .arg(format!("unix://{}", self.folder.join("socket").display()));
+        command.arg("--host").arg(socket(&self.home));
         command.args(words(line));
         command
-    }
-
-    /// Runs a docker command.
-    #[track_caller]
-    pub(super) fn run(&self, line: &str) -> Output {
-        run(&mut self.command(line))
-    }
-
-    /// Runs a docker command that succeeds; what it printed, without the last line's end.
-    #[track_caller]
-    pub(super) fn ok(&self, line: &str) -> String {
-        self.run(line).success().stdout.trim_end().to_owned()
-    }
-
-    /// Runs a docker command on a terminal.
-    #[track_caller]
-    pub(super) fn terminal(&self, line: &str) -> Output {
-        run(&mut on_terminal(&self.command(line)))
-    }
-
-    /// Runs a docker command with `in` and a line's end as its input.
-    #[track_caller]
-    pub(super) fn piped(&self, line: &str) -> Output {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("echo in | {}", shown(&self.command(line)))]);
-        run(shell.env("DOCKER_CONFIG", &self.folder))
-    }
-
-    /// A field of `docker inspect`.
-    #[track_caller]
-    pub(super) fn inspect(&self, name: &str, field: &str) -> String {
-        self.ok(&format!("inspect -f {{{{{field}}}}} {name}"))
     }
 }
 
@@ -145,23 +105,14 @@ fn configuration(manager: &str) -> String {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            let last: Vec<&str> = log.lines().rev().take(10).collect();
-            eprintln!(
-                "the daemon's last lines, newest first:\n{}",
-                last.join("\n")
-            );
-        } else {
+        if !std::thread::panicking() {
             for id in self.ok("ps -aq").lines() {
                 self.ok(&format!("rm -f {id}"));
             }
         }
-        let id = self.daemon.id().to_string();
-        let _ = Command::new("kill").arg(id).status();
-        let _ = self.daemon.wait();
+        self.daemon.stop();
         // Docker keeps its handle of the host's network namespace mounted below `exec`.
-        self.place.expect_clean(&self.folder.join("root"));
+        self.home.place.expect_clean(&self.home.folder.join("root"));
     }
 }
 
@@ -180,9 +131,12 @@ fn docker_passes_on_output_and_exit_status() {
     docker
         .run("run --rm --network none box no-such-program")
         .ends_with(127);
-    docker
-        .run("run --rm --network none box /etc")
-        .ends_with(126);
+    // The words of our errors decide what the command line makes of them.
+    for (program, status) in [("/no/such", 127), ("/etc", 126), ("/etc/passwd", 126)] {
+        docker
+            .run(&format!("run --rm --network none box {program}"))
+            .ends_with(status);
+    }
     let terminal = docker.terminal("run --rm -it --network none box tty");
     assert!(terminal.success().stdout.contains("/dev/pts/0"));
     let used = docker.ok("info --format {{.DefaultRuntime}}");
@@ -192,7 +146,7 @@ fn docker_passes_on_output_and_exit_status() {
 
 fn docker_run_options_hold() {
     let docker = Docker::new();
-    let folder = docker.sandbox.path().join("volume");
+    let folder = docker.home.sandbox.path().join("volume");
     std::fs::create_dir(&folder).unwrap();
     let run = |line: &str| docker.ok(&format!("run --rm --network none {line}"));
     let ids = "sh -c 'id -u; id -G; pwd; hostname; echo $A $GREETING'";
@@ -200,6 +154,8 @@ fn docker_run_options_hold() {
         "-u web --group-add 55 -w /srv -h ship -e A=a box {ids}"
     ));
     assert_eq!(seen, "101\n102 7 55\n/srv\nship\na hello");
+    // A group of /etc/group that is named once more is there once.
+    assert_eq!(run("-u web --group-add log box id -G"), "102 7");
     let shown = folder.display();
     run(&format!("-v {shown}:/v box touch /v/x"));
     assert!(folder.join("x").exists());
@@ -300,7 +256,7 @@ fn docker_namespaces_are_shared_as_asked() {
 
 fn docker_builds_with_the_runtime() {
     let docker = Docker::new();
-    let context = docker.sandbox.path().join("recipe");
+    let context = docker.home.sandbox.path().join("recipe");
     std::fs::create_dir(&context).unwrap();
     let recipe =
         "FROM localhost/box:1\nRUN echo $GREETING > /srv/made\nUSER web\nRUN id -u > /tmp/user\n";

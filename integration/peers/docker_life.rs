@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::docker::{Docker, UNCONFINED};
+use super::engine::Engine;
 use crate::support::claims;
 use crate::support::command::wait_for;
 
@@ -135,7 +136,7 @@ fn docker_sees_what_runs_inside() {
     });
     assert_eq!(docker.ok("stats --no-stream --format {{.Name}} one"), "one");
     assert_eq!(docker.inspect("one", ".HostConfig.Runtime"), "dhow");
-    let copy = docker.sandbox.path().join("copy");
+    let copy = docker.home.sandbox.path().join("copy");
     docker.ok(&format!("cp one:/tmp/inside {}", copy.display()));
     assert_eq!(std::fs::read_to_string(&copy).unwrap(), "x\n");
     docker.ok(&format!("cp {} one:/srv/back", copy.display()));

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::docker::{Docker, UNCONFINED};
+use super::engine::Engine;
 use super::podman::Podman;
 use crate::support::claims;
 
@@ -29,7 +30,7 @@ fn podman_limits_are_set_updated_and_counted() {
         "run -d --name one --memory 64m --cpus 0.5 --cpu-shares 512 --pids-limit 50 box sleep 1000",
     );
     let path = podman.inspect("one", ".State.CgroupPath");
-    let folder: PathBuf = podman.place.tree().join(path.trim_start_matches('/'));
+    let folder: PathBuf = podman.home.place.tree().join(path.trim_start_matches('/'));
     assert_eq!(read(&folder, "memory.max"), (64 * MIB).to_string());
     assert_eq!(read(&folder, "cpu.max"), "50000 100000");
     assert_eq!(read(&folder, "pids.max"), "50");
@@ -57,7 +58,7 @@ fn docker_limits_are_set_updated_and_counted() {
     let docker = Docker::new();
     docker.ok(&format!("run -d --name one --network none --memory 64m --cpus 0.5 --pids-limit 50 --blkio-weight 200 {UNCONFINED} box sleep 1000"));
     let id = docker.inspect("one", ".Id");
-    let folder = docker.place.tree().join("docker").join(id);
+    let folder = docker.home.place.tree().join("docker").join(id);
     assert_eq!(read(&folder, "memory.max"), (64 * MIB).to_string());
     assert_eq!(read(&folder, "cpu.max"), "50000 100000");
     assert_eq!(read(&folder, "pids.max"), "50");

@@ -3,12 +3,14 @@
 //! Not its job: what a runtime does by itself (the other modules).
 
 mod buildah;
+mod checkpoint;
 mod containerd;
 mod docker;
 mod docker_life;
 mod engine;
 mod limits;
 mod podman;
+mod podman_health;
 mod podman_options;
 mod podman_pods;
 mod podman_rootless;
@@ -21,11 +23,13 @@ use crate::support::claim::Claim;
 pub(crate) fn claims() -> Vec<Claim> {
     [
         buildah::claims(),
+        checkpoint::claims(),
         containerd::claims(),
         docker::claims(),
         docker_life::claims(),
         limits::claims(),
         podman::claims(),
+        podman_health::claims(),
         podman_options::claims(),
         podman_pods::claims(),
         podman_rootless::claims(),

@@ -1,15 +1,15 @@
 //! podman: a container's life, command by command. Not its job: the options of `podman run` (podman_options).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::engine::{archive, block, on_terminal, shown, words};
+use super::engine::{Engine, Home, archive, block, words};
 use super::view::Place;
+use crate::support::claims;
 use crate::support::command::wait_for;
 use crate::support::needs::program;
 use crate::support::sandbox::runtime;
-use crate::support::{Output, Sandbox, claims, run};
 
 claims![
     podman_passes_on_output_and_exit_status: [Root, Brisk, Cgroup2, Overlay, Tool("podman"), Tool("conmon")],
@@ -33,7 +33,7 @@ claims![
 
 /// What podman is told of this place: no limit that the tree has no controller for, no network; and of the runtime
 /// the lines of docs/podman.md.
-fn configuration(runtime: &Path) -> String {
+pub(super) fn configuration(runtime: &Path) -> String {
     let lines = block(include_str!("../../docs/podman.md"), "toml")
         .replace("/usr/local/bin/dhow", &runtime.display().to_string())
         .replace("dhow = [", &format!("{} = [", name_of(runtime)))
@@ -54,9 +54,7 @@ fn name_of(runtime: &Path) -> String {
 
 /// podman with a storage, a runtime folder and a place of its own.
 pub(super) struct Podman {
-    pub(super) place: Place,
-    pub(super) sandbox: Sandbox,
-    folder: PathBuf,
+    pub(super) home: Home,
     manager: &'static str,
 }
 
@@ -72,62 +70,32 @@ impl Podman {
     }
 
     fn at(place: Place, manager: &'static str) -> Self {
-        let sandbox = Sandbox::new();
-        let folder = sandbox.path().join("podman");
-        std::fs::create_dir(&folder).unwrap();
-        let text = configuration(&runtime());
-        std::fs::write(folder.join("containers.conf"), text).unwrap();
-        let podman = Self {
-            place,
-            folder,
-            sandbox,
-            manager,
-        };
-        let archive = archive(&podman.sandbox);
+        let home = Home::new(place, "podman");
+        home.write("containers.conf", &configuration(&runtime()));
+        let podman = Self { home, manager };
+        let archive = archive(&podman.home.sandbox);
         podman.ok(&format!("load -qi {}", archive.display()));
         podman
     }
+}
 
-    /// A podman command, written as in a shell.
-    pub(super) fn command(&self, line: &str) -> Command {
-        let mut command = self.place.command(&program("podman").unwrap());
-        command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
-        command.env("TMPDIR", &self.folder);
-        for (flag, folder) in [
+impl Engine for Podman {
+    fn command(&self, line: &str) -> Command {
+        let folder = &self.home.folder;
+        let mut command = self.home.place.command(&program("podman").unwrap());
+        command.env("CONTAINERS_CONF", folder.join("containers.conf"));
+        command.env("TMPDIR", folder);
+        for (flag, name) in [
             ("--root", "root"),
             ("--runroot", "run"),
             ("--tmpdir", "tmp"),
         ] {
-            command.arg(flag).arg(self.folder.join(folder));
+            command.arg(flag).arg(folder.join(name));
         }
         command.args(["--storage-driver", "overlay", "--events-backend", "file"]);
         command.args(["--cgroup-manager", self.manager]);
         command.args(words(line));
         command
-    }
-
-    /// Runs a podman command.
-    #[track_caller]
-    pub(super) fn run(&self, line: &str) -> Output {
-        run(&mut self.command(line))
-    }
-
-    /// Runs a podman command that succeeds; what it printed, without the last line's end.
-    #[track_caller]
-    pub(super) fn ok(&self, line: &str) -> String {
-        self.run(line).success().stdout.trim_end().to_owned()
-    }
-
-    /// Runs a podman command on a terminal.
-    #[track_caller]
-    pub(super) fn terminal(&self, line: &str) -> Output {
-        run(&mut on_terminal(&self.command(line)))
-    }
-
-    /// A field of `podman inspect`.
-    #[track_caller]
-    pub(super) fn inspect(&self, name: &str, field: &str) -> String {
-        self.ok(&format!("inspect -f {{{{{field}}}}} {name}"))
     }
 }
 
@@ -139,9 +107,9 @@ impl Drop for Podman {
         self.ok("pod rm -af -t 0");
         self.ok("rm -af -t 0");
         // The storage's own bind mount stays as long as the mount table.
-        self.place
-            .expect_clean(&self.folder.join("root/overlay-containers"));
-        self.place.expect_clean(&self.folder.join("run"));
+        let (place, folder) = (&self.home.place, &self.home.folder);
+        place.expect_clean(&folder.join("root/overlay-containers"));
+        place.expect_clean(&folder.join("run"));
     }
 }
 
@@ -150,11 +118,8 @@ fn podman_passes_on_output_and_exit_status() {
     let output = podman.run("run --rm box sh -c 'echo out; echo err >&2; exit 42'");
     let output = output.ends_with(42);
     assert_eq!((&*output.stdout, &*output.stderr), ("out\n", "err\n"));
-    let mut piped = Command::new("sh");
-    let line = shown(&podman.command("run --rm -i box cat"));
-    piped.args(["-c", &format!("echo in | {line}")]);
-    piped.env("CONTAINERS_CONF", podman.folder.join("containers.conf"));
-    assert_eq!(run(&mut piped).success().stdout, "in\n");
+    let piped = podman.piped("run --rm -i box cat").success();
+    assert_eq!(piped.stdout, "in\n");
     let killed = podman.run("run --rm box sh -c 'sh -c \"kill -9 \\$\\$\"; exit $?'");
     killed.ends_with(137);
 }
@@ -215,11 +180,8 @@ fn podman_exec_passes_on_streams_and_status() {
     let output = podman.run("exec one sh -c 'echo out; echo err >&2; exit 42'");
     let output = output.ends_with(42);
     assert_eq!((&*output.stdout, &*output.stderr), ("out\n", "err\n"));
-    let mut piped = Command::new("sh");
-    let line = shown(&podman.command("exec -i one cat"));
-    piped.args(["-c", &format!("echo in | {line}")]);
-    piped.env("CONTAINERS_CONF", podman.folder.join("containers.conf"));
-    assert_eq!(run(&mut piped).success().stdout, "in\n");
+    let piped = podman.piped("exec -i one cat").success();
+    assert_eq!(piped.stdout, "in\n");
     podman.run("exec one no-such-program").ends_with(127);
     podman.run("exec one /etc").ends_with(126);
     podman.ok("stop -t 0 one");
@@ -337,7 +299,7 @@ fn podman_sees_what_runs_inside() {
 fn podman_copies_and_commits() {
     let podman = Podman::new();
     podman.ok("run -d --name one box sh -c 'echo x > /tmp/inside; exec sleep 1000'");
-    let copy = podman.sandbox.path().join("copy");
+    let copy = podman.home.sandbox.path().join("copy");
     wait_for("the file inside", Duration::from_secs(10), || {
         let output = podman.run(&format!("cp one:/tmp/inside {}", copy.display()));
         (output.status == 0).then_some(())
@@ -370,7 +332,7 @@ fn podman_tells_of_events() {
 
 fn podman_builds_with_the_runtime() {
     let podman = Podman::new();
-    let context = podman.sandbox.path().join("recipe");
+    let context = podman.home.sandbox.path().join("recipe");
     std::fs::create_dir(&context).unwrap();
     let recipe = "FROM localhost/box:1\nRUN echo $GREETING > /srv/made\nRUN id -u > /srv/user\n";
     std::fs::write(context.join("Dockerfile"), recipe).unwrap();

@@ -1,6 +1,7 @@
 //! podman: what the options of `podman run` ask of the runtime, as the container sees it.
 //! Not its job: a container's life (podman).
 
+use super::engine::Engine;
 use super::podman::Podman;
 use crate::support::needs::program;
 use crate::support::{claims, run};
@@ -43,7 +44,7 @@ fn podman_roots_can_be_read_only_with_tmpfs() {
 
 fn podman_volumes_are_mounted_as_asked() {
     let podman = Podman::new();
-    let folder = podman.sandbox.path().join("volume");
+    let folder = podman.home.sandbox.path().join("volume");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("file"), "from outside\n").unwrap();
     let shown = folder.display();
@@ -71,10 +72,10 @@ fn podman_volumes_are_mounted_as_asked() {
 
 fn podman_volumes_propagate() {
     let podman = Podman::new();
-    let folder = podman.sandbox.path().join("volume");
+    let folder = podman.home.sandbox.path().join("volume");
     std::fs::create_dir_all(folder.join("later")).unwrap();
     let mount = |arguments: &[&str]| {
-        let mut command = podman.place.command(&program("mount").unwrap());
+        let mut command = podman.home.place.command(&program("mount").unwrap());
         run(command.args(arguments)).success();
     };
     let shown = folder.to_str().unwrap();
@@ -146,7 +147,7 @@ fn podman_security_options_hold() {
         "run --rm --security-opt no-new-privileges --security-opt seccomp=unconfined {status}"
     ));
     assert_eq!(other, "NoNewPrivs:\t1\nSeccomp:\t0");
-    let profile = podman.sandbox.path().join("profile.json");
+    let profile = podman.home.sandbox.path().join("profile.json");
     let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"],
         "action": "SCMP_ACT_ERRNO", "errnoRet": 122}]}"#;
     std::fs::write(&profile, text).unwrap();

@@ -1,5 +1,6 @@
 //! podman: pods, whose containers share namespaces. Not its job: single containers (podman).
 
+use super::engine::Engine;
 use super::podman::Podman;
 use crate::support::claims;
 

@@ -5,10 +5,10 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::engine::{archive, words};
+use super::engine::{Engine, archive, words};
 use crate::support::needs::program;
 use crate::support::sandbox::runtime;
-use crate::support::{Output, Sandbox, claims, run};
+use crate::support::{Sandbox, claims};
 
 claims![
     podman_rootless_lives_a_life: [Root, Cgroup2, Overlay, RootlessUser, UserSession, Tool("podman"), Tool("conmon"), Tool("setpriv")],
@@ -45,9 +45,10 @@ impl Rootless {
         rootless.ok(&format!("load -qi {}", archive.display()));
         rootless
     }
+}
 
-    #[track_caller]
-    fn run(&self, line: &str) -> Output {
+impl Engine for Rootless {
+    fn command(&self, line: &str) -> Command {
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid=1000", "--regid=1000", "--init-groups"])
@@ -66,12 +67,8 @@ impl Rootless {
             command.arg(flag).arg(self.folder.join(folder));
         }
         command.args(["--storage-driver", "overlay"]);
-        run(command.args(words(line)))
-    }
-
-    #[track_caller]
-    fn ok(&self, line: &str) -> String {
-        self.run(line).success().stdout.trim_end().to_owned()
+        command.args(words(line));
+        command
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::containerd::Containerd;
 use super::docker::{Docker, UNCONFINED};
-use super::engine::archive;
+use super::engine::{Engine, archive};
 use super::podman::Podman;
 use super::view::Place;
 use crate::support::{claims, run};
@@ -60,7 +60,7 @@ fn docker_containers_are_scopes_of_systemd() {
 
 fn ctr_tasks_are_scopes_of_systemd() {
     let ctr = Containerd::at(Place::Machine);
-    let archive = archive(&ctr.sandbox);
+    let archive = archive(&ctr.home.sandbox);
     ctr.ok(&format!("image import {}", archive.display()));
     let words = format!("{} --runc-systemd-cgroup", ctr.binary());
     ctr.ok(&format!(

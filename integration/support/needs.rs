@@ -45,6 +45,8 @@ pub(crate) enum Need {
     Brisk,
     /// A systemd session of user 1000, with its own bus.
     UserSession,
+    /// The emulated machine itself, whose /etc is thrown away.
+    Rig,
     /// More than one CPU.
     TwoCpus,
     /// dhow itself, not a peer named by DHOW_TEST_RUNTIME.
@@ -78,6 +80,7 @@ impl fmt::Display for Need {
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
             Self::Brisk => out.write_str("a machine that is not emulated"),
             Self::UserSession => out.write_str("a systemd session of user 1000"),
+            Self::Rig => out.write_str("the rig"),
             Self::TwoCpus => out.write_str("two CPUs"),
             Self::Dhow => out.write_str("dhow as the runtime"),
             Self::FaultBuild => out.write_str("the fault build"),
@@ -118,6 +121,7 @@ impl Need {
             Self::RootlessUser => user_1000_has_subordinate_ids(),
             Self::Brisk => std::env::var_os("DHOW_TEST_SLOWNESS").is_none(),
             Self::UserSession => Path::new("/run/user/1000/bus").exists(),
+            Self::Rig => Path::new("/run/rig").is_dir(),
             Self::TwoCpus => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
             Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
             Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),

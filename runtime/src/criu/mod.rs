@@ -115,11 +115,11 @@ impl Criu {
         mut heard: impl FnMut(&Notice, Option<OwnedFd>) -> Result<()>,
     ) -> Result<()> {
         let result = self.converse(request, &mut heard);
-        drop(self.socket);
-        if result.is_err() {
-            // It would go on, or wait for us.
+        if result.is_err() || request.kind == Kind::PreDump {
+            // It would go on, or wait for us: after a pre-dump for the next one, and complain when none comes.
             let _ended_already = self.child.kill();
         }
+        drop(self.socket);
         let ended = self.child.wait();
         result?;
         match ended {
