@@ -189,16 +189,18 @@ pub(crate) struct Heard {
 /// As recvmsg(2); EBADMSG for bytes that are no message.
 pub(crate) fn hear(socket: impl AsFd) -> sys::Result<Heard> {
     let mut buffer = [0_u8; MAX_MESSAGE];
-    let received = match sys::socket::receive(socket, &mut buffer) {
-        // init was killed with a message of ours unread
-        Err(e) if e.errno == Errno::CONNRESET => {
-            return Ok(Heard {
-                message: None,
-                fd: None,
-            });
-        }
-        result => result?,
-    };
+    let mut received = sys::socket::receive(&socket, &mut buffer);
+    if is_reset(&received) {
+        // It ended with a message of ours unread, of which the kernel tells before its last words.
+        received = sys::socket::receive(&socket, &mut buffer);
+    }
+    if is_reset(&received) {
+        return Ok(Heard {
+            message: None,
+            fd: None,
+        });
+    }
+    let received = received?;
     let fd = received.fd;
     let mut bytes = &buffer[..received.length];
     let message = match take(&mut bytes, 1) {
@@ -222,6 +224,10 @@ pub(crate) fn hear(socket: impl AsFd) -> sys::Result<Heard> {
         }),
         None => Err(SysError::new("recvmsg", "", Errno::BADMSG)),
     }
+}
+
+fn is_reset<T>(received: &sys::Result<T>) -> bool {
+    matches!(received, Err(e) if e.errno == Errno::CONNRESET)
 }
 
 fn failure(mut bytes: &[u8]) -> Option<Failure> {
@@ -354,6 +360,16 @@ mod tests {
             panic!("no failure came");
         };
         assert!(failure.note.unwrap().starts_with("üü"));
+    }
+
+    #[test]
+    fn last_words_are_heard_though_a_message_of_ours_was_not() {
+        let (ours, theirs) = sys::socket::pair().unwrap();
+        go(&ours).unwrap();
+        tell(&theirs, &FromInit::Ready).unwrap();
+        drop(theirs);
+        assert_eq!(hear(&ours).unwrap().message, Some(FromInit::Ready));
+        assert_eq!(hear(&ours).unwrap().message, None);
     }
 
     #[test]
