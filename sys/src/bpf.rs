@@ -23,6 +23,9 @@ const MAX_PROGRAMS: usize = 64;
 /// What our programs are called, by which they are found again.
 const NAME: [u8; 16] = *b"dhow_devices\0\0\0\0";
 
+/// How often a program is offered that the verifier was kept from reading to its end.
+const TRIES: u32 = 200;
+
 /// The verifier's words are read into a buffer of this size when it refuses a program.
 const LOG_SIZE: usize = 64 * 1024;
 
@@ -144,8 +147,15 @@ fn load(instructions: &[u64], log: Option<&mut [u8]>) -> Result<OwnedFd, Errno> 
         attr.log_size = u32::try_from(log.len()).unwrap_or(u32::MAX);
         attr.log_buf = log.as_mut_ptr() as u64;
     }
-    // Instructions, licence and log are borrowed by this function through the call, with true lengths.
-    let fd = call(BPF_PROG_LOAD, &mut attr)?;
+    // Instructions, licence and log are borrowed by this function through the calls, with true lengths.
+    let mut tries = 0;
+    let fd = loop {
+        match call(BPF_PROG_LOAD, &mut attr) {
+            // The verifier gives up when a signal comes, be it one that only stops us.
+            Err(Errno::AGAIN) if tries < TRIES => tries += 1,
+            result => break result?,
+        }
+    };
     // SAFETY: BPF_PROG_LOAD made a new fd (close-on-exec always) that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
