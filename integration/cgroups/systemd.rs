@@ -322,7 +322,7 @@ fn a_user_has_scopes_of_their_own() {
     std::os::unix::fs::chown(&state, Some(1000), Some(1000)).unwrap();
     // Where the user may not go, they have a program of their own.
     let dhow = unit.sandbox.path().join("dhow");
-    std::fs::copy(crate::support::sandbox::dhow(), &dhow).unwrap();
+    crate::support::copy_program(crate::support::sandbox::dhow(), &dhow);
     let before = [
         dhow.to_str().unwrap(),
         "--root",

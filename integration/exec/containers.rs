@@ -133,7 +133,7 @@ fn a_users_own_is_entered_by_them_and_by_root() {
         }
         spec["process"].as_object_mut().unwrap().remove("rlimits");
     });
-    std::fs::copy(dhow(), own.join("program")).unwrap();
+    crate::support::copy_program(dhow(), own.join("program"));
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(sandbox.path(), open).unwrap();
     let owner = Command::new("chown")

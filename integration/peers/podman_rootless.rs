@@ -31,7 +31,7 @@ impl Rootless {
         // A copy: the way to the runtime's own folder may be closed to the user.
         let name = runtime().file_name().unwrap().to_str().unwrap().to_owned();
         let path = folder.join(&name);
-        std::fs::copy(runtime(), &path).unwrap();
+        crate::support::copy_program(runtime(), &path);
         let text = format!(
             "[containers]\nnetns = \"none\"\ndefault_sysctls = []\nlog_driver = \"k8s-file\"\n\
             [engine]\ncgroup_manager = \"systemd\"\nevents_logger = \"file\"\nruntime = \"{name}\"\n\

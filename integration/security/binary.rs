@@ -24,7 +24,7 @@ impl Prey {
     /// Copies it into the sandbox.
     pub(super) fn new(sandbox: &Sandbox) -> Self {
         let path = sandbox.path().join("runtime");
-        std::fs::copy(runtime(), &path).unwrap();
+        crate::support::copy_program(runtime(), &path);
         let before = Self::look(&path);
         Self { path, before }
     }

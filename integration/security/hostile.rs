@@ -37,5 +37,5 @@ pub(super) fn program() -> &'static Path {
 
 /// Puts it into the bundle's root as /bin/hostile.
 pub(super) fn put_into(bundle: &Bundle) {
-    std::fs::copy(program(), bundle.rootfs().join("bin/hostile")).unwrap();
+    crate::support::copy_program(program(), bundle.rootfs().join("bin/hostile"));
 }

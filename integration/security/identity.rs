@@ -92,7 +92,7 @@ fn a10_cve_2022_24769_a_file_with_inheritable_capabilities_gains_nothing() {
         });
     let file = bundle.rootfs().join("gain/cat");
     std::fs::create_dir(bundle.rootfs().join("gain")).unwrap();
-    std::fs::copy(bundle.rootfs().join("bin/busybox"), &file).unwrap();
+    crate::support::copy_program(bundle.rootfs().join("bin/busybox"), &file);
     run(Command::new("setcap")
         .arg("cap_net_raw,cap_sys_admin+i")
         .arg(&file))

@@ -71,7 +71,7 @@ fn d02_cve_2023_25809_a_users_container_writes_to_no_cgroup() {
     for applet in ["find", "mkdir"] {
         let _ = std::os::unix::fs::symlink("busybox", bundle.rootfs().join("bin").join(applet));
     }
-    std::fs::copy(dhow(), own.join("program")).unwrap();
+    crate::support::copy_program(dhow(), own.join("program"));
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(sandbox.path(), open).unwrap();
     run(Command::new("chown").args(["-R", "1000:1000"]).arg(&own)).success();

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -99,9 +100,22 @@ fn make_root(root: &Path) {
     std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
     std::fs::write(root.join("etc/group"), "root:x:0:\n").unwrap();
     let busybox = root.join("bin/busybox");
-    std::fs::copy("/bin/busybox", &busybox)
-        .unwrap_or_else(|error| panic!("copy /bin/busybox (package busybox-static): {error}"));
+    copy_program("/bin/busybox", &busybox);
     for applet in APPLETS {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
+}
+
+/// Copies a program that is to be executed. By a process of its own: what we write ourselves is open in whatever another
+/// test forks just then, and a program that is open for writing can't be executed (ETXTBSY).
+#[track_caller]
+pub(crate) fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    let status = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(
+        status.success(),
+        "copy {} to {}",
+        from.display(),
+        to.display()
+    );
 }

@@ -8,7 +8,7 @@ pub(crate) mod leaks;
 pub(crate) mod needs;
 pub(crate) mod sandbox;
 
-pub(crate) use bundle::Bundle;
+pub(crate) use bundle::{Bundle, copy_program};
 pub(crate) use claim::claims;
 pub(crate) use command::{Output, run};
 pub(crate) use needs::Need;
