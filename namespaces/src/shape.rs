@@ -80,6 +80,20 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// The same; nothing is made beside by a caller who may not come back from it: root of a user namespace whose
+    /// network namespace belongs to an outer one (rootless podman).
+    #[must_use]
+    pub fn of_caller(mut self, may_return: bool) -> Self {
+        if let Self::Direct(start) = &mut self
+            && !may_return
+        {
+            start.clone |= std::mem::take(&mut start.beside);
+        }
+        self
+    }
+}
+
 /// A user namespace is entered. What is new must belong to it, so it is made after entering: by the child
 /// itself, unless a fork is needed.
 fn joined_user(set: &NamespaceSet, rights: Rights) -> Shape {
@@ -261,6 +275,13 @@ mod tests {
             let shape = Shape::of(&set(cells[1]), rights);
             assert_eq!(words(&shape), cells[2], "{line}");
         }
+    }
+
+    #[test]
+    fn who_cannot_come_back_leaves_the_network_to_the_clone() {
+        let shape = Shape::of(&set("+network +pid"), Rights::Full);
+        assert_eq!(words(&shape), "clone pid; make beside network");
+        assert_eq!(words(&shape.of_caller(false)), "clone network, pid");
     }
 
     #[test]

@@ -159,6 +159,7 @@ fn plan(bundle: &Path, spec: &Spec) -> Result<()> {
         no_pivot: false,
         keep_keyring: false,
         begins_at_once: false,
+        may_return: true,
         given_stdio: false,
     };
     Plan::new(spec, &request).map(drop)

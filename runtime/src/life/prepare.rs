@@ -98,6 +98,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         no_pivot: options.no_pivot,
         keep_keyring: options.keep_keyring,
         begins_at_once: options.begin == Begin::AtOnce,
+        may_return: !sys::privileges::is_nested(),
         given_stdio: matches!(options.stdio, crate::Stdio::Given(_)),
     };
     let plan = Plan::new(&options.spec, &request)?;

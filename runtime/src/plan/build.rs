@@ -14,7 +14,7 @@ use crate::conditions::Conditions;
 use crate::hooks::HookEntry;
 use crate::lsm::{self, Modules};
 use crate::plan::program::{Program, console_size};
-use crate::plan::{Plan, RootPlace, Step, outside};
+use crate::plan::{ParentStep, Plan, RootPlace, Step, outside};
 use crate::{ContainerId, Error, Result};
 
 /// What a plan is made for, beside the spec.
@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub given_stdio: bool,
     /// The program begins as soon as the container is made, without a `start`.
     pub begins_at_once: bool,
+    /// This process may come back into its network namespace from another: it is no root of a user namespace alone.
+    pub may_return: bool,
 }
 
 /// What the plan says of the cgroup.
@@ -66,7 +68,7 @@ impl Plan {
     /// What the spec asks for and can't be had, by its field.
     pub fn new(spec: &Spec, request: &Request<'_>) -> Result<Self> {
         let set = NamespaceSet::from_spec(spec)?;
-        let shape = Shape::of(&set, request.rights);
+        let shape = Shape::of(&set, request.rights).of_caller(request.may_return);
         let conditions = Conditions::of_spec(spec, request.modules)?;
         let mut plan = Self {
             parent: outside::steps(spec, &set, &shape, request, &conditions),
@@ -77,10 +79,6 @@ impl Plan {
         };
         // First of all: whatever happens to dhow from here on, nothing is left running.
         plan.init.push(Step::DieWithDhow);
-        let beside = match &shape {
-            Shape::Direct(start) => start.beside,
-            Shape::Staged(_) => 0,
-        };
         match shape {
             Shape::Direct(start) => {
                 plan.clone = start.clone;
@@ -112,7 +110,7 @@ impl Plan {
             spec,
             request,
             set: &set,
-            network_beside: beside & Namespace::Network.flag() != 0,
+            network_beside: plan.parent.contains(&ParentStep::MakeNetwork),
             conditions,
         };
         builder.isolate(&mut plan.init);

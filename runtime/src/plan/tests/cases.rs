@@ -134,6 +134,7 @@ pub(super) fn request<'a>(id: &'a ContainerId, bundle: &'a Path, rights: Rights)
         keep_keyring: false,
         given_stdio: false,
         begins_at_once: false,
+        may_return: true,
     }
 }
 
