@@ -61,6 +61,7 @@ fn plan(spec: &Spec, rights: namespaces::Rights) -> runtime::Result<Plan> {
             keep_keyring: false,
             given_stdio: false,
             begins_at_once: false,
+            may_return: true,
         },
     )
 }
