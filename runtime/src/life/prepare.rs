@@ -98,7 +98,8 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         no_pivot: options.no_pivot,
         keep_keyring: options.keep_keyring,
         begins_at_once: options.begin == Begin::AtOnce,
-        may_return: !sys::privileges::is_nested(),
+        // Asked only where there is something to come back from.
+        may_return: !set.creates(Namespace::Network) || !sys::privileges::is_nested(),
         given_stdio: matches!(options.stdio, crate::Stdio::Given(_)),
     };
     let plan = Plan::new(&options.spec, &request)?;
