@@ -2,10 +2,11 @@
 //! but not one layer read yet. Not its job: reading layers, and the store.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::digest::Promise;
 use crate::manifest::{self, Descriptor, Document, Platform};
-use crate::source::{Files, Window, missing};
+use crate::source::{Blob, Files, Window, missing};
 use crate::{Digest, Error, Reference, Result, json};
 
 /// Images of one archive at most, and indexes within indexes.
@@ -34,7 +35,34 @@ pub(crate) struct OfferedLayer {
     /// Its name in the source, for messages.
     pub(crate) name: String,
     /// Its bytes; `None` if the source lacks them, which is no fault while the store has the layer.
-    pub(crate) blob: Option<Window>,
+    pub(crate) blob: Option<Arc<dyn Blob>>,
+}
+
+/// Where the parts of an OCI image are found by their descriptors: the `blobs` of a layout, or what a
+/// registry serves. Nothing that it gives is trusted.
+pub(crate) trait Content {
+    /// The bytes of a manifest, index or config, at most [`json::MAX_DOCUMENT`] of them.
+    fn document(&self, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>>;
+
+    /// A layer's blob, not opened yet; `None` if the source is known to lack it.
+    fn layer(&self, descriptor: &Descriptor) -> Result<Option<Arc<dyn Blob>>>;
+}
+
+impl Content for Files {
+    fn document(&self, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let path = blob_path(descriptor.digest);
+        let window = self.find(&path)?.ok_or_else(|| missing(&path))?;
+        check_size(what, descriptor.size, window.length())?;
+        window.document(what)
+    }
+
+    fn layer(&self, descriptor: &Descriptor) -> Result<Option<Arc<dyn Blob>>> {
+        Ok(self.find(&blob_path(descriptor.digest))?.map(shared))
+    }
+}
+
+fn shared(window: Window) -> Arc<dyn Blob> {
+    Arc::new(window)
 }
 
 impl OfferedLayer {
@@ -110,7 +138,7 @@ fn oci(files: &Files) -> Result<Vec<Offer>> {
     }
     for descriptor in chosen {
         let names = names(descriptor)?;
-        let mut offer = oci_image(files, descriptor, &host, 0)?;
+        let mut offer = image(files, descriptor, &host)?;
         match offers.iter_mut().find(|known| known.id == offer.id) {
             // One image under two names stands twice in the index.
             Some(known) => known.names.extend(names),
@@ -123,9 +151,18 @@ fn oci(files: &Files) -> Result<Vec<Offer>> {
     Ok(offers)
 }
 
-/// The image a descriptor leads to, through indexes.
-fn oci_image(
-    files: &Files,
+/// The image for `host` that a descriptor leads to; without a name.
+pub(crate) fn image(
+    content: &impl Content,
+    descriptor: &Descriptor,
+    host: &Platform,
+) -> Result<Offer> {
+    image_below(content, descriptor, host, 0)
+}
+
+/// The same, through indexes.
+fn image_below(
+    content: &impl Content,
     descriptor: &Descriptor,
     host: &Platform,
     depth: usize,
@@ -141,19 +178,22 @@ fn oci_image(
             format!("indexes nest deeper than {MAX_NESTING}"),
         ));
     }
-    let bytes = document_blob(files, &what, descriptor)?;
+    let bytes = document(content, &what, descriptor)?;
     match manifest::document(&what, &bytes, Some(&descriptor.media_type))? {
         Document::Index(index) => match manifest::for_platform(&index, host).first() {
-            Some(next) => oci_image(files, next, host, depth + 1),
+            Some(next) => image_below(content, next, host, depth + 1),
             None => Err(no_platform(&what, &index, host)),
         },
         Document::Manifest { config, layers } => {
-            let config = document_blob(files, "image config", &config)?;
-            let blobs: Vec<Blob> = layers
+            let config = document(content, "image config", &config)?;
+            let blobs: Vec<Found> = layers
                 .into_iter()
                 .map(|layer| {
-                    let path = blob_path(layer.digest);
-                    Ok((format!("{}", layer.digest), files.find(&path)?, Some(layer)))
+                    Ok((
+                        layer.digest.to_string(),
+                        content.layer(&layer)?,
+                        Some(layer),
+                    ))
                 })
                 .collect::<Result<_>>()?;
             offer(config, Some(bytes), blobs)
@@ -172,18 +212,9 @@ fn no_platform(what: &str, index: &[Descriptor], host: &Platform) -> Error {
 }
 
 /// Reads a document and holds it to its descriptor.
-fn document_blob(files: &Files, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
-    let path = blob_path(descriptor.digest);
-    let window = files.find(&path)?.ok_or_else(|| missing(&path))?;
-    if window.length() != descriptor.size {
-        return Err(crate::digest::mismatch(
-            what,
-            "size",
-            descriptor.size,
-            window.length(),
-        ));
-    }
-    let bytes = window.document(what)?;
+fn document(content: &impl Content, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    let bytes = content.document(what, descriptor)?;
+    check_size(what, descriptor.size, bytes.len() as u64)?;
     let found = Digest::of(&bytes);
     match found == descriptor.digest {
         true => Ok(bytes),
@@ -193,6 +224,13 @@ fn document_blob(files: &Files, what: &str, descriptor: &Descriptor) -> Result<V
             descriptor.digest,
             found,
         )),
+    }
+}
+
+fn check_size(what: &str, promised: u64, found: u64) -> Result<()> {
+    match found == promised {
+        true => Ok(()),
+        false => Err(crate::digest::mismatch(what, "size", promised, found)),
     }
 }
 
@@ -219,10 +257,11 @@ fn names(descriptor: &Descriptor) -> Result<Vec<Reference>> {
         .collect())
 }
 
-type Blob = (String, Option<Window>, Option<Descriptor>);
+/// A layer as a document names it.
+type Found = (String, Option<Arc<dyn Blob>>, Option<Descriptor>);
 
 /// Puts an offer together; counts its layers.
-fn offer(config: Vec<u8>, manifest: Option<Vec<u8>>, blobs: Vec<Blob>) -> Result<Offer> {
+fn offer(config: Vec<u8>, manifest: Option<Vec<u8>>, blobs: Vec<Found>) -> Result<Offer> {
     let configuration = manifest::configuration(&config)?;
     let diff_ids = manifest::diff_ids(&configuration)?;
     if diff_ids.len() != blobs.len() {
@@ -304,7 +343,7 @@ fn docker_offer(files: &Files, image: DockerImage) -> Result<Offer> {
     let config = docker_config(files, &image.config)?;
     let blobs = image.layers.into_iter().map(|name| {
         let window = files.find(&name)?.ok_or_else(|| missing(&name))?;
-        Ok((name, Some(window), None))
+        Ok((name, Some(shared(window)), None))
     });
     let mut offer = offer(config, None, blobs.collect::<Result<_>>()?)?;
     offer.names = image.names;

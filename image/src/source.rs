@@ -1,6 +1,7 @@
 //! Where an image comes from: an archive (a file, or a stream that is spooled first) or a layout
 //! directory, as named files that can be read from any place. Not its job: what the files mean.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -37,6 +38,19 @@ pub enum Source {
 pub(crate) enum Files {
     Archive(Archive),
     Directory(Root),
+}
+
+/// The bytes of a layer, wherever they are: opened when it is their turn, and not before.
+pub(crate) trait Blob: fmt::Debug + Send + Sync {
+    /// How many bytes there are to be.
+    fn length(&self) -> u64;
+
+    /// Begins at the first byte; called by the thread that reads on, as often as the layer is needed. A
+    /// fault while reading may carry our own error (`io::Error::other`), and is told in its words.
+    ///
+    /// # Errors
+    /// Names the blob.
+    fn open(&self) -> Result<Box<dyn Read + Send>>;
 }
 
 /// A part of a file, read from any thread without a position in common.
@@ -177,6 +191,16 @@ impl Window {
             }
         }
         Compression::detect(&head[..filled])
+    }
+}
+
+impl Blob for Window {
+    fn length(&self) -> u64 {
+        self.length()
+    }
+
+    fn open(&self) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.clone()))
     }
 }
 

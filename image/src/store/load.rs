@@ -78,7 +78,17 @@ impl Store {
     fn load_all(&self, source: Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
         let work = self.work()?;
         let files = source.open(&work.path)?;
-        let mut offers = offers(&files)?;
+        self.load_offers(&work, offers(&files)?, options)
+    }
+
+    /// Loads images on offer, wherever they come from; what [`Store::load`] says of a source holds for
+    /// all of them together.
+    pub(crate) fn load_offers(
+        &self,
+        work: &Work,
+        mut offers: Vec<Offer>,
+        options: &LoadOptions,
+    ) -> Result<Vec<Loaded>> {
         choose(&mut offers, options)?;
         if let Some(name) = &options.name {
             match &mut offers[..] {
@@ -101,7 +111,7 @@ impl Store {
             for offer in &offers {
                 ready.push(match self.is_whole(&index, offer.id)? {
                     true => Layers::Known,
-                    false => Layers::Read(self.layers_of(&work, offer, &mut new)?),
+                    false => Layers::Read(self.layers_of(work, offer, &mut new)?),
                 });
             }
             if !new.is_empty() {
@@ -109,7 +119,7 @@ impl Store {
             }
             let lock = self.lock(Lock::Exclusive)?;
             if self.all_present(&offers, &ready)? {
-                let loaded = self.show(&work, &offers, &ready, options);
+                let loaded = self.show(work, &offers, &ready, options);
                 drop(lock);
                 return loaded;
             }

@@ -55,10 +55,10 @@ pub(super) fn read_layer(
     go_on: &dyn Fn() -> bool,
 ) -> Result<ReadLayer> {
     let what = format!("layer {}", offered.name);
-    let window = offered.blob.clone().ok_or_else(|| missing(&what))?;
-    let blob_size = window.length();
+    let source = offered.blob.as_ref().ok_or_else(|| missing(&what))?;
+    let blob_size = source.length();
     let tee = Tee {
-        from: window,
+        from: source.open().map_err(|e| e.inside(&what))?,
         to: work.create(blob)?,
     };
     let verified = Verified::new(tee, offered.promise());
@@ -180,7 +180,7 @@ fn keep_beside(work: &Work, layer: &str, kept: &Kept, unpacked: &Unpacked) -> Re
 
 /// Writes what is read to a file.
 struct Tee {
-    from: crate::source::Window,
+    from: Box<dyn Read + Send>,
     to: File,
 }
 

@@ -15,7 +15,7 @@ use crate::{Digest, Result};
 
 /// A directory below `work`, locked by us and removed when dropped.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(crate) struct Work {
     name: String,
     parent: OwnedFd,
     pub(super) dir: OwnedFd,
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Begins something new.
-    pub(super) fn work(&self) -> Result<Work> {
+    pub(crate) fn work(&self) -> Result<Work> {
         // A shared lock: nobody takes the directory for a left-over before it has its own lock.
         let _lock = self.lock(Lock::Shared)?;
         let doing = || format!("begin work in {}", self.path.display());
