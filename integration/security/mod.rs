@@ -1,8 +1,9 @@
 //! Hostile surroundings: each known way out of a container is a claim that carries its row and its CVE in its name.
-//! Rows: A start, B exec, C mounts, D cgroups, G state and command line, I seccomp; `guards` holds that each guard is
-//! tested: broken by name, its claims fail. Not its job: what the spec asks (process, rootfs, cgroups).
+//! Rows: A start, B exec, C mounts, D cgroups, E images, G state and command line, I seccomp; `guards` holds that each
+//! guard is tested: broken by name, its claims fail. Not its job: what the spec asks (process, rootfs, cgroups).
 
 mod binary;
+mod breakable;
 mod canary;
 mod descriptors;
 mod exec;
