@@ -103,6 +103,26 @@ pub(super) const GUARDS: &[Breakable] = &[
         &["c12_cve_2023_0386_a_layer_does_not_steer_the_overlay"],
     ),
     named(
+        "no-link-walk",
+        &["e01_cve_2026_17106_no_shape_of_links_leads_out_of_a_layer"],
+    ),
+    named(
+        "no-dot-dot-check",
+        &["e01_cve_2025_47290_what_can_only_lead_out_is_refused"],
+    ),
+    named(
+        "no-root-check",
+        &["e02_cve_2021_29136_the_root_of_a_layer_stays_a_folder"],
+    ),
+    named(
+        "no-link-care",
+        &["e03_cve_2026_33056_no_mode_owner_or_time_follows_a_link"],
+    ),
+    named(
+        "no-plain-hard-link",
+        &["e04_cve_2026_23745_a_hard_link_is_to_a_file_of_the_image"],
+    ),
+    named(
         "no-device-filter",
         &["c11_a_device_that_is_made_cannot_be_opened"],
     ),

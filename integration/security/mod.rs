@@ -2,6 +2,7 @@
 //! Rows: A start, B exec, C mounts, D cgroups, E images, G state and command line, I seccomp; `guards` holds that each
 //! guard is tested: broken by name, its claims fail. Not its job: what the spec asks (process, rootfs, cgroups).
 
+mod archive;
 mod binary;
 mod breakable;
 mod canary;
@@ -13,12 +14,14 @@ mod hostile;
 mod identity;
 mod images;
 mod kernel;
+mod layers;
 mod mounts;
 mod names;
 mod namespaces;
 mod procfs;
 mod races;
 mod resources;
+mod shapes;
 mod state;
 mod tracing;
 
@@ -38,12 +41,14 @@ pub(crate) fn claims() -> Vec<Claim> {
         identity::claims(),
         images::claims(),
         kernel::claims(),
+        layers::claims(),
         mounts::claims(),
         names::claims(),
         namespaces::claims(),
         procfs::claims(),
         races::claims(),
         resources::claims(),
+        shapes::claims(),
         state::claims(),
         tracing::claims(),
     ]

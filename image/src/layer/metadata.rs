@@ -67,10 +67,14 @@ pub(crate) fn apply_at(
 ) -> sys::Result<()> {
     let dir = dir.as_fd();
     let fail = |call| move |errno| SysError::new(call, "", errno);
+    // CVE-2021-32760: what is said of a link is never said of where it leads.
+    let this = match sys::fault::broken("no-link-care") {
+        true => AtFlags::empty(),
+        false => AtFlags::SYMLINK_NOFOLLOW,
+    };
     if let Some((uid, gid)) = metadata.owner {
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        at::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(fail("fchownat"))?;
+        at::chownat(dir, name, Some(uid), Some(gid), this).map_err(fail("fchownat"))?;
     }
     if kind != FileType::Symlink {
         // We made `name` with mknod: it is no link that could be followed.
@@ -78,7 +82,7 @@ pub(crate) fn apply_at(
         at::chmodat(dir, name, mode, AtFlags::empty()).map_err(fail("fchmodat"))?;
     }
     let times = times(metadata.mtime);
-    at::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(fail("utimensat"))
+    at::utimensat(dir, name, &times, this).map_err(fail("utimensat"))
 }
 
 fn allowed(metadata: &Metadata) -> impl Iterator<Item = (&[u8], &[u8])> {

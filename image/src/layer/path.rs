@@ -27,7 +27,9 @@ impl LayerPath {
         for name in raw.split(|b| *b == b'/') {
             match name {
                 b"" | b"." => continue,
-                b".." => return Err("a path can't hold '..'".to_owned()),
+                b".." if !sys::fault::broken("no-dot-dot-check") => {
+                    return Err("a path can't hold '..'".to_owned());
+                }
                 name if name.len() > MAX_NAME => {
                     return Err(format!("a name is longer than {MAX_NAME} bytes"));
                 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use sys::at::{self, AtFlags, FileType, Mode, XattrFlags};
+use sys::at::{self, AtFlags, FileType, Mode, OFlags, XattrFlags};
 use sys::beneath::Root;
 use sys::{Errno, SysError};
 
@@ -123,7 +123,7 @@ impl<'a> Tree<'a> {
         links: u32,
     ) -> Result<(Rc<OwnedFd>, LayerPath)> {
         let path = place.join(name);
-        match at::openat(&**dir, name, directory_flags(), Mode::empty()) {
+        match at::openat(&**dir, name, walk_flags(), Mode::empty()) {
             Ok(fd) => return Ok((Rc::new(fd), path)),
             Err(Errno::NOENT) => return self.missing(dir, path, name, links),
             Err(Errno::NOTDIR | Errno::LOOP) => {}
@@ -317,6 +317,14 @@ impl<'a> Tree<'a> {
             put(&root, path, last, overlay).doing(|| format!("directory {path}"))?;
         }
         Ok(shape)
+    }
+}
+
+/// A link on the way is never the kernel's to follow: it would leave the root (CVE-2026-17106).
+fn walk_flags() -> OFlags {
+    match sys::fault::broken("no-link-walk") {
+        true => directory_flags() - OFlags::NOFOLLOW,
+        false => directory_flags(),
     }
 }
 

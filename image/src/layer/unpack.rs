@@ -268,7 +268,12 @@ impl Unpacker<'_> {
             ));
         }
         self.have_target((&*dir, name), target, &real)?;
-        let link = || at::linkat(&*dir, name, place.0, place.1, AtFlags::empty());
+        // Without a flag the link itself is linked to, not where it leads.
+        let flags = match sys::fault::broken("no-plain-hard-link") {
+            true => AtFlags::SYMLINK_FOLLOW,
+            false => AtFlags::empty(),
+        };
+        let link = || at::linkat(&*dir, name, place.0, place.1, flags);
         match link() {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
