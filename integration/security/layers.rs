@@ -171,9 +171,14 @@ fn e04_cve_2026_23745_a_hard_link_is_to_a_file_of_the_image() {
         refused(&site, layers, words);
         canary.assert_untouched();
     }
-    // To a link: to the link itself, and what is then written replaces it. To a file below: to that.
+    links_that_are_taken(&site, &canary);
+}
+
+/// To a link: to the link itself, and what is then written replaces it. To a file below: to that.
+fn links_that_are_taken(site: &Site, canary: &Canary) {
+    let secret = format!("{}/secret", canary.text());
     let root = unpack(
-        &site,
+        site,
         &[
             tar(&[symlink("s", &secret), file("low")]),
             tar(&[
