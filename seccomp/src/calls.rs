@@ -2,6 +2,7 @@
 //! calls a filter lets pass.
 
 use crate::abi::Abi;
+use crate::hash::{EMPTY, place};
 
 /// No call of this name on the architecture.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -13,11 +14,12 @@ pub(crate) type Row = [u32; CALLS[0].1.len()];
 
 /// The row of `name`.
 pub(crate) fn row(name: &str) -> Option<&'static Row> {
-    CALLS
-        .binary_search_by(|(known, _)| (*known).cmp(name))
-        .ok()
-        .and_then(|at| CALLS.get(at))
-        .map(|(_, row)| row)
+    let first = place(name);
+    let places = FOUND[first..].iter().chain(&FOUND[..first]);
+    places
+        .take_while(|row| **row != EMPTY)
+        .filter_map(|row| CALLS.get(usize::from(*row)))
+        .find_map(|(known, row)| (*known == name).then_some(row))
 }
 
 /// Whether any architecture has a call of this name.
@@ -40,13 +42,20 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::abi::ABIS;
+    use crate::hash::PLACES;
 
     #[test]
-    fn the_table_is_sorted_as_it_is_searched() {
+    fn every_call_is_found_by_its_name_in_few_steps() {
         for (name, expected) in &CALLS {
             assert_eq!(row(name), Some(expected), "{name}");
         }
         assert!(!known("no_such_call"));
+        let full = FOUND.split(|row| *row == EMPTY).map(<[u16]>::len);
+        let longest = full.max().unwrap();
+        assert!(
+            longest < 12,
+            "{longest} of {PLACES} places in a row are taken"
+        );
     }
 
     /// libseccomp gives a number below zero to a call that the architecture lacks, or that it reaches

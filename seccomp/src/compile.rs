@@ -5,7 +5,7 @@ use oci_spec::runtime::LinuxSeccomp;
 
 use crate::abi::Abi;
 use crate::assemble::{Assembly, JUMP_EQUAL, JUMP_GREATER_OR_EQUAL, LOAD, Label};
-use crate::judgement::{Judgement, Range, merged};
+use crate::judgement::{Judgement, Range, merged, named};
 use crate::profile::{Rules, Verdict};
 use crate::program::{LONGEST, Program};
 use crate::{Error, Result, condition};
@@ -42,13 +42,14 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Program> {
 }
 
 /// The native ABI is asked for first; it stands last, as all is written from the end.
-fn write(rules: &Rules, abis: &[&Abi]) -> Assembly {
+fn write(rules: &Rules<'_>, abis: &[&Abi]) -> Assembly {
     let mut marks: Vec<u32> = Vec::new();
     for abi in abis {
         if !marks.contains(&abi.audit) {
             marks.push(abi.audit);
         }
     }
+    let named = named(rules, abis);
     let mut assembly = Assembly::default();
     let mut sections = Vec::new();
     for mark in marks.into_iter().rev() {
@@ -57,7 +58,7 @@ fn write(rules: &Rules, abis: &[&Abi]) -> Assembly {
             .copied()
             .filter(|abi| abi.audit == mark)
             .collect();
-        let ranges = merged(rules, &same, FOREIGN);
+        let ranges = merged(rules, &named, &same, FOREIGN);
         let top = search(&mut assembly, &ranges, &same);
         sections.push((mark, assembly.before(top, LOAD, NUMBER)));
     }

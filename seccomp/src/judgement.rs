@@ -6,8 +6,8 @@
 //! nothing; here the strictest holds, as the kernel chooses among filters, and of equally strict ones the first.
 
 use crate::abi::{Abi, X32};
-use crate::calls;
-use crate::profile::{Condition, Operator, Rules, Verdict};
+use crate::calls::{self, Row};
+use crate::profile::{Condition, Operator, Rule, Rules, Verdict};
 
 /// The answer to one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,31 @@ pub(crate) struct Range {
     pub(crate) judgement: Judgement,
 }
 
+/// A call that a rule names, looked up once for all ABIs.
+pub(crate) struct Named {
+    rule: usize,
+    row: &'static Row,
+    /// As a multiplexer calls it.
+    part: Option<(Multiplexer, u64)>,
+}
+
+/// What the rules name and this program knows; what it does not know is on no architecture. Multiplexers are looked
+/// at only where one of the ABIs has any.
+pub(crate) fn named(rules: &Rules<'_>, abis: &[&Abi]) -> Vec<Named> {
+    let multiplexed = abis.iter().any(|abi| Multiplexers::of(abi).any());
+    let rules = rules.rules.iter().enumerate();
+    rules
+        .flat_map(|(rule, Rule { names, .. })| names.iter().map(move |name| (rule, name)))
+        .filter_map(|(rule, name)| {
+            Some(Named {
+                rule,
+                row: calls::row(name)?,
+                part: multiplexed.then(|| part(name)).flatten(),
+            })
+        })
+        .collect()
+}
+
 /// A rule as it concerns one number; `part` is the call behind a multiplexer.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -35,10 +60,10 @@ struct Entry {
 
 /// The judgement of every number of `abi` that a filter can see, in order. Numbers of the other ABI behind the same
 /// mark of the kernel (x32 and x86_64) are left out.
-pub(crate) fn ranges(rules: &Rules, abi: &Abi) -> Vec<Range> {
-    let (mut entries, named) = entries(rules, abi);
+fn ranges(rules: &Rules<'_>, named: &[Named], abi: &Abi) -> Vec<Range> {
+    let (mut entries, numbers) = entries(rules, named, abi);
     entries.sort_by_key(|entry| entry.number);
-    let newest = newest(rules, abi, &named);
+    let newest = newest(rules, abi, &numbers);
     let beyond = |number: u32| {
         let unknown = newest
             .iter()
@@ -80,38 +105,33 @@ pub(crate) fn ranges(rules: &Rules, abi: &Abi) -> Vec<Range> {
 }
 
 /// The rules that concern a number here, and every number that the profile names.
-fn entries(rules: &Rules, abi: &Abi) -> (Vec<Entry>, Vec<u32>) {
-    let (mut entries, mut named) = (Vec::new(), Vec::new());
+fn entries(rules: &Rules<'_>, named: &[Named], abi: &Abi) -> (Vec<Entry>, Vec<u32>) {
+    let mut entries = Vec::with_capacity(named.len());
+    let mut numbers = Vec::with_capacity(named.len());
     let behind = Multiplexers::of(abi);
-    for (at, rule) in rules.rules.iter().enumerate() {
-        for row in rule.names.iter().map(|name| (name, calls::row(name))) {
-            let (name, Some(row)) = row else { continue };
-            let entry = |number, part| Entry {
-                number,
-                rule: at,
-                part,
-            };
-            let number = abi.number(row);
-            named.extend(number);
-            // A rule that says what is said of all anyway must not undo another one.
-            if rule.verdict == rules.default {
-                continue;
-            }
-            entries.extend(number.map(|number| entry(number, None)));
-            entries.extend(
-                behind
-                    .part(name)
-                    .map(|(number, part)| entry(number, Some(part))),
-            );
+    for named in named {
+        let entry = |number, part| Entry {
+            number,
+            rule: named.rule,
+            part,
+        };
+        let number = abi.number(named.row);
+        numbers.extend(number);
+        // A rule that says what is said of all anyway must not undo another one.
+        if rules.rules[named.rule].verdict == rules.default {
+            continue;
         }
+        entries.extend(number.map(|number| entry(number, None)));
+        let part = named.part.and_then(|part| behind.condition(part));
+        entries.extend(part.map(|(number, part)| entry(number, Some(part))));
     }
-    (entries, named)
+    (entries, numbers)
 }
 
 /// The newest call that the profile names in each space, and the space's end: what lies between is a call that its
 /// author did not know, and answered as by a kernel that lacks it. Where the default lets calls pass, or leaves them to
 /// a tracer, nothing lies between.
-fn newest(rules: &Rules, abi: &Abi, named: &[u32]) -> Vec<(u32, u32)> {
+fn newest(rules: &Rules<'_>, abi: &Abi, numbers: &[u32]) -> Vec<(u32, u32)> {
     /// SECCOMP_RET_TRACE; LOG and ALLOW are laxer still.
     const TRACE: Verdict = Verdict(0x7ff0_0000);
     if rules.default.severity() >= TRACE.severity() || rules.default == Verdict::ABSENT {
@@ -120,14 +140,14 @@ fn newest(rules: &Rules, abi: &Abi, named: &[u32]) -> Vec<(u32, u32)> {
     let spaces = abi.spaces().iter();
     spaces
         .filter_map(|(first, last)| {
-            let inside = named.iter().filter(|n| (first..=last).contains(n));
+            let inside = numbers.iter().filter(|n| (first..=last).contains(n));
             inside.max().map(|newest| (*newest, *last))
         })
         .filter(|(newest, last)| newest < last)
         .collect()
 }
 
-fn judge(rules: &Rules, group: &[Entry], fallback: Verdict) -> Judgement {
+fn judge(rules: &Rules<'_>, group: &[Entry], fallback: Verdict) -> Judgement {
     let whole = |entry: &&Entry| {
         let rule = &rules.rules[entry.rule];
         entry.part.is_none() && rule.when.iter().any(Vec::is_empty)
@@ -158,7 +178,16 @@ fn judge(rules: &Rules, group: &[Entry], fallback: Verdict) -> Judgement {
     Judgement::Depends(cases, fallback)
 }
 
-/// socketcall(2) and ipc(2), through which some architectures reach other calls.
+/// A call through which some architectures reach others.
+#[derive(Debug, Clone, Copy)]
+enum Multiplexer {
+    /// socketcall(2)
+    Socketcall,
+    /// ipc(2)
+    Ipc,
+}
+
+/// The multiplexers' numbers on one ABI.
 struct Multiplexers {
     socketcall: Option<u32>,
     ipc: Option<u32>,
@@ -212,36 +241,48 @@ impl Multiplexers {
         }
     }
 
-    /// The multiplexer's number and the condition under which it does what `name` does. The kernel reads socketcall's
-    /// first argument as an int, and of ipc's the lower 16 bits.
-    fn part(&self, name: &str) -> Option<(u32, Condition)> {
-        let part = |number: Option<u32>, mask, value| {
-            let condition = Condition {
-                index: 0,
-                operator: Operator::MaskedEqual(mask),
-                value,
-            };
-            number.map(|number| (number, condition))
-        };
-        if self.socketcall.is_none() && self.ipc.is_none() {
-            return None;
-        }
-        if let Some((_, value)) = (1..)
-            .zip(SOCKET_CALLS)
-            .map(|(v, n)| (n, v))
-            .find(|(n, _)| *n == name)
-        {
-            return part(self.socketcall, 0xffff_ffff, value);
-        }
-        let (_, value) = IPC_CALLS.iter().find(|(known, _)| *known == name)?;
-        part(self.ipc, 0xffff, *value)
+    fn any(&self) -> bool {
+        self.socketcall.is_some() || self.ipc.is_some()
     }
+
+    /// The multiplexer's number and the condition under which it does what the call behind it does. The kernel reads
+    /// socketcall's first argument as an int, and of ipc's the lower 16 bits.
+    fn condition(&self, (multiplexer, value): (Multiplexer, u64)) -> Option<(u32, Condition)> {
+        let (number, mask) = match multiplexer {
+            Multiplexer::Socketcall => (self.socketcall?, 0xffff_ffff),
+            Multiplexer::Ipc => (self.ipc?, 0xffff),
+        };
+        let condition = Condition {
+            index: 0,
+            operator: Operator::MaskedEqual(mask),
+            value,
+        };
+        Some((number, condition))
+    }
+}
+
+/// Behind which multiplexer the call `name` lies, and what that takes for it.
+fn part(name: &str) -> Option<(Multiplexer, u64)> {
+    let socket = (1..).zip(SOCKET_CALLS).find(|(_, known)| *known == name);
+    if let Some((value, _)) = socket {
+        return Some((Multiplexer::Socketcall, value));
+    }
+    let (_, value) = IPC_CALLS.iter().find(|(known, _)| *known == name)?;
+    Some((Multiplexer::Ipc, *value))
 }
 
 /// The judgements of a whole mark of the kernel: x32's numbers lie behind x86_64's. A space that no ABI of the profile
 /// has gets `foreign`, but for -1: a tracer's word for a call that is to be left out.
-pub(crate) fn merged(rules: &Rules, abis: &[&Abi], foreign: Verdict) -> Vec<Range> {
-    let mut all: Vec<Range> = abis.iter().flat_map(|abi| ranges(rules, abi)).collect();
+pub(crate) fn merged(
+    rules: &Rules<'_>,
+    named: &[Named],
+    abis: &[&Abi],
+    foreign: Verdict,
+) -> Vec<Range> {
+    let mut all: Vec<Range> = Vec::new();
+    for abi in abis {
+        all.append(&mut ranges(rules, named, abi));
+    }
     all.sort_by_key(|range| range.first);
     let always = |first, verdict| Range {
         first,

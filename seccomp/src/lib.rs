@@ -13,6 +13,7 @@ mod calls;
 mod compile;
 mod condition;
 mod error;
+mod hash;
 mod judgement;
 pub mod machine;
 #[cfg(test)]

@@ -35,7 +35,7 @@ fn holds(condition: &Condition, abi: &Abi, call: &Call) -> bool {
 
 /// The rules read plainly: all answers of rules that fit a call, the one of a rule without conditions alone. Nothing is
 /// said of multiplexers.
-fn fitting(rules: &Rules, abi: &Abi, call: &Call) -> Vec<Verdict> {
+fn fitting(rules: &Rules<'_>, abi: &Abi, call: &Call) -> Vec<Verdict> {
     let named = |name: &String| calls::number(name, abi) == Some(call.number);
     let concerned = rules
         .rules
@@ -58,7 +58,7 @@ fn fitting(rules: &Rules, abi: &Abi, call: &Call) -> Vec<Verdict> {
 
 /// Whether libseccomp's reading of the rules for a call can be relied on. Of rules with conditions that differ in their
 /// answer it makes a tree that can lose some, and so of several orders (`<=` beside `<`, say) of one argument.
-fn reliable(rules: &Rules, abi: &Abi, call: &Call) -> bool {
+fn reliable(rules: &Rules<'_>, abi: &Abi, call: &Call) -> bool {
     let named = |name: &String| calls::number(name, abi) == Some(call.number);
     let concerned = || {
         rules
@@ -87,14 +87,14 @@ fn reliable(rules: &Rules, abi: &Abi, call: &Call) -> bool {
 }
 
 /// Whether a call is newer than all that the rules name.
-fn newer(rules: &Rules, abi: &Abi, call: &Call) -> bool {
+fn newer(rules: &Rules<'_>, abi: &Abi, call: &Call) -> bool {
     let lax = rules.default.severity() >= 0x7ff0_0000;
     let own = |number: u32| abi.column_is_arm() && number >= 0xf_0000;
     let zero = abi.shows_unknown_as_zero() && call.number == 0;
     let mut named = rules
         .rules
         .iter()
-        .flat_map(|rule| &rule.names)
+        .flat_map(|rule| rule.names)
         .filter_map(|name| calls::number(name, abi));
     let same_space = |number: &u32| own(*number) == own(call.number);
     let newest = if zero {
@@ -145,7 +145,7 @@ fn random_profiles_mean_what_libseccomp_and_their_rules_say() {
 }
 
 fn agree(
-    rules: &Rules,
+    rules: &Rules<'_>,
     abi: &Abi,
     call: &Call,
     ours: Verdict,

@@ -56,9 +56,9 @@ pub struct Condition {
 
 /// An answer to some calls, if all conditions hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct Rule<'p> {
     /// The calls' names.
-    pub names: Vec<String>,
+    pub names: &'p [String],
     /// The answer.
     pub verdict: Verdict,
     /// Any of these lists; `[[]]` is without a condition.
@@ -67,11 +67,11 @@ pub struct Rule {
 
 /// A whole profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct Rules<'p> {
     /// The answer to what no rule is for.
     pub default: Verdict,
     /// In the profile's order.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Rule<'p>>,
     /// SECCOMP_FILTER_FLAG_*, to load the filter with.
     pub flags: u64,
 }
@@ -89,12 +89,12 @@ const DEFAULT_ERRNO: u32 = 1;
 /// The highest errno that a system call can answer with.
 const MAX_ERRNO: u32 = 4095;
 
-impl Rules {
+impl<'p> Rules<'p> {
     /// Reads a profile.
     ///
     /// # Errors
     /// What is wrong with it, by its place.
-    pub fn read(profile: &LinuxSeccomp) -> Result<Self> {
+    pub fn read(profile: &'p LinuxSeccomp) -> Result<Self> {
         let default = verdict(
             profile.default_action(),
             profile.default_errno_ret(),
@@ -159,7 +159,7 @@ fn flags(list: Option<&[LinuxSeccompFilterFlag]>, listens: bool) -> u64 {
     bits
 }
 
-fn rule(rule: &LinuxSyscall, path: &str) -> Result<Rule> {
+fn rule<'p>(rule: &'p LinuxSyscall, path: &str) -> Result<Rule<'p>> {
     if rule.names().is_empty() {
         let path = path.to_owned();
         return Err(Error::NoNames { path });
@@ -169,7 +169,7 @@ fn rule(rule: &LinuxSyscall, path: &str) -> Result<Rule> {
         return Err(Error::EmptyName { path });
     }
     Ok(Rule {
-        names: rule.names().clone(),
+        names: rule.names(),
         verdict: verdict(rule.action(), rule.errno_ret(), &format!("{path}.action"))?,
         when: alternatives(rule.args().as_deref().unwrap_or_default(), path)?,
     })
@@ -253,12 +253,12 @@ fn verdict(action: LinuxSeccompAction, errno: Option<u32>, path: &str) -> Result
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<Rules> {
-        Rules::read(&serde_json::from_str(json).unwrap())
+    fn profile(json: &str) -> LinuxSeccomp {
+        serde_json::from_str(json).unwrap()
     }
 
     fn words(json: &str) -> String {
-        read(json).unwrap_err().to_string()
+        Rules::read(&profile(json)).unwrap_err().to_string()
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
                 r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["mkdir"],"action":"SCMP_ACT_ERRNO",
                 "args":[{{"index":0,"value":1,"op":"SCMP_CMP_EQ"}},{{"index":{second},"value":2,"op":"SCMP_CMP_EQ"}}]}}]}}"#
             );
-            read(&json).unwrap().rules[0].when.len()
+            Rules::read(&profile(&json)).unwrap().rules[0].when.len()
         };
         assert_eq!((when(0), when(1)), (2, 1));
     }
@@ -322,7 +322,7 @@ mod tests {
     fn flags_are_the_kernels() {
         let flags = |rest: &str| {
             let json = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{rest}}}"#);
-            read(&json).unwrap().flags
+            Rules::read(&profile(&json)).unwrap().flags
         };
         let notify =
             r#","listenerPath":"/a","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]"#;

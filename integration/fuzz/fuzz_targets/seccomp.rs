@@ -110,7 +110,7 @@ fn value(input: &mut Unstructured<'_>) -> Result<u64> {
 
 /// What the rules say of a call, read one by one; none for what lies behind a multiplexer, and where a number is another
 /// ABI's.
-fn expected(rules: &Rules, abi: &Abi, call: &Call) -> Option<Verdict> {
+fn expected(rules: &Rules<'_>, abi: &Abi, call: &Call) -> Option<Verdict> {
     let number = |name: &str| seccomp::number(name, abi);
     if ["socketcall", "ipc"]
         .iter()
@@ -143,7 +143,7 @@ fn expected(rules: &Rules, abi: &Abi, call: &Call) -> Option<Verdict> {
     let newest = rules
         .rules
         .iter()
-        .flat_map(|rule| &rule.names)
+        .flat_map(|rule| rule.names)
         .filter_map(|name| number(name));
     let newest = newest
         .filter(|number| *number < 0xf_0000 || abi.first() > 0xf_0000)

@@ -8,7 +8,7 @@ use crate::abi::{Abi, Endian};
 use crate::{Condition, Instruction, Operator, Rules, Verdict};
 
 /// libseccomp's program; `None` where it refuses the rules, or has no such architecture.
-pub(super) fn compile(rules: &Rules, abi: &Abi) -> Option<Vec<Instruction>> {
+pub(super) fn compile(rules: &Rules<'_>, abi: &Abi) -> Option<Vec<Instruction>> {
     let default = action(rules.default);
     let mut context = ScmpFilterContext::new(default).ok()?;
     let arch = abi.oracle()?;
@@ -25,7 +25,7 @@ pub(super) fn compile(rules: &Rules, abi: &Abi) -> Option<Vec<Instruction>> {
         .iter()
         .filter(|rule| rule.verdict != rules.default)
     {
-        for name in &rule.names {
+        for name in rule.names {
             let Ok(number) = ScmpSyscall::from_name(name) else {
                 continue;
             };
