@@ -146,10 +146,22 @@ pub fn wanted(steps: &[MountStep]) -> bool {
         .any(|step| step.destination == Path::new("/dev") && matches!(step.what, What::Bind { .. }))
 }
 
+/// How many of the mounts, the first ones, must be there before `devices` can be made: up to the last on which one of
+/// them lies, or that lies in /dev. Pure.
+pub fn needed(steps: &[MountStep], devices: &[Device]) -> usize {
+    let below = |step: &MountStep| {
+        let mut paths = devices.iter().map(|device| device.path.as_path());
+        let place = &step.destination;
+        place.starts_with("/dev") || paths.any(|path| path.starts_with(place))
+    };
+    steps.iter().rposition(below).map_or(0, |last| last + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oci_spec::runtime::LinuxDeviceBuilder;
+    use crate::mounts::{CgroupView, Surroundings};
+    use oci_spec::runtime::{LinuxDeviceBuilder, MountBuilder};
 
     fn entry(path: &str, typ: LinuxDeviceType, major: i64, minor: i64) -> LinuxDevice {
         LinuxDeviceBuilder::default()
@@ -169,6 +181,39 @@ mod tests {
         let words: Vec<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(words[0], "/dev/zero (c 1:5, mode 0666)");
         assert_eq!(words[5], "/dev/null (c 7:8, mode 0640)");
+    }
+
+    #[test]
+    fn devices_come_after_the_last_mount_that_one_lies_on() {
+        let mounts = |places: &[&str]| -> Vec<MountStep> {
+            let around = Surroundings {
+                bundle: Path::new("/b"),
+                cgroup: CgroupView::Namespace,
+                propagation: None,
+                label: None,
+            };
+            let spec = places.iter().map(|place| {
+                let mount = MountBuilder::default()
+                    .destination(*place)
+                    .typ("tmpfs")
+                    .source("tmpfs");
+                mount.build().unwrap()
+            });
+            crate::steps(&spec.collect::<Vec<_>>(), &around).unwrap()
+        };
+        let spec = [entry("/srv/a/b", LinuxDeviceType::C, 1, 1)];
+        for (places, expected) in [
+            (&["/run", "/dev", "/dev/shm", "/home", "/devices"][..], 3),
+            (&["/dev", "/srv", "/tmp"], 2),
+            (&["/dev", "/srv/a/b", "/tmp"], 2),
+            (&["/dev", "/srv/a/c", "/tmp"], 1),
+            (&["/dev", "/tmp", "/dev/pts/x"], 3),
+            (&["/tmp"], 0),
+            (&[], 0),
+        ] {
+            let devices = devices(&spec).unwrap();
+            assert_eq!(needed(&mounts(places), &devices), expected, "{places:?}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ mod words;
 
 pub use attach::{attach, prepare};
 pub use console::{Console, Size};
-pub use devices::{Device, devices, wanted};
+pub use devices::{Device, devices, needed, wanted};
 pub use error::Error;
 pub use mounts::{CgroupView, MountStep, Surroundings, What, steps};
 pub use nodes::{Nodes, link, make};

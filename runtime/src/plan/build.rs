@@ -2,64 +2,20 @@
 //! comment at its line. Pure: it looks at the spec and at facts that were asked before.
 //! Not its job: doing anything.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use namespaces::{Join, Namespace, NamespaceSet, Rights, Shape, Start};
 use oci_spec::runtime::{Linux, Spec};
 use rootfs::mounts::Lock;
-use rootfs::{CgroupView, Nodes, Surroundings};
+use rootfs::{CgroupView, Device, MountStep, Nodes, Surroundings};
 use sys::mount::{Depth, Propagation};
 
 use crate::conditions::Conditions;
 use crate::hooks::HookEntry;
-use crate::lsm::{self, Modules};
+use crate::lsm;
 use crate::plan::program::{Program, console_size};
-use crate::plan::{ParentStep, Plan, RootPlace, Step, outside};
-use crate::{ContainerId, Error, Result};
-
-/// What a plan is made for, beside the spec.
-#[derive(Debug)]
-pub struct Request<'a> {
-    /// The container.
-    pub id: &'a ContainerId,
-    /// The bundle's absolute path.
-    pub bundle: &'a Path,
-    /// Its root.
-    pub root: RootPlace,
-    /// Its cgroup: place below the tree's root, directory on the host, writes in words.
-    pub cgroup: Option<CgroupFacts>,
-    /// The caller's own cgroup, in which a container without one of its own stays.
-    pub own_cgroup: PathBuf,
-    /// What the caller may do on this host.
-    pub rights: Rights,
-    /// Whether user and group ids of the caller's own map only (no setgroups).
-    pub single_id: bool,
-    /// pivot_root(2) is not to be used.
-    pub no_pivot: bool,
-    /// The security modules of this host, asked if the spec has labels.
-    pub modules: Modules,
-    /// The caller's session keyring is to be kept.
-    pub keep_keyring: bool,
-    /// The program gets other stdio files than dhow's.
-    pub given_stdio: bool,
-    /// The program begins as soon as the container is made, without a `start`.
-    pub begins_at_once: bool,
-    /// This process may come back into its network namespace from another: it is no root of a user namespace alone.
-    pub may_return: bool,
-}
-
-/// What the plan says of the cgroup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CgroupFacts {
-    /// Its path below the root of the tree.
-    pub path: String,
-    /// Its directory on the host.
-    pub directory: PathBuf,
-    /// `memory.max=1048576` for each limit.
-    pub writes: Vec<String>,
-    /// Whether a device filter is put on it.
-    pub device_filter: bool,
-}
+use crate::plan::{ParentStep, Plan, Request, Step, outside};
+use crate::{Error, Result};
 
 impl Plan {
     /// The start of the container that `spec` describes.
@@ -224,23 +180,7 @@ impl Builder<'_> {
         };
         let mounts = self.spec.mounts().as_deref().unwrap_or_default();
         let mounts = rootfs::steps(mounts, &around)?;
-        let own_dev = rootfs::wanted(&mounts);
-        // In the spec's order: a later mount may lie on an earlier one.
-        for (number, mount) in mounts.into_iter().enumerate() {
-            if mount.what.shows_network() {
-                self.take_network(steps);
-            }
-            steps.push(Step::Mount(number, Box::new(mount)));
-        }
-        if own_dev {
-            // After the mounts, for /dev is one of them.
-            let devices = self
-                .linux()
-                .and_then(|l| l.devices().as_deref())
-                .unwrap_or_default();
-            steps.push(Step::Devices(rootfs::devices(devices)?, self.nodes()));
-            steps.push(Step::DeviceLinks);
-        }
+        self.mounts_and_devices(mounts, steps)?;
         self.take_network(steps);
         self.hooks(steps);
         if let Some(process) = self.spec.process() {
@@ -256,6 +196,37 @@ impl Builder<'_> {
             Step::Pivot
         });
         Ok(())
+    }
+
+    /// Mounts in the spec's order, for a later one may lie on an earlier one. The device files need no network, which
+    /// dhow may still be making: they come as soon as all mounts are there on which one lies, /dev itself for one.
+    fn mounts_and_devices(&self, mounts: Vec<MountStep>, steps: &mut Vec<Step>) -> Result<()> {
+        let mut devices = match rootfs::wanted(&mounts) {
+            true => {
+                let spec = self.linux().and_then(|l| l.devices().as_deref());
+                Some(rootfs::devices(spec.unwrap_or_default())?)
+            }
+            false => None,
+        };
+        let needed = devices.as_deref().map_or(0, |d| rootfs::needed(&mounts, d));
+        for (number, mount) in mounts.into_iter().enumerate() {
+            if number == needed {
+                self.devices(devices.take(), steps);
+            }
+            if mount.what.shows_network() {
+                self.take_network(steps);
+            }
+            steps.push(Step::Mount(number, Box::new(mount)));
+        }
+        self.devices(devices, steps);
+        Ok(())
+    }
+
+    fn devices(&self, devices: Option<Vec<Device>>, steps: &mut Vec<Step>) {
+        if let Some(devices) = devices {
+            steps.push(Step::Devices(devices, self.nodes()));
+            steps.push(Step::DeviceLinks);
+        }
     }
 
     fn propagation(&self) -> Result<Option<(Propagation, Depth)>> {
