@@ -15,6 +15,7 @@ mod layer;
 mod manifest;
 mod offer;
 mod owner;
+mod pipe;
 mod reference;
 pub mod seccomp;
 mod source;

@@ -24,6 +24,7 @@ mod load;
 mod read_layer;
 mod remove;
 mod save;
+mod stages;
 mod work;
 
 use std::os::fd::OwnedFd;

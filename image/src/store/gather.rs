@@ -2,7 +2,6 @@
 //! Not its job: reading one, and showing them.
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,8 +18,8 @@ use crate::layer::below::{Below, Progress};
 use crate::offer::{Offer, OfferedLayer};
 use crate::{Digest, Error, Result};
 
-/// Layers read at once at most, whatever the number of CPUs.
-const MAX_THREADS: usize = 8;
+/// Layers read at once at most, each by four threads. A zstd stream may want 8 MiB and more of memory.
+const AT_ONCE: usize = 4;
 
 /// One layer, in the store or in the work directory.
 #[derive(Debug, Clone)]
@@ -48,7 +47,6 @@ impl Store {
             offer.layers.iter().map(|_| Mutex::new(None)).collect();
         let progress = Progress::new(offer.layers.len());
         let next = AtomicUsize::new(0);
-        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
         let known = &*new;
         let job = Job {
             store: self,
@@ -60,7 +58,7 @@ impl Store {
             known,
         };
         thread::scope(|scope| {
-            for _ in 0..cpus.min(MAX_THREADS).min(offer.layers.len()) {
+            for _ in 0..AT_ONCE.min(offer.layers.len()) {
                 scope.spawn(|| {
                     loop {
                         // From the lowest up: a layer only ever waits for ones begun before it.

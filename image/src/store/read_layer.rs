@@ -1,31 +1,21 @@
-//! Reads one layer of an offer: its blob is hashed and kept as it passes, inflated, hashed again for its
-//! diff id, and unpacked, all in one pass. Not its job: which layers to read, and their publication.
-
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+//! Reads one layer of an offer: its blob is kept and held to all that was promised, while the tar in it
+//! is unpacked. Not its job: the way of the bytes (`stages.rs`), which layers to read, and their
+//! publication.
 
 use sys::file;
 
 use super::layer::Kept;
+use super::stages::{Found, Stages, most};
 use super::work::Work;
-use crate::compression::{Compression, Decoder};
-use crate::digest::{Hasher, Verified, mismatch};
 use crate::error::Doing;
-use crate::layer::entry::{Entries, Limits, Skip, stream_fault};
+use crate::layer::entry::{Entries, Limits, Skip};
 use crate::layer::tree::{AskBelow, Shape};
 use crate::layer::unpack::{Manner, Unpacked, unpack};
 use crate::manifest::Descriptor;
 use crate::offer::OfferedLayer;
+use crate::pipe::Intake;
 use crate::source::missing;
-use crate::{Digest, Error, Result};
-
-/// A layer that inflates to more than this, and to more than so many times its blob, is a bomb: zeros
-/// reach 230 with gzip -1 and 1,030 with gzip -9, a layer of honest files 3 to 20.
-const BOMB_BYTES: u64 = 1 << 30;
-const BOMB_RATIO: u64 = 100;
-
-/// Bytes read from the source at a time.
-const CHUNK: usize = 256 * 1024;
+use crate::{Error, Result};
 
 /// What to do with a layer.
 pub(super) enum Task<'a> {
@@ -52,59 +42,65 @@ pub(super) fn read_layer(
     offered: &OfferedLayer,
     blob: &str,
     task: &Task<'_>,
-    go_on: &dyn Fn() -> bool,
+    go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<ReadLayer> {
     let what = format!("layer {}", offered.name);
-    let source = offered.blob.as_ref().ok_or_else(|| missing(&what))?;
-    let blob_size = source.length();
-    let tee = Tee {
-        from: source.open().map_err(|e| e.inside(&what))?,
-        to: work.create(blob)?,
+    let source = offered.blob.as_deref().ok_or_else(|| missing(&what))?;
+    let stages = Stages {
+        blob: source,
+        promise: offered.promise(),
+        diff_id: offered.diff_id,
+        keep: work.create(blob)?,
+        most: most(source.length()),
+        go_on,
     };
-    let verified = Verified::new(tee, offered.promise());
-    let buffered = BufReader::with_capacity(CHUNK, verified);
-    let (decoder, compression) = Decoder::new(buffered)?;
-    let measured = Measured {
-        inner: decoder,
-        hasher: Hasher::default(),
-        most: BOMB_BYTES.max(blob_size.saturating_mul(BOMB_RATIO)),
-    };
-    let mut entries = Entries::new(measured, Limits::default());
-    let result = match task {
-        Task::Unpack { layer, manner, ask } => {
-            unpack_into(work, layer, &mut entries, manner, *ask, go_on).map(Some)
-        }
-        Task::Check => pass(&mut entries, go_on).map(|()| None),
-    };
-    let finished = finish(entries.into_inner(), offered, &what);
-    // Bytes that are not those promised are the cause of whatever else is wrong with them.
-    let (descriptor, tar_size, unpacked) = match (result, finished) {
-        (Err(Error::Stopped), _) => return Err(Error::Stopped),
-        (Ok(_), Err(e)) | (Err(_), Err(e @ Error::Mismatch { .. })) | (Err(e), _) => {
-            return Err(e.inside(what));
-        }
-        (Ok(unpacked), Ok((blob, size, tar_size))) => (
-            descriptor(offered, compression, blob, size),
-            tar_size,
-            unpacked,
-        ),
-    };
+    let (found, unpacked) =
+        stages
+            .run(|tar| take(work, tar, task, go_on))
+            .map_err(|e| match e {
+                Error::Stopped => e,
+                e => e.inside(what),
+            })?;
     let shape = unpacked.as_ref().map(|unpacked| unpacked.shape);
     let left_out = unpacked
         .iter()
         .flat_map(|unpacked| unpacked.left_out.clone());
     let kept = Kept {
         diff_id: offered.diff_id,
-        tar_size,
+        tar_size: found.tar_size,
         covers: shape.is_some_and(|shape| shape.covers),
         states_root: shape.is_some_and(|shape| shape.states_root),
         left_out: left_out.collect(),
-        blobs: vec![descriptor],
+        blobs: vec![descriptor(offered, &found)],
     };
     if let (Task::Unpack { layer, .. }, Some(unpacked)) = (task, &unpacked) {
         keep_beside(work, layer, &kept, unpacked)?;
     }
     Ok(ReadLayer { kept, shape })
+}
+
+/// Does with the tar what is to be done, and reads it to the end of the stream: what stands behind the
+/// end of the tar is part of it too, and wrong bytes may turn out not to be those promised.
+fn take(
+    work: &Work,
+    tar: Intake,
+    task: &Task<'_>,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<Unpacked>> {
+    let mut entries = Entries::new(tar, Limits::default());
+    let result = match task {
+        Task::Unpack { layer, manner, ask } => {
+            unpack_into(work, layer, &mut entries, manner, *ask, go_on).map(Some)
+        }
+        Task::Check => pass(&mut entries, go_on).map(|()| None),
+    };
+    if let Err(Error::Stopped) = result {
+        return result;
+    }
+    match entries.into_inner().drain() {
+        Ok(()) => result,
+        Err(_) => Err(Error::Stopped),
+    }
 }
 
 fn unpack_into<R: Skip>(
@@ -131,33 +127,12 @@ fn pass<R: Skip>(entries: &mut Entries<R>, go_on: &dyn Fn() -> bool) -> Result<(
     Ok(())
 }
 
-type Chain = Measured<Decoder<BufReader<Verified<Tee>>>>;
-
-/// Reads everything to its end (what stands behind the end of the tar counts too) and compares the
-/// blob's digest and size and the diff id. Gives blob digest, blob size, tar size.
-fn finish(mut chain: Chain, offered: &OfferedLayer, what: &str) -> Result<(Digest, u64, u64)> {
-    let drained = io::copy(&mut chain, &mut io::sink());
-    let tar_size = chain.hasher.length();
-    let diff_id = chain.hasher.finish();
-    let verified = chain.inner.into_inner().into_inner();
-    let (blob, size) = verified.finish("its blob")?;
-    drained.map_err(|e| stream_fault(what, &e))?;
-    match diff_id == offered.diff_id {
-        true => Ok((blob, size, tar_size)),
-        false => Err(mismatch("its content", "diff id", offered.diff_id, diff_id)),
-    }
-}
-
-fn descriptor(
-    offered: &OfferedLayer,
-    compression: Compression,
-    blob: Digest,
-    size: u64,
-) -> Descriptor {
-    match &offered.descriptor {
-        Some(descriptor) => Descriptor::new(&descriptor.media_type, blob, size),
-        None => Descriptor::new(compression.media_type(), blob, size),
-    }
+fn descriptor(offered: &OfferedLayer, found: &Found) -> Descriptor {
+    let media_type = match &offered.descriptor {
+        Some(descriptor) => &descriptor.media_type,
+        None => found.compression.media_type(),
+    };
+    Descriptor::new(media_type, found.blob, found.size)
 }
 
 /// Writes what the directory can't say: `layer.json`, and `owners` where the files could not be given
@@ -177,40 +152,3 @@ fn keep_beside(work: &Work, layer: &str, kept: &Kept, unpacked: &Unpacked) -> Re
     }
     file::replace(&dir, "owners", &owners, 0o600, file::Durability::Memory).doing(doing)
 }
-
-/// Writes what is read to a file.
-struct Tee {
-    from: Box<dyn Read + Send>,
-    to: File,
-}
-
-impl Read for Tee {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        self.to.write_all(&buffer[..count])?;
-        Ok(count)
-    }
-}
-
-/// Hashes the uncompressed tar, and stops a bomb.
-struct Measured<R> {
-    inner: R,
-    hasher: Hasher,
-    most: u64,
-}
-
-impl<R: Read> Read for Measured<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        match self.hasher.length() > self.most.min(Limits::default().bytes) {
-            true => Err(io::Error::other(format!(
-                "it inflates to more than {} bytes",
-                self.most.min(Limits::default().bytes)
-            ))),
-            false => Ok(count),
-        }
-    }
-}
-
-impl<R: Read> Skip for Measured<R> {}
