@@ -37,6 +37,11 @@ impl Digest {
         self.hex()[..12].to_owned()
     }
 
+    /// Whether it is the digest that was promised for what it is of.
+    pub(crate) fn keeps(self, promised: Self) -> bool {
+        self == promised || sys::fault::broken("no-digest-check")
+    }
+
     /// Parses exactly 64 lower-case hex digits.
     ///
     /// # Errors
@@ -46,7 +51,7 @@ impl Digest {
             value: hex.chars().take(100).collect(),
             rule,
         };
-        if hex.len() != 64 {
+        if hex.len() != 64 && !sys::fault::broken("no-digest-grammar") {
             return Err(bad("a SHA-256 digest has 64 hex digits"));
         }
         let mut bytes = [0; 32];
@@ -177,7 +182,11 @@ impl<R: Read> Verified<R> {
             return Err(mismatch(what, "size", size, found));
         }
         let digest = self.hasher.finish();
-        match self.promise.digest.filter(|promised| *promised != digest) {
+        match self
+            .promise
+            .digest
+            .filter(|promised| !digest.keeps(*promised))
+        {
             Some(promised) => Err(mismatch(what, "digest", promised, digest)),
             None => Ok((digest, length)),
         }

@@ -129,6 +129,18 @@ pub(super) fn record(key: &str, value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), &body].concat()
 }
 
+/// The tar of parts, ended.
+pub(super) fn whole(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut all = parts.concat();
+    all.resize(all.len() + 1024, 0);
+    all
+}
+
+/// An extended header of one record.
+pub(super) fn pax(key: &str, value: &[u8]) -> Vec<u8> {
+    block(b"x", b'x', b"", &record(key, value), |_| {})
+}
+
 /// A tar of entries, ended as it should be.
 pub(super) fn tar(entries: &[Entry]) -> Vec<u8> {
     let mut all: Vec<u8> = entries.iter().flat_map(Entry::bytes).collect();

@@ -100,7 +100,10 @@ pub(super) const GUARDS: &[Breakable] = &[
     ),
     named(
         "no-attribute-list",
-        &["c12_cve_2023_0386_a_layer_does_not_steer_the_overlay"],
+        &[
+            "c12_cve_2023_0386_a_layer_does_not_steer_the_overlay",
+            "e20_a_layer_sets_no_attribute_that_steers_the_host",
+        ],
     ),
     named(
         "no-link-walk",
@@ -123,8 +126,47 @@ pub(super) const GUARDS: &[Breakable] = &[
         &["e04_cve_2026_23745_a_hard_link_is_to_a_file_of_the_image"],
     ),
     named(
+        "no-pax-size",
+        &["e06_cve_2025_62518_a_size_is_the_same_for_every_reader"],
+    ),
+    named(
+        "no-pax-check",
+        &["e06_cve_2026_32766_what_is_malformed_is_refused_and_never_skipped"],
+    ),
+    named(
+        "no-header-limit",
+        &["e07_cve_2025_58183_no_header_is_larger_than_its_use"],
+    ),
+    named("no-owner-range", &["e21_no_owner_and_no_time_wraps_around"]),
+    named(
+        "no-digest-check",
+        &[
+            "e10_cve_2024_3727_content_is_what_its_digest_says",
+            "e09_what_stands_behind_the_end_of_a_layer_counts",
+        ],
+    ),
+    named(
+        "no-digest-grammar",
+        &["e10_cve_2014_9358_a_digest_is_a_digest_and_no_path"],
+    ),
+    named(
+        "no-document-kind",
+        &["e11_cve_2021_41190_a_document_is_one_thing"],
+    ),
+    named(
+        "no-strict-json",
+        &["e12_a_document_says_the_same_to_every_reader"],
+    ),
+    named(
+        "no-layer-types",
+        &["e23_cve_2023_30549_no_layer_is_a_file_system_for_the_kernel"],
+    ),
+    named(
         "no-device-filter",
-        &["c11_a_device_that_is_made_cannot_be_opened"],
+        &[
+            "c11_a_device_that_is_made_cannot_be_opened",
+            "e18_a_device_of_an_image_cannot_be_opened",
+        ],
     ),
     named(
         "no-property-list",

@@ -7,14 +7,17 @@ mod binary;
 mod breakable;
 mod canary;
 mod descriptors;
+mod documents;
 mod exec;
 mod guards;
 mod hooks;
 mod hostile;
 mod identity;
 mod images;
+mod json;
 mod kernel;
 mod layers;
+mod metadata;
 mod mounts;
 mod names;
 mod namespaces;
@@ -23,6 +26,7 @@ mod races;
 mod resources;
 mod shapes;
 mod state;
+mod tars;
 mod tracing;
 
 use crate::support::claim::Claim;
@@ -35,13 +39,16 @@ pub(crate) fn claims() -> Vec<Claim> {
     [
         binary::claims(),
         descriptors::claims(),
+        documents::claims(),
         exec::claims(),
         guards::claims(),
         hooks::claims(),
         identity::claims(),
         images::claims(),
+        json::claims(),
         kernel::claims(),
         layers::claims(),
+        metadata::claims(),
         mounts::claims(),
         names::claims(),
         namespaces::claims(),
@@ -50,6 +57,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         resources::claims(),
         shapes::claims(),
         state::claims(),
+        tars::claims(),
         tracing::claims(),
     ]
     .into_iter()

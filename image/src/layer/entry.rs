@@ -170,7 +170,7 @@ impl<R: Skip> Entries<R> {
 
     fn extension_data(&mut self, header: &Header<'_>) -> Result<Vec<u8>> {
         let size = header.size().map_err(|rule| self.refuse(rule))?;
-        if size > MAX_EXTENSION {
+        if size > MAX_EXTENSION && !sys::fault::broken("no-header-limit") {
             return Err(self.refuse(format!(
                 "an extended header of {size} bytes, more than {MAX_EXTENSION}"
             )));
@@ -198,8 +198,8 @@ impl<R: Skip> Entries<R> {
             .or(ahead.gnu_link)
             .unwrap_or_else(|| header.link_name());
         let size = match pax.size {
-            Some(size) => size,
-            None => header.size().map_err(refuse)?,
+            Some(size) if !sys::fault::broken("no-pax-size") => size,
+            _ => header.size().map_err(refuse)?,
         };
         let kind = kind_of(header, &raw, size, link).map_err(refuse)?;
         if path.is_root() && kind != Kind::Directory && !sys::fault::broken("no-root-check") {

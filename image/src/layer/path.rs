@@ -9,6 +9,12 @@ use super::header::Rule;
 const MAX_PATH: usize = 4095;
 const MAX_NAME: usize = 255;
 
+/// What is said of a path that is longer.
+pub(crate) const TOO_LONG: &str = "the path is longer than 4095 bytes";
+
+/// Characters of a path that are shown: enough to find it, and a message stays one.
+const MAX_SHOWN: usize = 300;
+
 /// A clean path below the layer's root; the root itself is empty.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct LayerPath(Vec<u8>);
@@ -41,9 +47,10 @@ impl LayerPath {
                 }
             }
         }
-        match clean.len() > MAX_PATH {
-            true => Err(format!("the path is longer than {MAX_PATH} bytes")),
-            false => Ok(Self(clean)),
+        let path = Self(clean);
+        match path.is_too_long() {
+            true => Err(TOO_LONG.to_owned()),
+            false => Ok(path),
         }
     }
 
@@ -83,6 +90,11 @@ impl LayerPath {
         Self(path)
     }
 
+    /// Whether no call of the kernel's could take it: links of an archive can lead deeper than a name can say.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.0.len() > MAX_PATH
+    }
+
     /// Whether this path is `other` or below it.
     pub(crate) fn is_below(&self, other: &Self) -> bool {
         match self.0.strip_prefix(other.0.as_slice()) {
@@ -92,12 +104,16 @@ impl LayerPath {
     }
 }
 
-/// Escaped: a name from an archive may hold a terminal's control sequences.
+/// Escaped and not endless: a name from an archive may hold a terminal's control sequences.
 impl fmt::Display for LayerPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.is_root() {
             true => f.write_str("\"/\""),
-            false => fmt::Debug::fmt(&String::from_utf8_lossy(&self.0), f),
+            false => {
+                let text = String::from_utf8_lossy(&self.0);
+                let shown: String = text.chars().take(MAX_SHOWN).collect();
+                fmt::Debug::fmt(&shown, f)
+            }
         }
     }
 }

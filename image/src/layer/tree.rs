@@ -12,7 +12,7 @@ use sys::{Errno, SysError};
 
 use super::below::{Below, Found, directory_flags, is_whiteout};
 use super::metadata::{self, Metadata};
-use super::path::LayerPath;
+use super::path::{LayerPath, TOO_LONG};
 use super::whiteout::OverlayXattrs;
 use crate::error::Doing;
 use crate::{Error, Result};
@@ -123,6 +123,9 @@ impl<'a> Tree<'a> {
         links: u32,
     ) -> Result<(Rc<OwnedFd>, LayerPath)> {
         let path = place.join(name);
+        if path.is_too_long() {
+            return Err(Error::refused(format!("directory {path}"), TOO_LONG));
+        }
         match at::openat(&**dir, name, walk_flags(), Mode::empty()) {
             Ok(fd) => return Ok((Rc::new(fd), path)),
             Err(Errno::NOENT) => return self.missing(dir, path, name, links),
