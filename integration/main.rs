@@ -25,6 +25,7 @@ mod faults;
 mod hooks;
 mod killpoint;
 mod lifecycle;
+mod listing;
 mod messages;
 mod mounts;
 mod namespaces;
@@ -67,6 +68,7 @@ fn claims() -> Vec<Claim> {
         killpoint::claims(),
         killpoint::errnos::claims(),
         lifecycle::claims(),
+        listing::claims(),
         messages::claims(),
         mounts::claims(),
         namespaces::claims(),

@@ -8,6 +8,7 @@ mod global;
 mod log;
 mod report;
 mod tables;
+mod template;
 
 use std::process::ExitCode;
 

@@ -102,13 +102,18 @@ pub(crate) fn visible(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => safe.push(c),
-            c if c.is_control() && !sys::fault::broken("no-escape") => {
-                safe.extend(c.escape_default())
-            }
+            c if steers(c) && !sys::fault::broken("no-escape") => safe.extend(c.escape_default()),
             c => safe.push(c),
         }
     }
     safe
+}
+
+/// Whether a character changes how others are shown: controls, and those that turn the direction of writing or have no
+/// width, by which words seem to be others (CVE-2021-42574).
+fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    c.is_control() || turns
 }
 
 /// The same for words that are one line: a line end in them (of a program's name, say) would forge another.

@@ -10,6 +10,7 @@ mod archive;
 mod compression;
 mod digest;
 mod error;
+mod history;
 mod json;
 mod layer;
 mod manifest;
@@ -25,6 +26,7 @@ pub mod user;
 
 pub use digest::Digest;
 pub use error::{Error, Result};
+pub use history::{HistoryEntry, history};
 pub use owner::{IdRange, OwnerPolicy};
 pub use reference::Reference;
 pub use source::Source;

@@ -249,9 +249,11 @@ fn env(config: &Config, user: &User, options: &RunOptions) -> Result<Vec<String>
     let asked = asked.chain(options.env.iter().map(|entry| ("environment", entry)));
     let mut merged: Vec<(String, String)> = Vec::new();
     for (whose, entry) in asked {
+        let unchecked = || sys::fault::broken("no-environment-check").then_some((&**entry, ""));
         let (name, _) = entry
             .split_once('=')
             .filter(|(name, _)| !name.is_empty() && !entry.contains('\0'))
+            .or_else(unchecked)
             .ok_or_else(|| Error::refused(format!("{whose}, {entry:?}"), "it is not NAME=value"))?;
         match merged.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => known.clone_from(entry),

@@ -190,7 +190,14 @@ pub(super) const GUARDS: &[Breakable] = &[
     ),
     named(
         "no-escape",
-        &["g09_what_is_printed_of_a_configuration_cannot_steer_a_terminal"],
+        &[
+            "g09_what_is_printed_of_a_configuration_cannot_steer_a_terminal",
+            "e14_what_an_image_says_of_itself_steers_no_terminal",
+        ],
+    ),
+    named(
+        "no-environment-check",
+        &["e15_cve_2020_14370_an_image_has_no_variable_of_the_hosts"],
     ),
     named(
         "no-cgroup-names",

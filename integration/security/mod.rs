@@ -28,6 +28,7 @@ mod shapes;
 mod state;
 mod tars;
 mod tracing;
+mod words;
 
 use crate::support::claim::Claim;
 use canary::Canary;
@@ -59,6 +60,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         state::claims(),
         tars::claims(),
         tracing::claims(),
+        words::claims(),
     ]
     .into_iter()
     .flatten()

@@ -4,6 +4,8 @@ pub(crate) mod bundle;
 pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod command;
+pub(crate) mod image;
+pub(crate) mod image_store;
 pub(crate) mod leaks;
 pub(crate) mod needs;
 pub(crate) mod sandbox;

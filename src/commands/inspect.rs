@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use image::{Image, Layer};
 use serde_json::{Value, json};
 
+use super::images::digests;
 use super::{Outcome, parse};
 use crate::global::Global;
-use crate::report::{Failure, because, say, visible};
+use crate::report::{Failure, because, say};
+use crate::template::Format;
 
 /// Show all that is known of images as JSON
 #[derive(Debug, clap::Parser)]
@@ -16,6 +18,9 @@ struct Args {
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
+    /// `json`, or a template: {Id} {Config.Env[0]}
+    #[arg(short, long, value_parser = Format::parse, default_value = "json")]
+    format: Format,
 }
 
 pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
@@ -28,13 +33,14 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         let image = store.find(wanted).map_err(because)?;
         all.push(describe(&image)?);
     }
-    let text = serde_json::to_string_pretty(&all).map_err(because)?;
-    // The config is the image's own words.
-    say(format_args!("{}\n", visible(&text)));
+    match args.format.for_programs(&all)? {
+        Some(text) => say(format_args!("{text}")),
+        None => return Err(Failure::new("--format table: an image is more than a line")),
+    }
     Ok(0)
 }
 
-/// docker's names of fields, where docker has the field.
+/// docker's names of fields, where docker has the field. The config's own words are as they came.
 fn describe(image: &Image) -> Result<Value, Failure> {
     let config: Value = serde_json::from_slice(&image.config).map_err(because)?;
     let part = |name: &str| config.get(name).cloned().unwrap_or(Value::Null);
@@ -42,9 +48,11 @@ fn describe(image: &Image) -> Result<Value, Failure> {
         "Id": image.id,
         "Manifest": image.manifest,
         "RepoTags": image.names.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
+        "RepoDigests": digests(image),
         "Created": part("created"),
         "Author": part("author"),
         "Architecture": part("architecture"),
+        "Variant": part("variant"),
         "Os": part("os"),
         "Size": image.size(),
         "Config": part("config"),
@@ -64,6 +72,7 @@ fn diff_ids(layers: &[Layer]) -> Vec<String> {
 fn layer(layer: &Layer) -> Value {
     json!({
         "DiffId": layer.diff_id,
+        "DiffSize": layer.tar_size,
         "Digest": layer.blob,
         "Size": layer.size,
         "MediaType": layer.media_type,

@@ -7,6 +7,8 @@ mod delete;
 mod events;
 mod exec;
 mod features;
+mod history;
+mod image_filter;
 mod image_run;
 mod images;
 mod inspect;
@@ -163,6 +165,11 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "inspect",
         about: "show all that is known of an image as JSON",
         run: inspect::run,
+    },
+    Verb {
+        name: "history",
+        about: "show how an image came about",
+        run: history::run,
     },
     Verb {
         name: "tag",

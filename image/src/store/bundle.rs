@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use oci_spec::runtime::Spec;
+use serde_json::Value;
 use sys::beneath::Root;
 use sys::file::{self, Durability};
 
@@ -68,15 +70,33 @@ impl Store {
             options.args = vec!["/bin/sh".to_owned()];
         }
         let spec = spec(&image.configuration, &user, &options)?;
-        let mut bytes = serde_json::to_vec_pretty(&spec).map_err(|e| Error::Json {
-            what: "config.json".to_owned(),
-            fault: e.to_string(),
-        })?;
-        bytes.push(b'\n');
+        let bytes = document(&spec)?;
         let fd = file::open_dir(dir).doing(doing)?;
         file::replace(&fd, "config.json", &bytes, 0o644, Durability::Memory)
             .doing(|| format!("write {}", dir.join("config.json").display()))
     }
+}
+
+/// The bytes of config.json, the same for the same spec: capabilities are a set without an order there.
+fn document(spec: &Spec) -> Result<Vec<u8>> {
+    let json = |fault: serde_json::Error| Error::Json {
+        what: "config.json".to_owned(),
+        fault: fault.to_string(),
+    };
+    let mut value = serde_json::to_value(spec).map_err(json)?;
+    let sets = value.pointer_mut("/process/capabilities");
+    for set in sets
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(|sets| sets.values_mut())
+    {
+        if let Some(set) = set.as_array_mut() {
+            set.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        }
+    }
+    let mut bytes = serde_json::to_vec_pretty(&value).map_err(json)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// Takes back what was made; what can't be removed is named by the error that is on its way already.
