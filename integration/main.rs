@@ -32,6 +32,7 @@ mod namespaces;
 mod peers;
 mod process;
 mod ps;
+mod registry;
 mod rootfs;
 mod rootless;
 mod scarcity;
@@ -75,6 +76,7 @@ fn claims() -> Vec<Claim> {
         peers::claims(),
         process::claims(),
         ps::claims(),
+        registry::claims(),
         rootfs::claims(),
         rootless::claims(),
         scarcity::claims(),

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod global;
 mod log;
+mod progress;
 mod report;
 mod tables;
 mod template;

@@ -74,6 +74,32 @@ pub enum Error {
         /// The parser's words, with the place.
         fault: String,
     },
+    /// A registry, or whom it sent us to, gave no answer.
+    #[error("{request}: {reason}")]
+    Unanswered {
+        /// What we asked: `GET https://registry/v2/…`.
+        request: String,
+        /// Why there is no answer.
+        reason: String,
+    },
+    /// A registry, or whom it sent us to, does not give what we asked for.
+    #[error("{request}: {status} {said}")]
+    Denied {
+        /// What we asked: `GET https://registry/v2/…`.
+        request: String,
+        /// The status of the answer (RFC 9110).
+        status: u16,
+        /// Its own words, quoted, or what the status means.
+        said: String,
+    },
+    /// Names and passwords can't be found or kept.
+    #[error("credentials of {registry}: {reason}")]
+    Credentials {
+        /// Whose.
+        registry: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// What dhow does not do (yet), named.
     #[error("{what}: not supported")]
     Unsupported {

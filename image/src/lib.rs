@@ -17,7 +17,9 @@ mod manifest;
 mod offer;
 mod owner;
 mod pipe;
+mod platform;
 mod reference;
+pub mod registry;
 pub mod seccomp;
 mod source;
 mod store;
@@ -28,6 +30,7 @@ pub use digest::Digest;
 pub use error::{Error, Result};
 pub use history::{HistoryEntry, history};
 pub use owner::{IdRange, OwnerPolicy};
+pub use platform::Platform;
 pub use reference::Reference;
 pub use source::Source;
 pub use store::{

@@ -7,14 +7,21 @@ use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use crate::platform::{Platform, host};
 use crate::{Digest, Error, Result, json};
 
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+/// What a registry may answer with where it is asked for an image.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
 
 /// Layers of an image at most: overlay takes 500.
 const MAX_LAYERS: usize = 500;
@@ -30,14 +37,6 @@ pub(crate) struct Descriptor {
     pub(crate) platform: Option<Platform>,
     #[serde(skip)]
     pub(crate) annotations: BTreeMap<String, String>,
-}
-
-/// What an image runs on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Platform {
-    pub(crate) os: String,
-    pub(crate) architecture: String,
-    pub(crate) variant: Option<String>,
 }
 
 impl Descriptor {
@@ -231,34 +230,13 @@ pub(crate) fn for_platform<'a>(index: &'a [Descriptor], host: &Platform) -> Vec<
 
 /// The platforms that an index has, for a message.
 pub(crate) fn platforms(index: &[Descriptor]) -> String {
-    let name = |p: &Platform| match &p.variant {
-        Some(variant) => format!("{}/{}/{variant}", p.os, p.architecture),
-        None => format!("{}/{}", p.os, p.architecture),
-    };
     let known = index
         .iter()
         .filter(|descriptor| !descriptor.is_attestation());
     let names: Vec<String> = known
-        .filter_map(|d| d.platform.as_ref().map(name))
+        .filter_map(|d| d.platform.as_ref().map(Platform::to_string))
         .collect();
     format!("{:?}", names.join(", "))
-}
-
-/// This host's platform, in Go's words.
-pub(crate) fn host() -> Platform {
-    let (architecture, variant) = match std::env::consts::ARCH {
-        "x86_64" => ("amd64", None),
-        "x86" => ("386", None),
-        "aarch64" => ("arm64", Some("v8")),
-        "arm" => ("arm", Some("v7")),
-        "powerpc64" => ("ppc64le", None),
-        other => (other, None),
-    };
-    Platform {
-        os: "linux".to_owned(),
-        architecture: architecture.to_owned(),
-        variant: variant.map(str::to_owned),
-    }
 }
 
 /// Reads a config. Whatever it has beside the fields of the type is kept in its bytes alone.

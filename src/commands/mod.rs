@@ -17,6 +17,7 @@ mod list;
 mod load;
 mod pause;
 mod ps;
+mod pull;
 mod restore;
 mod resume;
 mod rmi;
@@ -145,6 +146,11 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "features",
         about: "show what this build can do on this kernel as JSON",
         run: features::run,
+    },
+    Verb {
+        name: "pull",
+        about: "bring images from a registry",
+        run: pull::run,
     },
     Verb {
         name: "load",

@@ -21,6 +21,7 @@ pub mod fault;
 pub mod file;
 pub mod kernfs;
 pub mod log;
+pub mod lookup;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
