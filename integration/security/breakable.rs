@@ -259,6 +259,26 @@ pub(super) const GUARDS: &[Breakable] = &[
         "no-root-move",
         &["c08_without_pivot_root_nobody_climbs_out"],
     ),
+    named(
+        "no-filter",
+        &[
+            "i01_foreign_abis_end_the_process",
+            "i5_the_filter_is_in_force_whatever_the_program_may_do",
+        ],
+    ),
+    named("no-umask", &["a22_umask_score_and_limits_are_the_specs"]),
+    named(
+        "no-read-only-cgroup",
+        &["d02_cve_2023_25809_a_users_container_writes_to_no_cgroup"],
+    ),
+    named(
+        "no-default-limits",
+        &["d05_an_images_container_has_limits_unasked"],
+    ),
+    named(
+        "no-filter-replacement",
+        &["a_thousand_changes_of_devices_leave_one_filter"],
+    ),
 ];
 
 /// What an older kernel lacks. Without it, each of these claims holds all the same.

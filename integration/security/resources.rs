@@ -65,7 +65,7 @@ fn d02_cve_2023_25809_a_users_container_writes_to_no_cgroup() {
         }
         mounts.push(json!({"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}));
         mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-            "options": ["nosuid", "noexec", "nodev", "ro"]}));
+            "options": ["nosuid", "noexec", "nodev"]}));
         spec["process"].as_object_mut().unwrap().remove("rlimits");
     });
     for applet in ["find", "mkdir"] {
@@ -75,13 +75,31 @@ fn d02_cve_2023_25809_a_users_container_writes_to_no_cgroup() {
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(sandbox.path(), open).unwrap();
     run(Command::new("chown").args(["-R", "1000:1000"]).arg(&own)).success();
-    let mut command = Command::new("setpriv");
+    // The caller's cgroup is the user's own.
+    let callers = sandbox.cgroup("callers");
+    std::fs::create_dir(&callers).unwrap();
+    run(Command::new("chown")
+        .arg("-R")
+        .arg("1000:1000")
+        .arg(&callers))
+    .success();
+    let mut command = Command::new("sh");
     command
-        .args(["--reuid=1000", "--regid=1000", "--clear-groups"])
+        .args(["-c", "echo 0 > \"$0\"/cgroup.procs && exec \"$@\""])
+        .arg(&callers)
+        .args(["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"])
         .arg(own.join("program"))
-        .args(["run", "--bundle", bundle.argument(), "c"])
+        .args([
+            "--cgroup-manager",
+            "disabled",
+            "run",
+            "--bundle",
+            bundle.argument(),
+            "c",
+        ])
         .env("XDG_RUNTIME_DIR", &own);
     let output = run(&mut command);
+    std::fs::remove_dir(&callers).expect("nothing was made in it");
     assert_eq!(output.stdout, "", "{output:?}");
     assert_eq!(output.status, 0, "{output:?}");
 }

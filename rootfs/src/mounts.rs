@@ -146,7 +146,8 @@ pub fn step(index: usize, mount: &Mount, around: &Surroundings<'_>) -> Result<Mo
         let default = (Propagation::Slave, Depth::Recursive);
         options.propagation = vec![around.propagation.unwrap_or(default)];
     }
-    if shows_cgroups(mount, &destination, &options, around) {
+    let shown = shows_cgroups(mount, &destination, &options, around);
+    if shown && !sys::fault::broken("no-read-only-cgroup") {
         options.read_only_all();
     }
     let label = label(&what, &mut options, around);

@@ -196,10 +196,9 @@ fn with_value(entry: &str) -> String {
 /// Nobody asked for it, so a host that can't do it runs the container all the same.
 fn default_pids() -> Result<Option<i64>, Failure> {
     let controllers = runtime::controllers().map_err(because)?;
-    Ok(controllers
-        .iter()
-        .any(|name| name == "pids")
-        .then_some(DEFAULT_PIDS))
+    let limited = controllers.iter().any(|name| name == "pids");
+    let limited = limited && !sys::fault::broken("no-default-limits");
+    Ok(limited.then_some(DEFAULT_PIDS))
 }
 
 /// What `user` means in the image: its files are seen as the container will see them.

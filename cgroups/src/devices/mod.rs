@@ -60,6 +60,9 @@ impl Filter {
     /// # Errors
     /// [`Error::DeviceFilter`]; the old one holds then.
     pub fn replace(&self, cgroup: &Cgroup) -> Result<()> {
+        if sys::fault::broken("no-filter-replacement") {
+            return self.attach(cgroup);
+        }
         self.put(cgroup, |dir, program| {
             sys::bpf::replace_device_program(dir, program)
         })

@@ -225,7 +225,9 @@ impl Life {
             Step::ChangeDirectory(path) => self.change_directory(path)?,
             Step::OomScore(score) => parent::set_oom_score("self", *score)?,
             Step::Umask(mask) => {
-                sys::process::set_umask(*mask);
+                if !sys::fault::broken("no-umask") {
+                    sys::process::set_umask(*mask);
+                }
             }
             Step::Limit(limit) => {
                 sys::privileges::set_limit(0, limit.resource, limit.soft, limit.hard)?;
@@ -256,6 +258,9 @@ impl Life {
 
     /// A plan that has this step and no filter would start less confined than asked.
     fn load_filter(&mut self) -> Result<(), SysError> {
+        if sys::fault::broken("no-filter") {
+            return Ok(());
+        }
         let missing = |what| SysError::new("seccomp", "", Errno::NOENT).with_note(what);
         let filter = self.init.filter.as_ref();
         let filter = filter.ok_or_else(|| missing("there is no filter"))?;
