@@ -18,7 +18,7 @@ struct Args {
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// `json`, or a template: {Id} {Config.Env[0]}
+    /// `json`, or a template: `{Id} {Config.Env[0]}`
     #[arg(short, long, value_parser = Format::parse, default_value = "json")]
     format: Format,
 }
