@@ -1,6 +1,8 @@
-//! `dhow pull` at a real registry (Debian's docker-registry, on this machine), with skopeo on the other side.
+//! `dhow pull` and `dhow push` at a real registry (Debian's docker-registry, on this machine), with skopeo on the
+//! other side.
 //! Not its job: registries that lie (`registry/hostile.rs`).
 
+mod login;
 mod server;
 
 use std::path::Path;
@@ -17,13 +19,17 @@ mod here {
     claims![
         what_skopeo_pushed_is_pulled: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
         layers_that_the_store_has_are_not_asked_for: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
+        what_is_pushed_is_what_others_find: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
         what_is_not_there_is_told_in_a_line: [Root, Overlay, Dhow, Tool("docker-registry")],
     ];
 }
 
 /// The claims of this room and its inner ones.
 pub(crate) fn claims() -> Vec<Claim> {
-    [here::claims()].into_iter().flatten().collect()
+    [here::claims(), login::claims()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A store with the image `app` of two layers, on a site of its own.
@@ -167,6 +173,55 @@ fn layers_that_the_store_has_are_not_asked_for() {
         .filter(|name| name.contains("/work/") || name.contains("/layers/"));
     assert_eq!(kept.collect::<Vec<_>>(), Vec::<&String>::new());
     assert_eq!(dhow(&site, "new", &["images", "-q"]).success().stdout, "");
+}
+
+fn what_is_pushed_is_what_others_find() {
+    let (site, registry) = (site(), Registry::plain());
+    let name = registry.name("team/app:1");
+    let pushed = dhow(&site, "store", &["push", "app", &name]).success();
+    assert!(
+        pushed
+            .stdout
+            .starts_with(&format!("Pushed image: {name}\n")),
+        "{pushed:?}"
+    );
+    let digest = pushed.stdout.trim_end().rsplit_once(' ').unwrap().1;
+    let docker = format!("docker://{name}");
+    let raw = skopeo(&["inspect", "--tls-verify=false", "--raw", &docker]);
+    let found = skopeo(&[
+        "inspect",
+        "--tls-verify=false",
+        "--format",
+        "{{.Digest}}",
+        &docker,
+    ]);
+    assert_eq!(found.trim_end(), digest);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&raw).unwrap()["schemaVersion"],
+        2
+    );
+    // skopeo verifies each blob that it copies, and dhow each that it loads.
+    let layout = format!("oci:{}:app", site.folder().join("layout").display());
+    skopeo(&["copy", "--src-tls-verify=false", &docker, &layout]);
+    dhow(&site, "other", &["load", "layout"]).success();
+    let ours = inspect(&site, "store", "app");
+    let theirs = dhow(&site, "other", &["images", "-q"]).success().stdout;
+    assert_eq!(theirs.trim_end(), ours["Id"].as_str().unwrap());
+    // Once more, under another name: all of it is there, and only the manifest goes.
+    dhow(
+        &site,
+        "store",
+        &["tag", "app", &registry.name("team/two:2")],
+    )
+    .success();
+    let again = dhow(
+        &site,
+        "store",
+        &["push", "-q", &registry.name("team/two:2")],
+    )
+    .success();
+    assert_eq!(again.stdout.trim_end(), digest);
+    dhow(&site, "third", &["pull", &registry.name("team/two:2")]).success();
 }
 
 fn what_is_not_there_is_told_in_a_line() {

@@ -8,10 +8,12 @@ mod challenge;
 mod client;
 mod credentials;
 mod endpoint;
+mod login;
 mod patience;
 #[cfg(test)]
 mod play;
 mod pull;
+mod push;
 mod repository;
 mod token;
 mod transport;
@@ -21,8 +23,10 @@ use std::sync::Arc;
 use self::client::{Client, Scope};
 pub use self::credentials::{Credentials, Login};
 use self::endpoint::Endpoint;
+pub use self::login::{domain, log_in};
 use self::patience::Patience;
 pub use self::pull::{PullOptions, Pulled};
+pub use self::push::PushOptions;
 use self::repository::Repository;
 use crate::{Digest, Reference, Result};
 

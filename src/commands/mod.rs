@@ -15,9 +15,12 @@ mod inspect;
 mod kill;
 mod list;
 mod load;
+mod login;
+mod logout;
 mod pause;
 mod ps;
 mod pull;
+mod push;
 mod restore;
 mod resume;
 mod rmi;
@@ -151,6 +154,21 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "pull",
         about: "bring images from a registry",
         run: pull::run,
+    },
+    Verb {
+        name: "push",
+        about: "bring an image to a registry",
+        run: push::run,
+    },
+    Verb {
+        name: "login",
+        about: "keep name and password for a registry",
+        run: login::run,
+    },
+    Verb {
+        name: "logout",
+        about: "forget name and password for a registry",
+        run: logout::run,
     },
     Verb {
         name: "load",

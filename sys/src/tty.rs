@@ -91,6 +91,19 @@ pub fn make_raw(terminal: impl AsFd) -> Result<Termios> {
     Ok(old)
 }
 
+/// What is typed is not shown from now on; gives the mode before.
+///
+/// # Errors
+/// ENOTTY for what is no terminal.
+pub fn hide(terminal: impl AsFd) -> Result<Termios> {
+    let fail = |errno| SysError::new("set", "the terminal's mode", errno);
+    let old = rustix::termios::tcgetattr(&terminal).map_err(fail)?;
+    let mut hidden = old.clone();
+    hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
+    rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &hidden).map_err(fail)?;
+    Ok(old)
+}
+
 /// Gives `terminal` back the mode `old`.
 ///
 /// # Errors

@@ -28,7 +28,6 @@ const MAX_WORDS: u64 = 64 << 10;
 
 /// What one does in a repository, in a token's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "a push writes"))]
 pub(super) enum Scope {
     /// Nothing: only to be known.
     Nothing,
@@ -58,15 +57,16 @@ pub(super) struct Question<'a> {
     pub(super) address: Address,
     pub(super) headers: Vec<(&'a str, String)>,
     pub(super) sent: Body<'a>,
+    /// Whether it may simply be made again.
+    pub(super) again: bool,
 }
 
 /// What goes with it, as often as it is made.
-#[expect(dead_code, reason = "a push sends")]
 pub(super) enum Body<'a> {
     Nothing,
     Bytes(&'a [u8]),
     /// A stream that can be begun anew, and its length.
-    Stream(&'a dyn Fn() -> Result<Box<dyn Read>>, u64),
+    Stream(&'a dyn Fn() -> Result<Box<dyn Read + 'a>>, u64),
 }
 
 impl<'a> Question<'a> {
@@ -77,6 +77,7 @@ impl<'a> Question<'a> {
             address,
             headers: Vec::new(),
             sent: Body::Nothing,
+            again: true,
         }
     }
 
@@ -87,9 +88,15 @@ impl<'a> Question<'a> {
     }
 
     #[must_use]
-    #[expect(dead_code, reason = "a push sends")]
     pub(super) fn sending(mut self, body: Body<'a>) -> Self {
         self.sent = body;
+        self
+    }
+
+    /// A request that changes what it is answered with: made again, it would be another.
+    #[must_use]
+    pub(super) fn once(mut self) -> Self {
+        self.again = false;
         self
     }
 
@@ -192,7 +199,7 @@ impl Client {
                 ),
                 Err(Gone { fault, asked }) => return Err(unanswered(asked, fault.reason())),
             };
-            match wait {
+            match wait.filter(|_| question.again) {
                 Some(wait) => thread::sleep(wait),
                 None => return last,
             }

@@ -1,0 +1,325 @@
+//! Brings an image of the store to a registry: what it has there is not sent, what another repository of it
+//! has is mounted, the rest goes as a stream, several blobs at once, and the manifest last. Every byte is
+//! the store's own. Not its job: making or compressing layers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use sys::file;
+use ureq::http::Method;
+
+use super::address::Address;
+use super::client::{Body, Client, Question, Scope, denied, lock, unanswered};
+use super::repository::Repository;
+use super::transport::Answer;
+use super::{Access, Event, Watch};
+use crate::digest::mismatch;
+use crate::error::Doing;
+use crate::store::{Image, Store};
+use crate::{Digest, Error, Reference, Result, manifest};
+
+/// Blobs on their way at once.
+const MAX_THREADS: usize = 4;
+
+/// Repositories that are asked for one blob.
+const MAX_MOUNTS: usize = 2;
+
+/// How an image is pushed.
+#[derive(Clone, Default)]
+pub struct PushOptions {
+    /// Who is told of it while it runs.
+    pub watch: Option<Watch>,
+}
+
+/// A blob that the registry is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
+    digest: Digest,
+    size: u64,
+    /// Repositories of the same registry that may have it.
+    mounts: Vec<String>,
+}
+
+impl Store {
+    /// Brings `image` to where `name` says, and gives it that tag there. Gives the digest of its manifest.
+    ///
+    /// # Errors
+    /// Names what was asked of whom, and what is wrong with the answer.
+    pub fn push(
+        &self,
+        image: &Image,
+        name: &Reference,
+        access: &Access,
+        options: &PushOptions,
+    ) -> Result<Digest> {
+        self.push_to(image, name, access, options)
+            .map_err(|e| e.inside(format!("push {}", name.familiar())))
+    }
+
+    fn push_to(
+        &self,
+        image: &Image,
+        name: &Reference,
+        access: &Access,
+        options: &PushOptions,
+    ) -> Result<Digest> {
+        let (Some(tag), None) = (name.tag(), name.digest()) else {
+            let rule = "to push, it needs a tag and no digest";
+            return Err(Error::refused("the name", rule));
+        };
+        let _lease = self.hold(&image.layers)?;
+        let parts = parts(image, &self.images()?, name);
+        let others: BTreeSet<String> = parts.iter().flat_map(|p| p.mounts.clone()).collect();
+        let scope = Scope::Push(name.path().to_owned(), others.into_iter().collect());
+        let repository = access.repository(name, scope, options.watch.clone())?;
+        let client = repository
+            .clients
+            .last()
+            .ok_or_else(|| Error::refused("the registry", "no server of it takes pushes"))?;
+        let pusher = Pusher {
+            store: self,
+            repository: &repository,
+            client,
+        };
+        pusher.all(&parts)?;
+        let bytes = self.document(image.manifest)?;
+        let path = format!("/{}/manifests/{tag}", repository.path);
+        let question = Question::new(Method::PUT, client.at(&path)?)
+            .header("content-type", manifest::media_type(&bytes)?)
+            .sending(Body::Bytes(&bytes));
+        let answer = client.ask(&question)?;
+        if !matches!(answer.status, 200..=202) {
+            return Err(denied(question.name(), answer));
+        }
+        match answer
+            .header("docker-content-digest")
+            .map(str::parse::<Digest>)
+        {
+            Some(Ok(said)) if said != image.manifest => Err(mismatch(
+                "the manifest that it has now",
+                "digest",
+                image.manifest,
+                said,
+            )),
+            _ => Ok(image.manifest),
+        }
+    }
+
+    fn document(&self, digest: Digest) -> Result<Vec<u8>> {
+        let path = self.path().join("blobs/sha256").join(digest.hex());
+        file::read(path, crate::json::MAX_DOCUMENT).doing(|| format!("read manifest {digest}"))
+    }
+}
+
+/// The layers and the config of an image, each once, and where else on that registry they may be: in the
+/// repositories of images with a common layer that have a name there.
+fn parts(image: &Image, images: &[Image], name: &Reference) -> Vec<Part> {
+    let mut places: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+    for other in images {
+        let there = other
+            .names
+            .iter()
+            .filter(|other| other.domain() == name.domain() && other.path() != name.path());
+        for named in there {
+            for layer in &other.layers {
+                places
+                    .entry(layer.blob)
+                    .or_default()
+                    .insert(named.path().to_owned());
+            }
+        }
+    }
+    let mounts = |digest| {
+        let places = places.get(digest).into_iter().flatten();
+        places.take(MAX_MOUNTS).cloned().collect()
+    };
+    let mut parts: Vec<Part> = Vec::new();
+    for layer in &image.layers {
+        if !parts.iter().any(|part| part.digest == layer.blob) {
+            parts.push(Part {
+                digest: layer.blob,
+                size: layer.size,
+                mounts: mounts(&layer.blob),
+            });
+        }
+    }
+    parts.push(Part {
+        digest: image.id,
+        size: image.config.len() as u64,
+        mounts: Vec::new(),
+    });
+    parts
+}
+
+/// An image on its way.
+struct Pusher<'a> {
+    store: &'a Store,
+    repository: &'a Repository,
+    client: &'a Client,
+}
+
+impl Pusher<'_> {
+    /// All blobs, several at once; the first fault stops the others before their next one.
+    fn all(&self, parts: &[Part]) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<Option<Error>> = Mutex::new(None);
+        thread::scope(|scope| {
+            for _ in 0..MAX_THREADS.min(parts.len()) {
+                scope.spawn(|| {
+                    while lock(&failed).is_none() {
+                        let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                            return;
+                        };
+                        if let Err(e) = self.one(part) {
+                            lock(&failed).get_or_insert(e);
+                        }
+                    }
+                });
+            }
+        });
+        failed
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .map_or(Ok(()), Err)
+    }
+
+    /// One blob, if the registry lacks it.
+    fn one(&self, part: &Part) -> Result<()> {
+        let path = format!("/{}/blobs/{}", self.repository.path, part.digest);
+        let head = Question::new(Method::HEAD, self.client.at(&path)?);
+        let answer = self.client.ask(&head)?;
+        match answer.status {
+            200 => return Ok(()),
+            401 | 403 => return Err(denied(head.name(), answer)),
+            _ => {}
+        }
+        let mut made = 1;
+        loop {
+            let Some(place) = self.begin(part)? else {
+                return Ok(());
+            };
+            let fault = match self.send(part, place, &path) {
+                Ok(()) => return Ok(()),
+                Err(fault) => fault,
+            };
+            let passing = match &fault {
+                Error::Unanswered { .. } => true,
+                Error::Denied { status, .. } => matches!(status, 408 | 416 | 429 | 500..=599),
+                _ => false,
+            };
+            // An upload that broke can't be gone on with everywhere: a new one is begun.
+            match self.client.patience.wait(made, None).filter(|_| passing) {
+                Some(wait) => thread::sleep(wait),
+                None => return Err(fault),
+            }
+            made += 1;
+        }
+    }
+
+    /// The whole blob in one request; `shown` stands for its address, which may hold a secret.
+    fn send(&self, part: &Part, place: Address, shown: &str) -> Result<()> {
+        let (digest, size) = (part.digest, part.size);
+        self.repository.tell(&Event::Begin { digest, size });
+        let open = || -> Result<Box<dyn Read + '_>> {
+            let from = self.open(part)?;
+            let repository = self.repository;
+            Ok(Box::new(Told { from, repository }))
+        };
+        let question = Question::new(Method::PUT, place.with("digest", &digest.to_string()))
+            .header("content-type", "application/octet-stream")
+            .sending(Body::Stream(&open, size))
+            .once();
+        let answer = self.client.ask(&question)?;
+        match answer.status {
+            201 | 204 => Ok(()),
+            _ => Err(denied(format!("PUT {shown}"), answer)),
+        }
+    }
+
+    /// Begins an upload and gives its address; `None` if the blob could be mounted instead.
+    fn begin(&self, part: &Part) -> Result<Option<Address>> {
+        let path = format!("/{}/blobs/uploads/", self.repository.path);
+        for from in &part.mounts {
+            let address = self.client.at(&path)?;
+            let address = address
+                .with("mount", &part.digest.to_string())
+                .with("from", from);
+            let question = Question::new(Method::POST, address);
+            let answer = self.client.ask(&question)?;
+            match answer.status {
+                201 => return Ok(None),
+                // Not mounted, but an upload has begun.
+                202 => return location(&question, &answer).map(Some),
+                _ => {}
+            }
+        }
+        let question = Question::new(Method::POST, self.client.at(&path)?);
+        let answer = self.client.ask(&question)?;
+        match answer.status {
+            202 => location(&question, &answer).map(Some),
+            _ => Err(denied(question.name(), answer)),
+        }
+    }
+
+    /// The store's file of a blob, from its first byte.
+    fn open(&self, part: &Part) -> Result<File> {
+        let path = self
+            .store
+            .path()
+            .join("blobs/sha256")
+            .join(part.digest.hex());
+        let doing = || format!("read blob {}", part.digest);
+        let file = file::open(&path).doing(doing)?;
+        let length = file
+            .metadata()
+            .map_err(|e| sys::SysError::from_io("fstat", path.display(), &e))
+            .doing(doing)?
+            .len();
+        match length == part.size {
+            true => Ok(file),
+            false => Err(mismatch(
+                format!("blob {}", part.digest),
+                "size",
+                part.size,
+                length,
+            )),
+        }
+    }
+}
+
+/// Where an upload goes. It may be another host's; nothing but the blob is sent there.
+fn location(question: &Question<'_>, answer: &Answer) -> Result<Address> {
+    let location = answer.header("location").unwrap_or_default();
+    let refuse = |rule: &str| {
+        let location: String = location.chars().take(200).collect();
+        let reason = format!("it wants the blob at {location:?}: {rule}");
+        unanswered(question.name(), reason)
+    };
+    let to = question.address.join(location).map_err(refuse)?;
+    match question.address.origin.tls && !to.origin.tls {
+        true => Err(refuse("that would be without TLS")),
+        false => Ok(to),
+    }
+}
+
+/// Tells of the bytes that pass.
+struct Told<'a> {
+    from: File,
+    repository: &'a Repository,
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.repository.tell(&Event::Passed(count as u64));
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+#[path = "push_tests.rs"]
+mod tests;

@@ -1,0 +1,56 @@
+//! `dhow push`: an image of the store to a registry.
+
+use std::ffi::OsString;
+
+use image::registry::PushOptions;
+use image::{Reference, Store};
+
+use super::pull::Registry;
+use super::{Outcome, parse};
+use crate::global::Global;
+use crate::progress::Progress;
+use crate::report::{because, say};
+
+/// Bring an image to a registry, byte for byte as the store has it
+#[derive(Debug, clap::Parser)]
+#[command(name = "push")]
+struct Args {
+    /// A name or id
+    image: String,
+    /// Where to, if not to where its name says
+    #[arg(value_name = "NAME")]
+    name: Option<Reference>,
+    #[command(flatten)]
+    registry: Registry,
+    /// Print the digest alone
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
+    let Some(args) = parse::<Args>(arguments)? else {
+        return Ok(0);
+    };
+    let name = match args.name {
+        Some(name) => name,
+        None => args.image.parse().map_err(because)?,
+    };
+    let access = args.registry.access();
+    let store = Store::open(&global.image_store()?).map_err(because)?;
+    let image = store.find(&args.image).map_err(because)?;
+    let progress = Progress::begin(&format!("push {}", name.familiar()), args.quiet);
+    let options = PushOptions {
+        watch: Some(progress.watch()),
+    };
+    let digest = store.push(&image, &name, &access, &options);
+    progress.end();
+    let digest = digest.map_err(because)?;
+    match args.quiet {
+        true => say(format_args!("{digest}\n")),
+        false => say(format_args!(
+            "Pushed image: {}\nDigest: {digest}\n",
+            name.familiar()
+        )),
+    }
+    Ok(0)
+}
