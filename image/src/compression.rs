@@ -1,14 +1,20 @@
-//! Inflates layers: gzip (several members too), zstd, or nothing, found by the first bytes and never by
-//! the media type. Not its job: checking what comes out.
+//! Inflates layers and archives: gzip, zstd, bzip2, xz (of several members or frames too), or nothing,
+//! found by the first bytes and never by the media type. Not its job: checking what comes out.
 
 use std::io::{self, BufRead, Read};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// The largest zstd window taken: 128 MiB (2^27). A stream may ask for 2 GiB and get it byte by byte.
 const MAX_ZSTD_WINDOW_LOG: u32 = 27;
+
+/// The most memory for xz: `xz -9` needs 65 MiB to inflate, and a stream may ask for 4 GiB.
+const MAX_XZ_MEMORY: u64 = 100 << 20;
 
 /// How a blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,33 +22,33 @@ pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
 }
 
 impl Compression {
     /// Looks at a blob's first bytes (six are enough).
-    pub(crate) fn detect(head: &[u8]) -> Result<Self> {
-        let unsupported = |what: &str| {
-            Err(Error::Unsupported {
-                what: format!("{what} compression"),
-            })
-        };
+    pub(crate) fn detect(head: &[u8]) -> Self {
         match head {
-            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Self::Zstd),
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             // A skippable frame (zstd's seekable and chunked variants may lead with one).
-            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => unsupported("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
-            _ => Ok(Self::None),
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            _ => Self::None,
         }
     }
 
-    /// The media type of a layer compressed so.
+    /// The media type of a layer compressed so. There is none for bzip2 and xz, which nobody writes into
+    /// registries; tools that look at the bytes read them.
     pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::None => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
             Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+            Self::Bzip2 => "application/vnd.oci.image.layer.v1.tar+bzip2",
+            Self::Xz => "application/vnd.oci.image.layer.v1.tar+xz",
         }
     }
 }
@@ -52,6 +58,8 @@ pub(crate) enum Decoder<R: BufRead> {
     None(R),
     Gzip(Box<MultiGzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
+    Bzip2(Box<MultiBzDecoder<R>>),
+    Xz(Box<XzDecoder<R>>),
 }
 
 impl<R: BufRead> Decoder<R> {
@@ -59,7 +67,7 @@ impl<R: BufRead> Decoder<R> {
     pub(crate) fn new(mut inner: R) -> Result<(Self, Compression)> {
         let failed = |e: &io::Error| crate::layer::entry::stream_fault("compressed data", e);
         let head = inner.fill_buf().map_err(|e| failed(&e))?;
-        let compression = Compression::detect(head)?;
+        let compression = Compression::detect(head);
         let decoder = match compression {
             Compression::None => Self::None(inner),
             Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(inner))),
@@ -71,6 +79,12 @@ impl<R: BufRead> Decoder<R> {
                     .map_err(|e| failed(&e))?;
                 Self::Zstd(decoder)
             }
+            Compression::Bzip2 => Self::Bzip2(Box::new(MultiBzDecoder::new(inner))),
+            Compression::Xz => {
+                let stream = Stream::new_stream_decoder(MAX_XZ_MEMORY, CONCATENATED)
+                    .map_err(|e| failed(&e.into()))?;
+                Self::Xz(Box::new(XzDecoder::new_stream(inner, stream)))
+            }
         };
         Ok((decoder, compression))
     }
@@ -81,6 +95,8 @@ impl<R: BufRead> Decoder<R> {
             Self::None(inner) => inner,
             Self::Gzip(decoder) => decoder.into_inner(),
             Self::Zstd(decoder) => decoder.finish(),
+            Self::Bzip2(decoder) => decoder.into_inner(),
+            Self::Xz(decoder) => decoder.into_inner(),
         }
     }
 }
@@ -91,6 +107,8 @@ impl<R: BufRead> Read for Decoder<R> {
             Self::None(inner) => inner.read(buffer),
             Self::Gzip(decoder) => decoder.read(buffer),
             Self::Zstd(decoder) => decoder.read(buffer),
+            Self::Bzip2(decoder) => decoder.read(buffer),
+            Self::Xz(decoder) => decoder.read(buffer),
         }
     }
 }
@@ -106,6 +124,31 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::encode_all(bytes, 3).unwrap()
+    }
+
+    type Compress = fn(&[u8]) -> Vec<u8>;
+
+    const ALL: [(Compression, Compress); 4] = [
+        (Compression::Gzip, gzip),
+        (Compression::Zstd, zstd),
+        (Compression::Bzip2, bzip2),
+        (Compression::Xz, xz),
+    ];
+
     fn inflate(bytes: &[u8]) -> Result<(Vec<u8>, Compression)> {
         let (mut decoder, compression) = Decoder::new(bytes)?;
         let mut all = Vec::new();
@@ -117,37 +160,52 @@ mod tests {
 
     #[test]
     fn each_compression_is_found_by_its_first_bytes() {
-        let zstd = zstd::encode_all(&b"hello"[..], 3).unwrap();
-        for (bytes, compression) in [
-            (b"hello".to_vec(), Compression::None),
-            (gzip(b"hello"), Compression::Gzip),
-            (zstd, Compression::Zstd),
-        ] {
-            assert_eq!(inflate(&bytes).unwrap(), (b"hello".to_vec(), compression));
+        for (compression, compress) in ALL {
+            let (bytes, found) = inflate(&compress(b"hello")).unwrap();
+            assert_eq!((&bytes[..], found), (&b"hello"[..], compression));
         }
+        assert_eq!(inflate(b"hello").unwrap().1, Compression::None);
         assert_eq!(inflate(b"").unwrap().1, Compression::None);
-        let error = inflate(b"BZh91AY").unwrap_err().to_string();
-        assert_eq!(error, "bzip2 compression: not supported");
     }
 
     #[test]
-    fn all_members_of_a_gzip_file_are_read() {
-        let two = [gzip(b"hel"), gzip(b"lo")].concat();
-        assert_eq!(inflate(&two).unwrap().0, b"hello");
+    fn all_members_are_read() {
+        for (compression, compress) in ALL {
+            let two = [compress(b"hel"), compress(b""), compress(b"lo")].concat();
+            assert_eq!(inflate(&two).unwrap().0, b"hello", "{compression:?}");
+        }
+    }
+
+    /// NULs too: GNU gzip passes over them, Go does not.
+    #[test]
+    fn a_stream_that_is_cut_or_has_something_behind_it_is_refused() {
+        for (compression, compress) in ALL {
+            let whole = compress(&[7; 5000]);
+            for length in 6..whole.len() {
+                let cut = inflate(&whole[..length]);
+                assert!(cut.is_err(), "{compression:?} cut at {length}");
+            }
+            for behind in [&b"garbage"[..], &[0; 511], &[0], &whole[..whole.len() - 1]] {
+                let longer = inflate(&[&whole[..], behind].concat());
+                assert!(longer.is_err(), "{compression:?} and {}", behind.len());
+            }
+        }
     }
 
     #[test]
-    fn a_stream_that_is_cut_or_has_garbage_behind_it_is_refused() {
-        let whole = gzip(&[7; 5000]);
-        for length in 2..whole.len() {
-            assert!(inflate(&whole[..length]).is_err(), "cut at {length}");
+    fn an_xz_dictionary_that_takes_too_much_memory_is_refused() {
+        use liblzma::stream::{Check, Filters, LzmaOptions};
+        for (size, taken) in [(64 << 20, true), (128 << 20, false)] {
+            let mut options = LzmaOptions::new_preset(0).unwrap();
+            options.dict_size(size);
+            let mut filters = Filters::new();
+            filters.lzma2(&options);
+            let stream = Stream::new_stream_encoder(&filters, Check::Crc32).unwrap();
+            let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+            encoder.write_all(b"hello").unwrap();
+            let bytes = encoder.finish().unwrap();
+            assert_eq!(inflate(&bytes).is_ok(), taken, "{size}");
         }
-        assert!(inflate(&[&whole[..], b"garbage"].concat()).is_err());
-        let zstd = zstd::encode_all(&[7; 5000][..], 3).unwrap();
-        for length in 4..zstd.len() {
-            assert!(inflate(&zstd[..length]).is_err(), "zstd cut at {length}");
-        }
-        assert!(inflate(&[&zstd[..], b"garbage"].concat()).is_err());
     }
 
     #[test]
@@ -156,11 +214,8 @@ mod tests {
             let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
             encoder.window_log(log).unwrap();
             encoder.write_all(&[7; 4096]).unwrap();
-            assert_eq!(
-                inflate(&encoder.finish().unwrap()).is_ok(),
-                taken,
-                "2^{log}"
-            );
+            let bytes = encoder.finish().unwrap();
+            assert_eq!(inflate(&bytes).is_ok(), taken, "2^{log}");
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Not its job: running anything, mounting anything, and recipes.
 
 mod archive;
+mod budget;
 mod compression;
 mod digest;
 mod error;

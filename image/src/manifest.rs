@@ -203,7 +203,11 @@ fn check_image(what: &str, config: &Descriptor, layers: &[Descriptor]) -> Result
         ]
         .into_iter()
         .filter_map(|known| media_type.strip_prefix(known))
-        .any(|rest| matches!(rest, "" | "+gzip" | "+zstd" | ".gzip" | ".zstd"))
+        // bzip2 and xz are in no specification: our own words for docker archives that have them.
+        .any(|rest| {
+            let name = rest.strip_prefix(['+', '.']);
+            matches!(name, Some("gzip" | "zstd" | "bzip2" | "xz")) || rest.is_empty()
+        })
     };
     match layers.iter().find(|layer| !tar(&layer.media_type)) {
         Some(_) if sys::fault::broken("no-layer-types") => Ok(()),

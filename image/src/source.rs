@@ -14,6 +14,7 @@ use sys::beneath::Root;
 use sys::{Errno, SysError, file};
 
 use crate::archive::Archive;
+use crate::budget::most;
 use crate::compression::{Compression, Decoder};
 use crate::error::Doing;
 use crate::layer::entry::{Limits, Skip, stream_fault};
@@ -90,14 +91,15 @@ impl Source {
         let file = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => file,
             FileType::Directory => return Err(Error::refused(name, "it is a directory")),
-            _ => spool(file, room, &name)?,
+            _ => spool(file, room, &name, Limits::default().bytes)?,
         };
         let archive = Window::whole(file).doing(doing)?;
         let archive = match archive.compression()? {
             Compression::None => archive,
             _ => {
+                let most = most(archive.length());
                 let (decoder, _) = Decoder::new(BufReader::new(archive))?;
-                Window::whole(spool(decoder, room, &name)?).doing(doing)?
+                Window::whole(spool(decoder, room, &name, most)?).doing(doing)?
             }
         };
         Ok(Files::Archive(Archive::index(archive)?))
@@ -190,7 +192,7 @@ impl Window {
                 Err(e) => return Err(stream_fault("its first bytes", &e)),
             }
         }
-        Compression::detect(&head[..filled])
+        Ok(Compression::detect(&head[..filled]))
     }
 }
 
@@ -233,8 +235,9 @@ impl Skip for Window {
     }
 }
 
-/// Copies a stream to a file without a name, of which nothing is left whatever happens.
-fn spool(stream: impl Read, room: &Path, name: &str) -> Result<File> {
+/// Copies a stream of at most `most` bytes to a file without a name, of which nothing is left whatever
+/// happens.
+fn spool(stream: impl Read, room: &Path, name: &str, most: u64) -> Result<File> {
     let doing = || format!("spool {name}");
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let dir = file::open_dir(room).doing(doing)?;
@@ -242,7 +245,6 @@ fn spool(stream: impl Read, room: &Path, name: &str) -> Result<File> {
         .map_err(|errno| SysError::new("open", room.display(), errno))
         .doing(doing)?;
     let mut file = File::from(file);
-    let most = Limits::default().bytes;
     let mut stream = stream.take(most + 1);
     let mut buffer = vec![0; 128 * 1024];
     let mut total = 0;

@@ -106,6 +106,10 @@ pub(super) const GUARDS: &[Breakable] = &[
         ],
     ),
     named(
+        "no-bomb-limit",
+        &["e08_a_bomb_ends_in_one_line_and_leaves_nothing"],
+    ),
+    named(
         "no-link-walk",
         &["e01_cve_2026_17106_no_shape_of_links_leads_out_of_a_layer"],
     ),

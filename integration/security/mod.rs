@@ -6,6 +6,7 @@ mod archive;
 mod binary;
 mod breakable;
 mod canary;
+mod compressed;
 mod descriptors;
 mod documents;
 mod exec;
@@ -39,6 +40,7 @@ pub(crate) use guards::broken_on_purpose;
 pub(crate) fn claims() -> Vec<Claim> {
     [
         binary::claims(),
+        compressed::claims(),
         descriptors::claims(),
         documents::claims(),
         exec::claims(),

@@ -13,6 +13,7 @@ use super::Store;
 use super::layer::Kept;
 use super::read_layer::{ReadLayer, Task, read_layer};
 use super::work::Work;
+use crate::budget::Budget;
 use crate::error::Doing;
 use crate::layer::below::{Below, Progress};
 use crate::offer::{Offer, OfferedLayer};
@@ -55,6 +56,7 @@ impl Store {
             chains: &chains,
             results: &results,
             progress: &progress,
+            budget: Budget::default(),
             known,
         };
         thread::scope(|scope| {
@@ -100,6 +102,7 @@ struct Job<'a> {
     chains: &'a [Digest],
     results: &'a [Mutex<Option<Result<Ready>>>],
     progress: &'a Progress,
+    budget: Budget,
     /// Layers that other images of this archive brought.
     known: &'a HashMap<String, Ready>,
 }
@@ -140,9 +143,10 @@ impl Job<'_> {
             manner: &self.store.manner,
             ask: &ask,
         };
-        let ReadLayer { kept, shape } = read_layer(self.work, offered, &blob, &task, &|| {
-            !self.progress.failed()
-        })?;
+        let ReadLayer { kept, shape } =
+            read_layer(self.work, offered, &blob, &task, &self.budget, &|| {
+                !self.progress.failed()
+            })?;
         let leans = shape.is_some_and(|shape| shape.leans);
         Ok(Ready {
             kept,
@@ -212,7 +216,14 @@ impl Job<'_> {
         }
         let blob = self.unique("blob", layer);
         let go_on = || !self.progress.failed();
-        let read = read_layer(self.work, offered, &blob, &Task::Check, &go_on)?;
+        let read = read_layer(
+            self.work,
+            offered,
+            &blob,
+            &Task::Check,
+            &self.budget,
+            &go_on,
+        )?;
         known.kept.blobs.splice(0..0, read.kept.blobs);
         Ok(Ready {
             blob: Some(blob),

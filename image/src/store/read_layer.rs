@@ -2,11 +2,14 @@
 //! is unpacked. Not its job: the way of the bytes (`stages.rs`), which layers to read, and their
 //! publication.
 
+use std::cell::Cell;
+
 use sys::file;
 
 use super::layer::Kept;
-use super::stages::{Found, Stages, most};
+use super::stages::{Found, Stages};
 use super::work::Work;
+use crate::budget::{Budget, most};
 use crate::error::Doing;
 use crate::layer::entry::{Entries, Limits, Skip};
 use crate::layer::tree::{AskBelow, Shape};
@@ -42,6 +45,7 @@ pub(super) fn read_layer(
     offered: &OfferedLayer,
     blob: &str,
     task: &Task<'_>,
+    budget: &Budget,
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<ReadLayer> {
     let what = format!("layer {}", offered.name);
@@ -52,15 +56,15 @@ pub(super) fn read_layer(
         diff_id: offered.diff_id,
         keep: work.create(blob)?,
         most: most(source.length()),
+        budget,
         go_on,
     };
-    let (found, unpacked) =
-        stages
-            .run(|tar| take(work, tar, task, go_on))
-            .map_err(|e| match e {
-                Error::Stopped => e,
-                e => e.inside(what),
-            })?;
+    let (found, unpacked) = stages
+        .run(|tar| take(work, tar, task, budget, go_on))
+        .map_err(|e| match e {
+            Error::Stopped => e,
+            e => e.inside(what),
+        })?;
     let shape = unpacked.as_ref().map(|unpacked| unpacked.shape);
     let left_out = unpacked
         .iter()
@@ -85,9 +89,18 @@ fn take(
     work: &Work,
     tar: Intake,
     task: &Task<'_>,
+    budget: &Budget,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Option<Unpacked>> {
     let mut entries = Entries::new(tar, Limits::default());
+    let over = Cell::new(None);
+    let go_on = &|| match budget.entry() {
+        Ok(()) => go_on(),
+        Err(e) => {
+            over.set(Some(e));
+            false
+        }
+    };
     let result = match task {
         Task::Unpack { layer, manner, ask } => {
             unpack_into(work, layer, &mut entries, manner, *ask, go_on).map(Some)
@@ -95,7 +108,7 @@ fn take(
         Task::Check => pass(&mut entries, go_on).map(|()| None),
     };
     if let Err(Error::Stopped) = result {
-        return result;
+        return Err(over.take().unwrap_or(Error::Stopped));
     }
     match entries.into_inner().drain() {
         Ok(()) => result,

@@ -15,18 +15,14 @@ use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
+use crate::budget::Budget;
 use crate::compression::{Compression, Decoder};
 use crate::digest::{Hasher, Promise, Verified, mismatch};
 use crate::error::Doing;
-use crate::layer::entry::{Limits, stream_fault};
+use crate::layer::entry::stream_fault;
 use crate::pipe::{Feed, Gone, Intake, Tap, pipe, tapped};
 use crate::source::Blob;
 use crate::{Digest, Error, Result};
-
-/// A layer that inflates to more than this, and to more than so many times its blob, is a bomb: zeros
-/// reach 230 with gzip -1 and 1,030 with gzip -9, a layer of honest files 3 to 20.
-const BOMB_BYTES: u64 = 1 << 30;
-const BOMB_RATIO: u64 = 100;
 
 /// Chunks under way, and their size: 2 MiB a layer in all. Small enough that what one step wrote is in
 /// a cache still when the next one reads it.
@@ -40,8 +36,10 @@ pub(super) struct Stages<'a> {
     pub(super) diff_id: Digest,
     /// Where the blob is kept.
     pub(super) keep: File,
-    /// How many bytes it may inflate to ([`most`]).
+    /// How many bytes it may inflate to.
     pub(super) most: u64,
+    /// What all layers of the image may.
+    pub(super) budget: &'a Budget,
     /// Asked now and then; `false` stops everything.
     pub(super) go_on: &'a (dyn Fn() -> bool + Sync),
 }
@@ -55,12 +53,6 @@ pub(super) struct Found {
     pub(super) tar_size: u64,
 }
 
-/// How many bytes a blob of `length` may inflate to.
-pub(super) fn most(length: u64) -> u64 {
-    let most = BOMB_BYTES.max(length.saturating_mul(BOMB_RATIO));
-    most.min(Limits::default().bytes)
-}
-
 impl Stages<'_> {
     /// Runs all steps, and `take` with the tar in this thread. What `take` makes or finds wrong counts
     /// only if the bytes were those promised.
@@ -71,13 +63,16 @@ impl Stages<'_> {
             diff_id,
             keep: to,
             most,
+            budget,
             go_on,
         } = self;
         let (read, raw) = pipe(BLOB_CHUNKS.0, BLOB_CHUNKS.1);
         let (inflated, tap, tar) = tapped(TAR_CHUNKS.0, TAR_CHUNKS.1);
         thread::scope(|scope| {
             let keeping = start(scope, "read", move || keep(blob, promise, to, read, go_on))?;
-            let inflating = start(scope, "inflate", move || inflate(raw, inflated, most))?;
+            let inflating = start(scope, "inflate", move || {
+                inflate(raw, inflated, most, budget)
+            })?;
             let measuring = start(scope, "hash", move || measure(tap))?;
             let taken = take(tar);
             let measured = join(measuring);
@@ -178,8 +173,8 @@ fn read_fault(error: io::Error) -> Error {
     }
 }
 
-/// Inflates, up to `most` bytes.
-fn inflate(mut raw: Intake, mut feed: Feed, most: u64) -> Result<Compression> {
+/// Inflates, up to `most` bytes, which the image must afford.
+fn inflate(mut raw: Intake, mut feed: Feed, most: u64, budget: &Budget) -> Result<Compression> {
     if raw.fill_buf().is_err() {
         return Err(Error::Stopped);
     }
@@ -193,10 +188,14 @@ fn inflate(mut raw: Intake, mut feed: Feed, most: u64) -> Result<Compression> {
         if chunk.bytes().is_empty() {
             break None;
         }
-        total += chunk.bytes().len() as u64;
+        let length = chunk.bytes().len() as u64;
+        total += length;
         if total > most {
             let rule = format!("it inflates to more than {most} bytes");
             break Some(Error::refused("its compressed data", rule));
+        }
+        if let Err(e) = budget.bytes(length) {
+            break Some(e);
         }
         feed.send(chunk).map_err(stopped)?;
     };
