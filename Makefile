@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 # The program as it is meant to be used: optimised, static, at target/release/dhow.
 build:
 	@integration/setup build
-	@. integration/static-build && cargo build --release --target "$$target" \
-		&& install -D "target/$$target/release/dhow" target/release/dhow
+	@. integration/static-build && RUSTFLAGS="$$RUSTFLAGS -C symbol-mangling-version=v0" \
+		cargo build --release --target "$$target" && install -D "target/$$target/release/dhow" target/release/dhow
 
 # A recipe becomes an image, the image a container under limits; shown step by step.
 demo:
