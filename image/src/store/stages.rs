@@ -110,7 +110,7 @@ fn verdict<T>(
     taken: Result<T>,
     diff_id: Digest,
 ) -> Result<(Found, T)> {
-    let measured = measured.and_then(|(found, length)| match found == diff_id {
+    let measured = measured.and_then(|(found, length)| match found.keeps(diff_id) {
         true => Ok(length),
         false => Err(mismatch("its content", "diff id", diff_id, found)),
     });
