@@ -41,6 +41,13 @@ impl Archive {
         let mut members = HashMap::new();
         while let Some(entry) = entries.next()? {
             let what = || format!("member {}", entry.path);
+            if entry.sparse.is_some() {
+                // A part of the archive is not the file's bytes.
+                return Err(Error::refused(
+                    what(),
+                    "a sparse file within an image archive",
+                ));
+            }
             let member = match entry.kind {
                 Kind::File { size } => Member::File(
                     tar.part(entries.offset(), size)

@@ -11,6 +11,7 @@ pub(crate) mod kind;
 pub(crate) mod metadata;
 pub(crate) mod path;
 pub(crate) mod pax;
+pub(crate) mod sparse;
 pub(crate) mod tree;
 pub(crate) mod unpack;
 pub(crate) mod whiteout;

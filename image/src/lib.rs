@@ -11,6 +11,8 @@ mod budget;
 mod compression;
 mod digest;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod history;
 mod json;
 mod layer;

@@ -12,6 +12,7 @@ claims![
     e06_cve_2025_62518_a_size_is_the_same_for_every_reader: [Root, Dhow],
     e06_cve_2026_32766_what_is_malformed_is_refused_and_never_skipped: [Root, Dhow],
     e07_cve_2025_58183_no_header_is_larger_than_its_use: [Root, Dhow],
+    e07_cve_2025_58183_a_sparse_file_costs_what_it_stores: [Root, Dhow, Tool("tar")],
     e09_what_stands_behind_the_end_of_a_layer_counts: [Root, Dhow, Tool("gzip")],
     e17_cve_2021_20291_a_layer_cut_anywhere_ends_in_an_error: [Root, Dhow, Tool("gzip")],
 ];
@@ -143,6 +144,69 @@ fn e07_cve_2025_58183_no_header_is_larger_than_its_use() {
         (
             vec![block(b"x", b'x', b"", &large, |_| {}), plain("f")],
             "is larger than 65536 bytes",
+        ),
+    ] {
+        refused(&site, &[whole(&parts)], words);
+    }
+}
+
+/// In all the ways that GNU tar writes them; and such that say more than they are.
+fn e07_cve_2025_58183_a_sparse_file_costs_what_it_stores() {
+    let site = Site::bare();
+    let name = site.folder().join("hollow");
+    let hollow = std::fs::File::create(&name).unwrap();
+    hollow.set_len(8 << 20).unwrap();
+    for n in [1, 3, 6] {
+        std::os::unix::fs::FileExt::write_all_at(&hollow, b"data", n << 20).unwrap();
+    }
+    let expected = std::fs::read(&name).unwrap();
+    for form in [
+        "--format=gnu",
+        "--sparse-version=0.0",
+        "--sparse-version=0.1",
+        "--sparse-version=1.0",
+    ] {
+        let mut tar = Command::new("tar");
+        tar.current_dir(site.folder())
+            .args(["--sparse", "-cf", "layer"]);
+        let pax = ["--format=pax"];
+        let pax = if form == "--format=gnu" {
+            &pax[1..]
+        } else {
+            &pax
+        };
+        run(tar.args(pax).args([form, "hollow"])).success();
+        let layer = std::fs::read(site.folder().join("layer")).unwrap();
+        assert!(layer.len() < 1 << 20, "tar wrote no holes");
+        let found = unpack(&site, &[layer]).join("hollow");
+        assert!(std::fs::read(&found).unwrap() == expected, "{form}");
+    }
+    let records = |records: &[(&str, &str)]| {
+        let records = records.iter();
+        let text: Vec<u8> = records
+            .flat_map(|(key, value)| record(&format!("GNU.sparse.{key}"), value.as_bytes()))
+            .collect();
+        block(b"x", b'x', b"", &text, |_| {})
+    };
+    let ahead = [("major", "1"), ("minor", "0"), ("realsize", "8192")];
+    let map = [&b"100001\n"[..], &[0; 505]].concat();
+    let many = block(b"f", b'0', b"", &map, |_| {});
+    for (parts, words) in [
+        (vec![records(&ahead), many], "more than 100000 pieces"),
+        (
+            vec![
+                records(&[("size", "1099511627776"), ("map", "")]),
+                Entry::new(b'0', "f").bytes(),
+            ],
+            "more than 68719476736 bytes",
+        ),
+        (
+            vec![records(&[("size", "10"), ("map", "0,100")]), plain("f")],
+            "ends behind",
+        ),
+        (
+            vec![records(&[("size", "10"), ("map", "0,1")]), plain("f")],
+            "1 bytes in the map",
         ),
     ] {
         refused(&site, &[whole(&parts)], words);

@@ -160,6 +160,7 @@ impl<W: Write> Walk<'_, W> {
         let secs = mtime(stat).secs;
         let clamped = self.rules.clamp_mtime.map_or(secs, |most| secs.min(most));
         Ok(Entry {
+            sparse: None,
             path,
             kind,
             uid,
@@ -176,6 +177,7 @@ impl<W: Write> Walk<'_, W> {
     /// An empty file whose name alone counts.
     fn marker(&mut self, path: LayerPath) -> Result<()> {
         let entry = Entry {
+            sparse: None,
             path,
             kind: Kind::File { size: 0 },
             uid: 0,

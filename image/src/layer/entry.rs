@@ -11,6 +11,7 @@ pub(crate) use super::kind::Kind;
 use super::kind::{kind_of, owner};
 use super::path::LayerPath;
 use super::pax::{Extensions, Time};
+use super::sparse::{self, Fault, Form, OldMap, Sparse};
 use crate::{Error, Result};
 
 /// Bytes of one extended header or long name at most (CVE-2025-58183 and its like).
@@ -39,6 +40,8 @@ impl Default for Limits {
 pub(crate) struct Entry {
     pub(crate) path: LayerPath,
     pub(crate) kind: Kind,
+    /// Where a file with holes has its data; [`Kind::File`] says how much is stored.
+    pub(crate) sparse: Option<Sparse>,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     /// Twelve permission bits.
@@ -72,20 +75,16 @@ pub(crate) struct Entries<R> {
     data_left: u64,
     padding: u64,
     ended: bool,
+    /// Bytes of holes: they cost nothing here, but whoever copies or packs the file goes through them.
+    holes: u64,
 }
 
 /// What precedes an entry: long names and PAX records.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Ahead {
     gnu_path: Option<Vec<u8>>,
     gnu_link: Option<Vec<u8>>,
     pax: Option<Extensions>,
-}
-
-impl Ahead {
-    fn is_empty(&self) -> bool {
-        self.gnu_path.is_none() && self.gnu_link.is_none() && self.pax.is_none()
-    }
 }
 
 impl<R: Skip> Entries<R> {
@@ -98,6 +97,7 @@ impl<R: Skip> Entries<R> {
             data_left: 0,
             padding: 0,
             ended: false,
+            holes: 0,
         }
     }
 
@@ -117,7 +117,7 @@ impl<R: Skip> Entries<R> {
         loop {
             self.pass_over()?;
             let Some(block) = self.header_block()? else {
-                return match ahead.is_empty() {
+                return match ahead == Ahead::default() {
                     true => Ok(None),
                     false => Err(self.refuse("an extended header has no entry behind it")),
                 };
@@ -184,13 +184,17 @@ impl<R: Skip> Entries<R> {
     }
 
     fn entry(&mut self, header: &Header<'_>, ahead: Ahead) -> Result<Entry> {
-        let pax = ahead.pax.unwrap_or_default();
+        let mut pax = ahead.pax.unwrap_or_default();
+        let sparse_name = pax.sparse.name();
         if (ahead.gnu_path.is_some() && pax.path.is_some())
             || (ahead.gnu_link.is_some() && pax.link.is_some())
         {
             return Err(self.refuse("both a GNU and a PAX long name"));
         }
-        let raw = pax.path.or(ahead.gnu_path).unwrap_or_else(|| header.name());
+        let raw = sparse_name
+            .or(pax.path)
+            .or(ahead.gnu_path)
+            .unwrap_or_else(|| header.name());
         let path = LayerPath::parse(&raw).map_err(|rule| refuse_entry(&raw, rule))?;
         let refuse = |rule: Rule| refuse_entry(&raw, rule);
         let link = pax
@@ -216,10 +220,17 @@ impl<R: Skip> Entries<R> {
         let uid = owner(pax.uid.map_or_else(|| header.uid(), Ok), "uid").map_err(refuse)?;
         let gid = owner(pax.gid.map_or_else(|| header.gid(), Ok), "gid").map_err(refuse)?;
         let mode = header.mode().map_err(refuse)?;
-        self.expect_data(size).map_err(|e| e.inside(shown(&raw)))?;
+        let form = pax.sparse.form().map_err(refuse)?;
+        if form.is_some() && !matches!(kind, Kind::File { .. }) {
+            return Err(refuse("a sparse file that is no file".to_owned()));
+        }
+        let sparse = self
+            .sparse(header, form, size)
+            .map_err(|e| e.inside(shown(&raw)))?;
         Ok(Entry {
             path,
             kind,
+            sparse,
             uid,
             gid,
             mode,
@@ -228,14 +239,61 @@ impl<R: Skip> Entries<R> {
         })
     }
 
+    /// Comes to the data of a file, `stored` bytes, by way of the map that a sparse one has before it.
+    fn sparse(
+        &mut self,
+        header: &Header<'_>,
+        form: Option<Form>,
+        stored: u64,
+    ) -> Result<Option<Sparse>> {
+        let old = match (header.flag(), &form) {
+            (b'S', None) => Some(OldMap::begin(header).map_err(|rule| self.refuse(rule))?),
+            (b'S', Some(_)) => return Err(self.refuse("a sparse file in two ways")),
+            _ => None,
+        };
+        let found = match (old, form) {
+            (Some(mut map), _) => {
+                while map.goes_on() {
+                    let cut = |block: Option<_>| block.ok_or(io::ErrorKind::UnexpectedEof.into());
+                    let block = cut(self.block()?).map_err(|e| self.failed(&e))?;
+                    map.more(&block).map_err(|rule| self.refuse(rule))?;
+                }
+                self.expect_data(stored)?;
+                map.end(stored)
+            }
+            (None, None) => return self.expect_data(stored).map(|()| None),
+            (None, Some(Form::Here { size, pieces })) => {
+                self.expect_data(stored)?;
+                Sparse::new(size, pieces, stored)
+            }
+            (None, Some(Form::Ahead { size })) => {
+                self.expect_data(stored)?;
+                let (pieces, taken) = sparse::ahead(self).map_err(|fault| match fault {
+                    Fault::Read(e) | Fault::Write(e) => self.failed(&e),
+                    Fault::Rule(rule) => self.refuse(rule),
+                })?;
+                Sparse::new(size, pieces, stored - taken)
+            }
+        };
+        let found = found.map_err(|rule| self.refuse(rule))?;
+        self.holes = self.holes.saturating_add(found.size);
+        self.within(self.holes)?;
+        Ok(Some(found))
+    }
+
     /// Says that `size` bytes of data come next.
     fn expect_data(&mut self, size: u64) -> Result<()> {
-        if size > self.limits.bytes.saturating_sub(self.offset) {
-            return Err(self.refuse(format!("more than {} bytes", self.limits.bytes)));
-        }
+        self.within(self.offset.saturating_add(size))?;
         self.data_left = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
         Ok(())
+    }
+
+    fn within(&self, bytes: u64) -> Result<()> {
+        match bytes > self.limits.bytes {
+            true => Err(self.refuse(format!("more than {} bytes", self.limits.bytes))),
+            false => Ok(()),
+        }
     }
 
     fn pass_over(&mut self) -> Result<()> {

@@ -105,6 +105,11 @@ impl<'a> Header<'a> {
         number(&self.bytes[136..148], "mtime")
     }
 
+    /// The whole block, if GNU tar's own form of it: there the map of a sparse file has its place.
+    pub(crate) fn gnu_bytes(&self) -> Option<&'a [u8; BLOCK]> {
+        (self.dialect == Dialect::Gnu).then_some(self.bytes)
+    }
+
     /// Device numbers.
     pub(crate) fn device(&self) -> Result<(u32, u32), Rule> {
         let part = |range: std::ops::Range<usize>, field| {
@@ -124,7 +129,8 @@ fn text(field: &[u8]) -> &[u8] {
     &field[..end]
 }
 
-fn positive(field: &[u8], name: &str) -> Result<u64, Rule> {
+/// A number that can not be negative.
+pub(crate) fn positive(field: &[u8], name: &str) -> Result<u64, Rule> {
     let value = number(field, name)?;
     u64::try_from(value).map_err(|_| format!("{name} {value} is negative"))
 }
@@ -136,7 +142,9 @@ fn number(field: &[u8], name: &str) -> Result<i64, Rule> {
         return base_256(field).ok_or_else(|| format!("{name} does not fit in 64 bits"));
     }
     let blank = |b: &u8| *b == b' ' || *b == 0;
-    let start = field.iter().position(|b| !blank(b)).unwrap_or(field.len());
+    // A NUL ends the field for most readers, wherever it stands.
+    let start = field.iter().position(|b| *b != b' ');
+    let start = start.unwrap_or(field.len());
     let end = field
         .iter()
         .rposition(|b| !blank(b))
@@ -195,6 +203,7 @@ mod tests {
             b"0x00644\0",
             b"6 4 4  \0",
             b"644\x00644\0",
+            b"\x00000644\0",
             b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
             b"\xc0\0\0\0\0\0\0\0\0\0\0\0",
         ] {

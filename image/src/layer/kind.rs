@@ -30,7 +30,7 @@ pub(crate) fn kind_of(
     let kind = match header.flag() {
         // Tars older than POSIX mark a directory by its slash.
         0 | b'0' if raw.ends_with(b"/") => Kind::Directory,
-        0 | b'0' | b'7' => return Ok(Kind::File { size }),
+        0 | b'0' | b'7' | b'S' => return Ok(Kind::File { size }),
         b'1' => Kind::HardLink {
             target: hard_link_target(&link)?,
         },
@@ -50,7 +50,6 @@ pub(crate) fn kind_of(
         }
         b'5' => Kind::Directory,
         b'6' => Kind::Fifo,
-        b'S' => return Err("GNU sparse files are not supported".to_owned()),
         flag => {
             return Err(format!(
                 "the tar type {:?} is not supported",

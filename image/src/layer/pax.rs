@@ -1,6 +1,7 @@
 //! PAX extended headers: `<length> <key>=<value>\n` records. Not its job: the headers around them.
 
 use super::header::Rule;
+use super::sparse::Records;
 
 /// Extended attributes of one entry at most, and bytes of one value at most (the kernel's own limit).
 const MAX_XATTRS: usize = 64;
@@ -23,6 +24,8 @@ pub(crate) struct Extensions {
     pub(crate) uid: Option<u64>,
     pub(crate) gid: Option<u64>,
     pub(crate) mtime: Option<Time>,
+    /// What makes the file a sparse one.
+    pub(crate) sparse: Records,
     /// By name, each once.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -61,8 +64,8 @@ impl Extensions {
             // Both notations stand side by side in one header; they must agree.
             return self.xattr(url_decode(name)?, base64_decode(value)?);
         }
-        if key.starts_with(b"GNU.sparse.") {
-            return Err("GNU sparse files are not supported".to_owned());
+        if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+            return self.sparse.take(key, value);
         }
         let text = || {
             std::str::from_utf8(value)
@@ -301,7 +304,7 @@ mod tests {
             &one("mtime", b""),
             &one("path", b"a\0b"),
             &one("hdrcharset", b"EBCDIC"),
-            &one("GNU.sparse.map", b"0,1"),
+            &one("GNU.sparse.map", b"0,x"),
             &one("SCHILY.xattr.", b"x"),
             &one("LIBARCHIVE.xattr.a%2", b"aGk"),
             &one("LIBARCHIVE.xattr.a", b"a*k"),

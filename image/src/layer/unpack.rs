@@ -14,6 +14,7 @@ use super::copy::{self, Place};
 use super::entry::{Entries, Entry, Kind, Skip, stream_fault};
 use super::metadata::{self, Metadata};
 use super::path::LayerPath;
+use super::sparse::Fault;
 use super::tree::{AskBelow, Shape, Tree};
 use super::whiteout::{Marker, OverlayXattrs, marker};
 use crate::owner::OwnerPolicy;
@@ -225,7 +226,7 @@ impl Unpacker<'_> {
         let node =
             |kind, major, minor| copy::node(place, kind, at::makedev(major, minor), metadata);
         let made = match &entry.kind {
-            Kind::File { .. } => return self.regular(place, metadata, data),
+            Kind::File { .. } => return self.regular(place, entry, metadata, data),
             Kind::Symlink { target } => copy::symlink(place, target, metadata),
             Kind::Fifo => node(FileType::Fifo, 0, 0),
             Kind::Character { major, minor } => node(FileType::CharacterDevice, *major, *minor),
@@ -238,10 +239,20 @@ impl Unpacker<'_> {
     fn regular(
         &mut self,
         place: Place<'_>,
+        entry: &Entry,
         metadata: &Metadata,
         data: &mut impl Read,
     ) -> Result<()> {
         let mut file = copy::create(place).map_err(system)?;
+        if let Some(sparse) = &entry.sparse {
+            let done = sparse.write(data, &mut file, &mut self.buffer);
+            done.map_err(|fault| match fault {
+                Fault::Read(e) => stream_fault("its data", &e),
+                Fault::Rule(rule) => Error::refused("its data", rule),
+                Fault::Write(e) => system(SysError::from_io("write", "", &e)),
+            })?;
+            return metadata::apply(file.as_fd(), metadata).map_err(system);
+        }
         loop {
             let count = data
                 .read(&mut self.buffer)

@@ -208,6 +208,7 @@ mod tests {
 
     fn file(path: &str, edit: impl Fn(&mut Entry)) -> Entry {
         let mut entry = Entry {
+            sparse: None,
             path: LayerPath::parse(path.as_bytes()).unwrap(),
             kind: Kind::File { size: 3 },
             uid: 0,

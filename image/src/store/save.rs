@@ -191,6 +191,7 @@ impl<W: Write> Saver<'_, W> {
     fn member(&mut self, name: &str, size: u64, data: impl Read) -> Result<()> {
         let path = LayerPath::parse(name.as_bytes()).map_err(|rule| Error::refused(name, rule))?;
         let entry = Entry {
+            sparse: None,
             path,
             kind: Kind::File { size },
             uid: 0,
