@@ -3,7 +3,8 @@
 //!
 //! `STORE/cache/HEX.json`, HEX the SHA-256 of the key's parts. A key never holds a name that somebody may
 //! choose so as to meet another recipe's step (CVE-2024-24557): it holds the parent's diff ids, the whole
-//! operation, and digests of all bytes that are read.
+//! operation, and digests of all bytes that are read. Pruning a store reads the field `layer` of an entry, and
+//! takes the time of its file for the time of its last use.
 
 use image::{Digest, Layer, Store};
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ impl<'a> Cache<'a> {
             return Ok(None);
         }
         let Some(diff_id) = entry.layer else {
-            return Ok(Some(Outcome::Nothing));
+            return used(&path, Outcome::Nothing);
         };
         let Ok(diff_id) = diff_id.parse::<Digest>() else {
             return Ok(None);
@@ -136,7 +137,10 @@ impl<'a> Cache<'a> {
             .store
             .layer(diff_id)
             .doing(|| format!("look for layer {diff_id}"))?;
-        Ok(layer.map(Outcome::Layer))
+        match layer {
+            Some(layer) => used(&path, Outcome::Layer(layer)),
+            None => Ok(None),
+        }
     }
 
     /// Remembers what a step left.
@@ -154,8 +158,18 @@ impl<'a> Cache<'a> {
         let dir = file::open_dir(&path).doing(doing)?;
         let bytes = serde_json::to_vec(&entry).unwrap_or_default();
         // After a power cut a missing entry costs time, a torn one is not taken.
-        file::replace(&dir, &key.name(), &bytes, 0o600, Durability::Memory).doing(doing)
+        match file::replace(&dir, &key.name(), &bytes, 0o600, Durability::Memory) {
+            // Another build writes the same entry right now.
+            Err(e) if [Errno::NOENT, Errno::EXIST].contains(&e.errno) => Ok(()),
+            result => result.doing(doing),
+        }
     }
+}
+
+/// Notes that the entry was of use: pruning takes it later than others.
+fn used(path: &std::path::Path, outcome: Outcome) -> Result<Option<Outcome>> {
+    file::use_now(path).doing(|| "note the use of a cache entry".to_owned())?;
+    Ok(Some(outcome))
 }
 
 #[cfg(test)]

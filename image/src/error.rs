@@ -145,6 +145,17 @@ impl Error {
         }
     }
 
+    /// The fault with all its causes, as one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(source) = cause {
+            line.push_str(&format!(": {source}"));
+            cause = source.source();
+        }
+        line
+    }
+
     pub(crate) fn refused(what: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::Refused {
             what: what.into(),

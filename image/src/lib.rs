@@ -37,8 +37,8 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use source::Source;
 pub use store::{
-    CommitOptions, Format, Image, Layer, Lease, LoadOptions, Loaded, Names, Removal, Removed,
-    Scratch, Store, lower,
+    Checked, CommitOptions, Depth, Fault, Format, Image, Layer, Lease, Left, LoadOptions, Loaded,
+    Names, Part, Prunable, PruneOptions, Pruned, Removal, Removed, Scratch, Store, lower,
 };
 
 pub use oci_spec::image::ImageConfiguration;

@@ -139,7 +139,7 @@ impl Files {
 
 impl Window {
     /// All of a file.
-    fn whole(file: File) -> sys::Result<Self> {
+    pub(crate) fn whole(file: File) -> sys::Result<Self> {
         let length = file
             .metadata()
             .map_err(|e| SysError::from_io("fstat", "", &e))?

@@ -151,7 +151,8 @@ fn options(global: &Global, args: &Args) -> Result<(CreateOptions, image::Lease)
     let spec = image::to_spec::spec(&image.configuration, &user, &asked).map_err(because)?;
     let scratch = path.join("containers").join(&id);
     let lease = store.hold(&image.layers).map_err(because)?;
-    store.hold_while(&scratch, &image.layers).map_err(because)?;
+    store.hold_while(&scratch, &image).map_err(because)?;
+    store.use_image(&image).map_err(because)?;
     let root = RootSource::Layers(Layers {
         lower: image.lower(),
         scratch,
@@ -218,7 +219,7 @@ fn random_id() -> Result<String, Failure> {
 }
 
 /// `50m` and its like, in bytes.
-fn size(text: &str) -> Result<i64, String> {
+pub(super) fn size(text: &str) -> Result<i64, String> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: i64 = match &lower[digits.len()..] {

@@ -175,6 +175,7 @@ pub(super) fn in_line(text: &str, most: usize) -> String {
     }
 }
 
+/// A length as people read it.
 pub(super) fn human(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut value = bytes as f64 / 1000.0;

@@ -18,6 +18,7 @@ mod load;
 mod login;
 mod logout;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -30,6 +31,7 @@ mod security_opt;
 mod spec;
 mod start;
 mod state;
+mod store;
 mod tag;
 mod unpack;
 mod update;
@@ -204,6 +206,16 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "rmi",
         about: "remove images or their names",
         run: rmi::run,
+    },
+    Verb {
+        name: "prune",
+        about: "remove images without a name, and what nothing refers to",
+        run: prune::run,
+    },
+    Verb {
+        name: "store",
+        about: "check whether the store of images is whole",
+        run: store::run,
     },
     Verb {
         name: "unpack",

@@ -13,9 +13,11 @@ use rustix::io::Errno;
 
 mod append;
 mod read;
+mod used;
 
 pub use self::append::append;
 pub use self::read::{read, read_fd, read_from_start};
+pub use self::used::{last_used, use_now};
 pub use crate::tree::remove_tree;
 use crate::{Result, SysError};
 

@@ -140,6 +140,24 @@ fn call_number(task: Pid) -> i64 {
     unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, task.as_raw_pid(), offset, 0) }
 }
 
+/// Cuts the power of the file system that holds `path`, as far as its disk can tell: nothing that is in memory is
+/// written any more, not even its log (FS_IOC_SHUTDOWN, without a flush of the log).
+///
+/// # Errors
+/// As ioctl(2): ENOTTY where the file system has no such call.
+pub fn cut_power(path: &std::path::Path) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    const FS_IOC_SHUTDOWN: libc::Ioctl = 0x8004_587d_u32 as libc::Ioctl;
+    let no_log_flush = 2_u32;
+    let dir = crate::file::open_dir(path)?;
+    // SAFETY: the call reads one u32 at the address, which is a variable that lives through it.
+    let result = unsafe { libc::ioctl(dir.as_raw_fd(), FS_IOC_SHUTDOWN, &raw const no_log_flush) };
+    match result {
+        0 => Ok(()),
+        _ => Err(SysError::new("ioctl", path.display(), last_errno())),
+    }
+}
+
 /// Whether `task`, which stands at a system call, enters it (and does not leave it).
 ///
 /// # Errors

@@ -39,6 +39,7 @@ impl Store {
 
     fn fill(&self, image: &Image, dir: &Path) -> Result<()> {
         let _lease = self.hold(&image.layers)?;
+        self.use_image(image)?;
         let hidden = image
             .layers
             .iter()

@@ -133,20 +133,21 @@ impl Store {
         work.sync()?;
         let _lock = self.lock(Lock::Exclusive)?;
         self.check_presence(layers)?;
-        self.publish(&work, &blobs, &[])?;
         let mut index = self.index()?;
         index.images.insert(id, record.clone());
         for name in names {
             index.name(name, id)?;
         }
-        self.write_index(&index)?;
+        let staged = self.stage(&work, &index)?;
+        self.publish(&work, &blobs, &[])?;
+        self.show_index(&staged)?;
         self.image(&index, id, &record)
     }
 
     /// Another process may have removed a layer that no image referred to yet.
     pub(super) fn check_presence(&self, layers: &[Layer]) -> Result<()> {
         for layer in layers {
-            let blob = self.path.join("blobs/sha256").join(layer.blob.hex());
+            let blob = self.blob_path(layer.blob);
             for path in [&layer.path, &blob] {
                 if !file::exists(path).doing(|| "look for a layer".to_owned())? {
                     return Err(Error::refused(

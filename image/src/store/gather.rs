@@ -16,6 +16,7 @@ use super::work::Work;
 use crate::budget::Budget;
 use crate::error::Doing;
 use crate::layer::below::{Below, Progress};
+use crate::manifest::Descriptor;
 use crate::offer::{Offer, OfferedLayer};
 use crate::{Digest, Error, Result};
 
@@ -182,7 +183,7 @@ impl Job<'_> {
         if let Some(ready) = self.known.get(key) {
             return Ok(Some(ready.clone()));
         }
-        let kept = Kept::read(&self.store.path, key)?;
+        let kept = self.store.known_layer(key)?;
         Ok(kept.map(|kept| Ready {
             kept,
             key: key.to_owned(),
@@ -203,13 +204,10 @@ impl Job<'_> {
                 .is_none_or(|d| d.digest == digest)
         };
         for n in 0..known.kept.blobs.len() {
-            let digest = known.kept.blobs[n].digest;
-            let path = self.store.path.join("blobs/sha256").join(digest.hex());
+            let (digest, size) = (known.kept.blobs[n].digest, known.kept.blobs[n].size);
             let here = known.blob.is_some() && n == 0;
-            if wanted(digest)
-                && (here || file::exists(path).doing(|| "look for a blob".to_owned())?)
-            {
-                check_size(offered, known.kept.blobs[n].size)?;
+            if wanted(digest) && (here || self.store.has_blob(digest, Some(size))?) {
+                check_size(offered, size)?;
                 known.kept.blobs.swap(0, n);
                 return Ok(known);
             }
@@ -224,6 +222,8 @@ impl Job<'_> {
             &self.budget,
             &go_on,
         )?;
+        let found = |known: &Descriptor| read.kept.blobs.iter().any(|b| b.digest == known.digest);
+        known.kept.blobs.retain(|known| !found(known));
         known.kept.blobs.splice(0..0, read.kept.blobs);
         Ok(Ready {
             blob: Some(blob),

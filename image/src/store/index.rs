@@ -127,6 +127,13 @@ impl Index {
         self.images.remove(&id)
     }
 
+    /// Names of images that are not there.
+    pub(super) fn dangling(&self) -> Vec<&str> {
+        let names = self.names.iter();
+        let dangling = names.filter(|(_, id)| !self.images.contains_key(id));
+        dangling.map(|(name, _)| name.as_str()).collect()
+    }
+
     /// All names of an image, sorted.
     pub(super) fn names_of(&self, id: Digest) -> Vec<Reference> {
         self.names

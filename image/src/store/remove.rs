@@ -1,16 +1,21 @@
 //! Takes names and images away, and what nothing else refers to with them. Not its job: shrinking the
-//! store by other rules.
+//! store by other rules (`prune.rs`).
 
-use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 
 use sys::at;
 use sys::file::{self, Lock};
+use sys::{Errno, SysError};
 
-use super::index::{Index, Record};
+use super::Store;
+use super::damage::{blob_mark, layer_mark};
+use super::index::Index;
+use super::lease::Holds;
+use super::publish::sync;
+use super::references::References;
 use super::work::Work;
-use super::{Image, Store};
 use crate::error::Doing;
-use crate::{Digest, Error, Reference, Result, manifest};
+use crate::{Digest, Error, Reference, Result};
 
 /// What a removal did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,92 +46,101 @@ impl Store {
     /// [`Error::NoSuchImage`]; [`Error::InUse`] for an id with several names and [`Removal::Careful`].
     pub fn remove(&self, wanted: &str, removal: Removal) -> Result<Removed> {
         let work = self.work()?;
-        let _lock = self.lock(Lock::Exclusive)?;
+        let lock = self.lock(Lock::Exclusive)?;
         let mut index = self.index()?;
         let id = index.find(wanted, &self.path)?;
-        let image = self.image(&index, id, &index.images[&id])?;
+        let names = index.names_of(id);
         let mut removed = Removed::default();
-        let by_name = wanted
-            .parse()
-            .ok()
-            .filter(|name| image.names.contains(name));
+        let by_name = wanted.parse().ok().filter(|name| names.contains(name));
         match (by_name, removal) {
             (Some(name), Removal::Careful) => {
                 index.unname(&name);
                 removed.names.push(name);
-                if image.names.len() > 1 {
-                    self.write_index(&index)?;
+                if names.len() > 1 {
+                    self.write_index(&work, &index)?;
                     return Ok(removed);
                 }
             }
-            (None, Removal::Careful) if image.names.len() > 1 => {
+            (None, Removal::Careful) if names.len() > 1 => {
                 return Err(Error::InUse {
                     image: wanted.to_owned(),
-                    reason: format!("it has {} names", image.names.len()),
+                    reason: format!("it has {} names", names.len()),
                 });
             }
-            _ => removed.names.clone_from(&image.names),
+            _ => removed.names = names,
         }
-        let record = index.remove(id);
+        let mut own = References::default();
+        if let Some(record) = index.remove(id) {
+            // A damaged one goes too; what can't be known of it is left to prune.
+            own = self.needs(id, &record).unwrap_or_else(|_| References {
+                blobs: [id, record.manifest].into(),
+                layers: record.layers.into_iter().map(|layer| layer.key).collect(),
+            });
+        }
+        let holds = self.holds()?;
+        let own = self.unneeded(own, &index, &holds)?;
         // First the index: a power cut in between leaves files that nothing refers to, never the other
         // way round.
-        self.write_index(&index)?;
+        self.write_index(&work, &index)?;
+        self.forget_moot(&holds)?;
         removed.image = Some(id);
-        if let Some(record) = record {
-            removed.bytes = self.sweep(&work, &index, &image, &record)?;
-        }
+        removed.bytes = self.take_away(&work, &own)?;
+        // Others go on while the files of the layers are removed one by one.
+        drop(lock);
+        work.finish()?;
         Ok(removed)
     }
 
-    /// Removes what the image, or a container that is gone, had for itself alone; the exclusive lock is
-    /// held.
-    fn sweep(&self, work: &Work, index: &Index, image: &Image, record: &Record) -> Result<u64> {
-        let doing = || format!("remove {}", image.id);
-        let mut blobs = HashSet::new();
-        let mut layers = HashSet::new();
-        for (id, other) in &index.images {
-            blobs.extend([*id, other.manifest]);
-            let bytes = self.read_blob(other.manifest, "manifest")?;
-            blobs.extend(
-                manifest::layers(&bytes)?
-                    .into_iter()
-                    .map(|layer| layer.digest),
-            );
-            layers.extend(other.layers.iter().map(|layer| layer.key.clone()));
+    /// What of `own`, and of what containers that are gone had held, nothing needs any more.
+    fn unneeded(&self, mut own: References, index: &Index, holds: &Holds) -> Result<References> {
+        let mut needed = self.references(index)?;
+        if holds.held.building {
+            for entry in self.cache_entries()? {
+                needed.add(&entry.needs);
+            }
         }
-        let (held, released) = self.held()?;
-        let own = image.layers.iter().map(|layer| layer.blob);
-        let own = own.chain([image.id, image.manifest]).chain(released.blobs);
-        let room = file::open_dir(self.path.join("blobs/sha256")).doing(doing)?;
+        own.blobs.extend(&holds.released.blobs);
+        own.layers.extend(holds.released.layers.iter().cloned());
+        own.blobs
+            .retain(|blob| !needed.blobs.contains(blob) && !holds.held.blobs.contains(blob));
+        own.layers
+            .retain(|key| !needed.layers.contains(key) && !holds.held.layers.contains(key));
+        Ok(own)
+    }
+
+    /// Moves blobs and layers into the work directory, which goes with them; the exclusive lock is held.
+    /// Out of sight in one step: half a layer must never be taken for a known one. Gives the bytes of the
+    /// blobs.
+    pub(super) fn take_away(&self, work: &Work, gone: &References) -> Result<u64> {
+        let doing = || format!("remove from {}", self.path.display());
         let mut bytes = 0;
-        for blob in own.collect::<HashSet<_>>() {
-            if blobs.contains(&blob) || held.blobs.contains(&blob) {
-                continue;
+        let room = file::open_dir(self.path.join("blobs/sha256")).doing(doing)?;
+        for digest in &gone.blobs {
+            let path = self.blob_path(*digest);
+            if file::exists(&path).doing(doing)? {
+                bytes += file::follow(&path).doing(doing)?.len();
+                move_away(&room, &digest.hex(), work, &blob_mark(*digest)).doing(doing)?;
             }
-            let path = self.path.join("blobs/sha256").join(blob.hex());
-            bytes += file::open(path)
-                .ok()
-                .and_then(|f| f.metadata().ok())
-                .map_or(0, |m| m.len());
-            file::remove_tree(&room, blob.hex()).doing(doing)?;
         }
+        sync(&room).doing(doing)?;
         let room = file::open_dir(self.path.join("layers")).doing(doing)?;
-        let own = record.layers.iter().map(|layer| layer.key.clone());
-        for key in own.chain(released.layers).collect::<HashSet<_>>() {
-            if layers.contains(&key) || held.layers.contains(&key) {
-                continue;
-            }
-            // Out of sight in one step: half a layer must never be taken for a known one. What is in
-            // the work directory goes with it.
-            let from = self.path.join("layers").join(&key);
-            match file::rename(from, work.path.join(&key)) {
-                Err(e) if e.errno == sys::Errno::NOENT => {}
-                result => result.doing(doing)?,
-            }
+        for key in &gone.layers {
+            move_away(&room, key, work, &layer_mark(key)).doing(doing)?;
         }
-        at::fsync(&room)
-            .map_err(|errno| sys::SysError::new("fsync", "layers", errno))
-            .doing(doing)?;
+        sync(&room).doing(doing)?;
+        for digest in &gone.blobs {
+            self.unmark(&blob_mark(*digest))?;
+        }
+        for key in &gone.layers {
+            self.unmark(&layer_mark(key))?;
+        }
         Ok(bytes)
+    }
+}
+
+fn move_away(room: &OwnedFd, name: &str, work: &Work, new: &str) -> sys::Result<()> {
+    match at::renameat(room, name, &work.dir, new) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(SysError::new("rename", name, errno)),
     }
 }

@@ -39,6 +39,9 @@ impl Store {
                 .flat_map(|i| i.layers.clone())
                 .collect::<Vec<_>>(),
         )?;
+        for image in images {
+            self.use_image(image)?;
+        }
         let saver = Saver {
             store: self,
             tar: Writer::new(out),
@@ -172,7 +175,7 @@ impl<W: Write> Saver<'_, W> {
     }
 
     fn open(&self, digest: Digest) -> Result<(std::fs::File, u64)> {
-        let path = self.store.path.join("blobs/sha256").join(digest.hex());
+        let path = self.store.blob_path(digest);
         let doing = || format!("read blob {digest}");
         let file = file::open(&path).doing(doing)?;
         let length = file

@@ -1,27 +1,27 @@
 //! What is being made in a store, out of everybody's sight, and its way into place. Not its job: what
 //! is made.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sys::at::{self, Mode, OFlags, RenameFlags};
+use sys::at::{self, Mode, OFlags};
 use sys::file::{self, Lock, Wait};
 use sys::{Errno, SysError};
 
 use super::Store;
+use crate::Result;
 use crate::error::Doing;
-use crate::{Digest, Result};
 
 /// A directory below `work`, locked by us and removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Work {
     name: String,
     parent: OwnedFd,
+    /// Locked as long as we work: whoever can lock it knows that the work was left behind.
     pub(super) dir: OwnedFd,
     pub(super) path: PathBuf,
-    /// Held as long as we work: whoever can take it knows that the work was left behind.
-    _lock: OwnedFd,
 }
 
 impl Drop for Work {
@@ -66,19 +66,17 @@ impl Store {
         let name = fresh_name(&parent).doing(doing)?;
         let path = self.path.join("work").join(&name);
         let dir = file::open_dir(&path).doing(doing)?;
-        let lock = lock_of(&dir).doing(doing)?;
-        file::lock(&lock, Lock::Exclusive, Wait::Try).doing(doing)?;
+        file::lock(&dir, Lock::Exclusive, Wait::Try).doing(doing)?;
         Ok(Work {
             name,
             parent,
             dir,
             path,
-            _lock: lock,
         })
     }
 
-    /// Removes what processes that are gone left behind. While another process publishes, that waits
-    /// for another time.
+    /// Removes what processes that are gone left behind. While another process publishes, and where
+    /// something can't be removed, that waits for another time: it is in nobody's way.
     pub(super) fn remove_leftovers(&self) -> Result<()> {
         let doing = || format!("clean up in {}", self.path.display());
         let parent = file::open_dir(self.path.join("work")).doing(doing)?;
@@ -89,43 +87,38 @@ impl Store {
         if !file::lock(&lock, Lock::Exclusive, Wait::Try).doing(doing)? {
             return Ok(());
         }
-        for (name, _) in file::list(&parent).doing(doing)? {
-            let dir = match at::openat(&parent, &name, dir_flags(), Mode::empty()) {
-                Ok(dir) => dir,
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(SysError::new("open", "work", errno)).doing(doing),
-            };
-            let held = lock_of(&dir).doing(doing)?;
-            if file::lock(&held, Lock::Exclusive, Wait::Try).doing(doing)? {
-                file::remove_tree(&parent, &name).doing(doing)?;
-            }
+        let left = self.leftovers().doing(doing)?;
+        // A layer may have a hundred thousand files: others go on meanwhile. Each directory is locked
+        // by us, and so nobody else's.
+        drop(lock);
+        for (name, _held) in &left {
+            let _another_time = file::remove_tree(&parent, name);
         }
         Ok(())
     }
 
-    /// Makes `names` of `work`'s directory part of the store, as `blobs/sha256/HEX` and `layers/KEY`.
-    /// They are on the disk already ([`Work::sync`]); the exclusive lock is held. What is in the store
-    /// under the same name already is the same, and stays.
-    pub(super) fn publish(
-        &self,
-        work: &Work,
-        blobs: &[(String, Digest)],
-        layers: &[(String, String)],
-    ) -> Result<()> {
-        let doing = || format!("publish in {}", self.path.display());
-        let place = |room: &str, files: &[(String, String)]| -> sys::Result<()> {
-            let room = file::open_dir(self.path.join(room))?;
-            for (from, to) in files {
-                move_into(work.dir.as_fd(), from, room.as_fd(), to)?;
+    /// The directories of `work` whose makers are gone, locked by us from here on; the exclusive lock
+    /// is held, so that none is being made.
+    pub(super) fn leftovers(&self) -> sys::Result<Vec<(OsString, OwnedFd)>> {
+        let fail = |call| move |errno| SysError::new(call, "work", errno);
+        let parent = file::open_dir(self.path.join("work"))?;
+        let mut left = Vec::new();
+        for (name, _) in file::list(&parent)? {
+            let dir = match at::openat(&parent, &name, dir_flags(), Mode::empty()) {
+                Ok(dir) => dir,
+                // It went meanwhile, or is none of ours.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(errno) => return Err(fail("open")(errno)),
+            };
+            if !file::lock(&dir, Lock::Exclusive, Wait::Try)? {
+                continue;
             }
-            at::fsync(&room).map_err(|errno| SysError::new("fsync", "", errno))
-        };
-        let blobs: Vec<_> = blobs
-            .iter()
-            .map(|(from, to)| (from.clone(), to.hex()))
-            .collect();
-        place("blobs/sha256", &blobs).doing(doing)?;
-        place("layers", layers).doing(doing)
+            // One that somebody removed between our look and our lock: its name may soon be another's.
+            if at::fstat(&dir).map_err(fail("fstat"))?.st_nlink > 0 {
+                left.push((name, dir));
+            }
+        }
+        Ok(left)
     }
 }
 
@@ -140,6 +133,12 @@ impl Work {
         file::create_new(self.path.join(name), 0o600).doing(|| format!("make {name}"))
     }
 
+    /// Removes the directory with all that is in it, and says if that can't be done.
+    pub(super) fn finish(self) -> Result<()> {
+        file::remove_tree(&self.parent, &self.name)
+            .doing(|| format!("remove {}", self.path.display()))
+    }
+
     /// Makes a new directory here.
     pub(super) fn create_dir(&self, name: &str, mode: u32) -> Result<PathBuf> {
         let path = self.path.join(name);
@@ -148,26 +147,8 @@ impl Work {
     }
 }
 
-fn move_into(
-    from: std::os::fd::BorrowedFd<'_>,
-    name: &str,
-    to: std::os::fd::BorrowedFd<'_>,
-    new: &str,
-) -> sys::Result<()> {
-    match at::renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(SysError::new("rename", new, errno)),
-    }
-}
-
 fn dir_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
-}
-
-fn lock_of(dir: &OwnedFd) -> sys::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    at::openat(dir, "lock", flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|errno| SysError::new("open", "lock", errno))
 }
 
 /// Makes a directory with a name that nobody has.

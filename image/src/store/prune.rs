@@ -1,0 +1,201 @@
+//! Shrinks a store: what nobody needs goes, the least recently used first. Not its job: single images
+//! (`remove.rs`).
+//!
+//! Use of an image is a run, a build upon it, a load, a save, an unpack; of a step of the build cache, that it
+//! was found. It is noted as the time of a file (the config's blob, the entry), which costs one call and no
+//! sync.
+
+use std::time::SystemTime;
+
+use sys::file::{self, Lock};
+
+use super::index::Index;
+use super::layer::Kept;
+use super::lease::Holds;
+use super::ledger::{Ledger, Piece};
+use super::references::References;
+use super::{Image, Store};
+use crate::error::Doing;
+use crate::{Digest, Reference, Result};
+
+/// What may go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Prunable {
+    /// What nothing refers to, and images without a name.
+    #[default]
+    Nameless,
+    /// Every image that no container uses, and the build cache too.
+    Unused,
+}
+
+/// How a store is pruned.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PruneOptions {
+    /// What may go.
+    pub what: Prunable,
+    /// Images and steps stay when the store takes no more than so many bytes, unpacked layers counted as
+    /// their tars are long. What nothing refers to goes all the same.
+    pub keep: Option<u64>,
+    /// Nothing goes: only say what would.
+    pub dry_run: bool,
+}
+
+/// What a pruning took away, or would.
+#[derive(Debug, Clone, Default)]
+pub struct Pruned {
+    /// Images, with the names they had, the least recently used first.
+    pub images: Vec<(Digest, Vec<Reference>)>,
+    /// Steps of the build cache, by their files; those that nobody would find again, too.
+    pub steps: Vec<String>,
+    /// Blobs.
+    pub blobs: Vec<Digest>,
+    /// Unpacked layers, by their names in the store.
+    pub layers: Vec<String>,
+    /// Bytes that were freed, unpacked layers counted as their tars are long.
+    pub freed: u64,
+    /// Bytes that the store takes now.
+    pub left: u64,
+}
+
+/// What may be given up: an image, or a step of the cache.
+struct Candidate {
+    last_used: SystemTime,
+    needs: References,
+    what: What,
+}
+
+enum What {
+    Image(Digest),
+    Step(String),
+}
+
+impl Store {
+    /// Notes that the image is used now: pruning takes it later than others.
+    ///
+    /// # Errors
+    /// As utimensat(2).
+    pub fn use_image(&self, image: &Image) -> Result<()> {
+        file::use_now(self.blob_path(image.id)).doing(|| format!("note the use of {}", image.id))
+    }
+
+    /// Takes away what nobody needs. What containers, running commands of other processes and builds use
+    /// stays.
+    ///
+    /// # Errors
+    /// If the store can't be read; if an image is damaged so that nobody can say what it needs.
+    pub fn prune(&self, options: PruneOptions) -> Result<Pruned> {
+        let work = self.work()?;
+        let lock = self.lock(Lock::Exclusive)?;
+        let index = self.index()?;
+        let holds = self.holds()?;
+        let (pruned, gone) = self.choose(index.clone(), &holds, options)?;
+        if options.dry_run {
+            return Ok(pruned);
+        }
+        // First who refers, then what is referred to: a power cut in between leaves what the next pruning
+        // takes.
+        if !pruned.images.is_empty() {
+            let mut index = index;
+            for (id, _) in &pruned.images {
+                index.remove(*id);
+            }
+            self.write_index(&work, &index)?;
+        }
+        for step in &pruned.steps {
+            let path = self.path.join("cache").join(step);
+            file::remove_file(path).doing(|| format!("forget step {step}"))?;
+        }
+        self.forget_moot(&holds)?;
+        self.take_away(&work, &gone)?;
+        // Others go on while the files of the layers are removed one by one.
+        drop(lock);
+        work.finish()?;
+        Ok(pruned)
+    }
+
+    /// What goes; nothing is changed.
+    fn choose(
+        &self,
+        index: Index,
+        holds: &Holds,
+        options: PruneOptions,
+    ) -> Result<(Pruned, References)> {
+        let held = &holds.held;
+        let mut ledger = self.ledger()?;
+        ledger.need(&References {
+            blobs: held.blobs.clone(),
+            layers: held.layers.clone(),
+        });
+        if held.building {
+            // Somebody made a layer a moment ago, and will refer to it in the next.
+            ledger.need_all();
+        }
+        let all = options.what == Prunable::Unused;
+        let mut candidates = Vec::new();
+        let mut pruned = Pruned::default();
+        for (id, record) in &index.images {
+            let needs = self.needs(*id, record)?;
+            ledger.need(&needs);
+            if (all || index.names_of(*id).is_empty()) && !held.images.contains(id) {
+                // One whose config is gone was of no use for long.
+                let last_used = file::last_used(self.blob_path(*id));
+                candidates.push(Candidate {
+                    last_used: last_used.unwrap_or(SystemTime::UNIX_EPOCH),
+                    needs,
+                    what: What::Image(*id),
+                });
+            }
+        }
+        for entry in self.cache_entries()? {
+            ledger.need(&entry.needs);
+            if held.building {
+                continue;
+            }
+            if entry.stale {
+                pruned.steps.push(entry.name);
+            } else if all {
+                candidates.push(Candidate {
+                    last_used: entry.last_used,
+                    needs: entry.needs,
+                    what: What::Step(entry.name),
+                });
+            }
+        }
+        candidates.sort_by_key(|candidate| candidate.last_used);
+        for candidate in candidates {
+            if options.keep.is_some_and(|keep| ledger.needed() <= keep) {
+                break;
+            }
+            ledger.give_up(&candidate.needs);
+            match candidate.what {
+                What::Image(id) => pruned.images.push((id, index.names_of(id))),
+                What::Step(name) => pruned.steps.push(name),
+            }
+        }
+        let (gone, freed) = ledger.unneeded();
+        (pruned.freed, pruned.left) = (freed, ledger.needed());
+        pruned.blobs = gone.blobs.iter().copied().collect();
+        pruned.layers = gone.layers.iter().cloned().collect();
+        pruned.blobs.sort_unstable();
+        pruned.layers.sort_unstable();
+        Ok((pruned, gone))
+    }
+
+    /// Everything that the store has.
+    fn ledger(&self) -> Result<Ledger> {
+        let mut ledger = Ledger::default();
+        for name in self.names(&self.path.join("blobs/sha256"))? {
+            // What is no blob's name is somebody else's.
+            if let Ok(digest) = Digest::from_hex(&name) {
+                let path = self.blob_path(digest);
+                let length = file::follow(path).doing(|| format!("look at blob {digest}"))?;
+                ledger.enter(Piece::Blob(digest), length.len());
+            }
+        }
+        for key in self.names(&self.path.join("layers"))? {
+            let kept = Kept::read(&self.path, &key).ok().flatten();
+            ledger.enter(Piece::Layer(key), kept.map_or(0, |kept| kept.tar_size));
+        }
+        Ok(ledger)
+    }
+}
