@@ -39,6 +39,7 @@ mod scarcity;
 mod seccomp;
 mod security;
 mod service;
+mod store;
 mod storms;
 mod support;
 mod terminal;
@@ -86,6 +87,7 @@ fn claims() -> Vec<Claim> {
         service::claims(),
         treatment::claims(),
         security::claims(),
+        store::claims(),
         storms::claims(),
         terminal::claims(),
         users::claims(),

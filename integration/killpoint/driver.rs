@@ -5,6 +5,8 @@
 //! integration --kill-at STOP PROGRAM ARG...          kills the program there
 //! integration --fail-at CALL ERRNO PROGRAM ARG...    answers the call (stops at entries alone count) with the errno
 //! integration --swap-at STOP A B PROGRAM ARG...      swaps the names A and B there
+//! integration --cut-at CALL DIR PROGRAM ARG...       cuts the power of DIR's file system before the call (those that
+//!                                                    write alone count; 0: when it has ended), and kills the program
 //! ```
 //! It prints `stops N` if the program ended before, else `acted at STOP: call C of the program`, or `of its child`, or
 //! `of its child's program` once that child has executed another.
@@ -26,6 +28,17 @@ pub(crate) const FAIL: &str = "--fail-at";
 /// The first argument that makes the test binary the driver that swaps two names.
 pub(crate) const SWAP: &str = "--swap-at";
 
+/// The first argument that makes the test binary the driver that cuts the power of a file system.
+pub(crate) const CUT: &str = "--cut-at";
+
+/// Calls that change what a file system holds, or have it written: write, sendfile, fsync, fdatasync, ftruncate, rename,
+/// mkdir, rmdir, link, unlink, symlink, chmod and chown by descriptor, setxattr, mkdirat and its like, utimensat,
+/// fallocate, syncfs, renameat2, copy_file_range. What is opened anew is empty until one of them comes.
+const WRITES: [i64; 32] = [
+    1, 18, 20, 40, 74, 75, 77, 82, 83, 84, 86, 87, 88, 91, 93, 94, 188, 189, 190, 258, 259, 260,
+    263, 264, 265, 266, 268, 280, 285, 306, 316, 326,
+];
+
 /// Whose call it is, if it is no longer one of dhow's.
 pub(crate) const OF_THE_PROGRAM: &str = "its child's program";
 
@@ -40,6 +53,7 @@ enum Act {
     Kill,
     Fail(i64),
     Swap(PathBuf, PathBuf),
+    Cut(PathBuf),
 }
 
 /// Acts as the driver if the arguments say so.
@@ -50,6 +64,7 @@ pub(crate) fn act() -> Option<ExitCode> {
         (KILL, [at, program @ ..]) => (Act::Kill, at, program),
         (FAIL, [at, errno, program @ ..]) => (Act::Fail(errno.parse().ok()?), at, program),
         (SWAP, [at, a, b, program @ ..]) => (Act::Swap(a.into(), b.into()), at, program),
+        (CUT, [at, dir, program @ ..]) => (Act::Cut(dir.into()), at, program),
         _ => return None,
     };
     let at: u64 = at.parse().expect("the place is a number");
@@ -57,6 +72,15 @@ pub(crate) fn act() -> Option<ExitCode> {
     let mut command = Command::new(program);
     command.args(rest).stdin(Stdio::null());
     Some(drive(&mut command, at, &act))
+}
+
+impl Act {
+    /// Cuts the power, if that is what is done.
+    fn cut(&self) {
+        if let Self::Cut(dir) = self {
+            trace::cut_power(dir).unwrap();
+        }
+    }
 }
 
 /// What is known of the tasks.
@@ -117,12 +141,10 @@ fn drive(command: &mut Command, at: u64, act: &Act) -> ExitCode {
             Stop::Call(number) => {
                 if row.is_the_one(task, number, at, act) {
                     let place = format!("acted at {at}: call {number} of {}", row.role(task));
-                    if let Act::Kill = act {
-                        trace::kill(row.first).unwrap();
+                    act.cut();
+                    if let Act::Kill | Act::Cut(_) = act {
                         println!("{place}");
-                        wait_for_the_end(row.first);
-                        row.children.into_iter().for_each(trace::let_live);
-                        return ExitCode::SUCCESS;
+                        return row.kill();
                     }
                     // At once: what hangs now is ended from outside.
                     println!("{place}");
@@ -133,6 +155,7 @@ fn drive(command: &mut Command, at: u64, act: &Act) -> ExitCode {
             }
             Stop::Ended(status) if task == row.first => {
                 if !acted {
+                    act.cut();
                     println!("stops {}", row.count);
                 }
                 row.children.into_iter().for_each(trace::let_live);
@@ -146,6 +169,14 @@ fn drive(command: &mut Command, at: u64, act: &Act) -> ExitCode {
 }
 
 impl Row {
+    /// Ends the program, and lets its children be.
+    fn kill(self) -> ExitCode {
+        trace::kill(self.first).unwrap();
+        wait_for_the_end(self.first);
+        self.children.into_iter().for_each(trace::let_live);
+        ExitCode::SUCCESS
+    }
+
     /// Counts the stop, and says whether it is the one to act at.
     fn is_the_one(&mut self, task: Pid, call: i64, at: u64, act: &Act) -> bool {
         if let Act::Fail(_) = act {
@@ -156,6 +187,11 @@ impl Row {
             if NEVER_FAIL.contains(&call) || !trace::enters(task).unwrap_or(false) {
                 return false;
             }
+        }
+        if let Act::Cut(_) = act
+            && (!WRITES.contains(&call) || !trace::enters(task).unwrap_or(false))
+        {
+            return false;
         }
         self.count += 1;
         self.count == at
@@ -169,7 +205,7 @@ impl Row {
 
     fn carry_out(&mut self, task: Pid, act: &Act) {
         match act {
-            Act::Kill => {}
+            Act::Kill | Act::Cut(_) => {}
             Act::Fail(errno) => {
                 trace::skip(task).unwrap();
                 self.answers.insert(task, -errno);

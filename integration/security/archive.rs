@@ -12,19 +12,19 @@ const BLOCK: usize = 512;
 
 /// One entry, with whatever name, link and type flag. What the header has no room for goes into PAX records.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) flag: u8,
-    pub(super) link: String,
-    pub(super) mode: u32,
-    pub(super) owner: u32,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) flag: u8,
+    pub(crate) link: String,
+    pub(crate) mode: u32,
+    pub(crate) owner: u32,
+    pub(crate) data: Vec<u8>,
     /// PAX records before it.
-    pub(super) records: Vec<(String, Vec<u8>)>,
+    pub(crate) records: Vec<(String, Vec<u8>)>,
 }
 
 impl Entry {
-    pub(super) fn new(flag: u8, name: &str) -> Self {
+    pub(crate) fn new(flag: u8, name: &str) -> Self {
         Self {
             name: name.to_owned(),
             flag,
@@ -37,7 +37,7 @@ impl Entry {
     }
 
     /// Its bytes.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut records: Vec<u8> = Vec::new();
         for (key, value) in &self.records {
             records.extend(record(key, value));
@@ -63,25 +63,25 @@ impl Entry {
     }
 }
 
-pub(super) fn file(name: &str) -> Entry {
+pub(crate) fn file(name: &str) -> Entry {
     Entry {
         data: b"of the image\n".to_vec(),
         ..Entry::new(b'0', name)
     }
 }
 
-pub(super) fn folder(name: &str) -> Entry {
+pub(crate) fn folder(name: &str) -> Entry {
     Entry::new(b'5', name)
 }
 
-pub(super) fn symlink(name: &str, link: &str) -> Entry {
+pub(crate) fn symlink(name: &str, link: &str) -> Entry {
     Entry {
         link: link.to_owned(),
         ..Entry::new(b'2', name)
     }
 }
 
-pub(super) fn hard_link(name: &str, link: &str) -> Entry {
+pub(crate) fn hard_link(name: &str, link: &str) -> Entry {
     Entry {
         link: link.to_owned(),
         ..Entry::new(b'1', name)
@@ -89,7 +89,7 @@ pub(super) fn hard_link(name: &str, link: &str) -> Entry {
 }
 
 /// One ustar header with its data, changed by `edit` before its checksum is made.
-pub(super) fn block(
+pub(crate) fn block(
     name: &[u8],
     flag: u8,
     link: &[u8],
@@ -120,7 +120,7 @@ pub(super) fn block(
 }
 
 /// A PAX record.
-pub(super) fn record(key: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let body = [b" ", key.as_bytes(), b"=", value, b"\n"].concat();
     let mut length = body.len() + 1;
     while length != body.len() + length.to_string().len() {
@@ -142,14 +142,14 @@ pub(super) fn pax(key: &str, value: &[u8]) -> Vec<u8> {
 }
 
 /// A tar of entries, ended as it should be.
-pub(super) fn tar(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn tar(entries: &[Entry]) -> Vec<u8> {
     let mut all: Vec<u8> = entries.iter().flat_map(Entry::bytes).collect();
     all.resize(all.len() + 2 * BLOCK, 0);
     all
 }
 
 /// Files as an archive.
-pub(super) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let member = |(name, data): &(String, Vec<u8>)| Entry {
         data: data.clone(),
         ..Entry::new(b'0', name)
@@ -157,12 +157,12 @@ pub(super) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     tar(&files.iter().map(member).collect::<Vec<_>>())
 }
 
-pub(super) fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     image::Digest::of(bytes).to_string()
 }
 
 /// The config of an image of these layers.
-pub(super) fn config(layers: &[Vec<u8>]) -> Value {
+pub(crate) fn config(layers: &[Vec<u8>]) -> Value {
     let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
     json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
@@ -173,12 +173,12 @@ pub(super) fn config(layers: &[Vec<u8>]) -> Value {
 }
 
 /// The image `evil:latest` of these layers, as `docker save` wrote it.
-pub(super) fn docker(layers: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn docker(layers: &[Vec<u8>]) -> Vec<u8> {
     docker_of(&config(layers), layers)
 }
 
 /// The same with a config of one's own.
-pub(super) fn docker_of(config: &Value, layers: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn docker_of(config: &Value, layers: &[Vec<u8>]) -> Vec<u8> {
     let names: Vec<String> = (0..layers.len()).map(|n| format!("{n}.tar")).collect();
     let manifest = json!([{"Config": "config.json", "RepoTags": ["evil:latest"], "Layers": names}]);
     let mut files = vec![
@@ -193,14 +193,14 @@ pub(super) fn docker_of(config: &Value, layers: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Where something was written in a sandbox for a command to read.
-pub(super) fn put(sandbox: &Sandbox, bytes: &[u8]) -> String {
+pub(crate) fn put(sandbox: &Sandbox, bytes: &[u8]) -> String {
     let path = sandbox.path().join("evil.tar");
     std::fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
 /// What a store has: nothing, where an archive was refused.
-pub(super) fn kept(store: &Path) -> Vec<String> {
+pub(crate) fn kept(store: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for room in ["blobs/sha256", "layers", "work"] {
         let Ok(names) = std::fs::read_dir(store.join(room)) else {

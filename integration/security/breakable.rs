@@ -81,6 +81,20 @@ pub(super) const GUARDS: &[Breakable] = &[
         "no-owner-check",
         &["g03_cve_2019_12439_a_strangers_folder_holds_no_state"],
     ),
+    named(
+        "no-private-store",
+        &["e16_cve_2024_25621_nobody_else_sees_a_store"],
+    ),
+    named(
+        "no-name-check",
+        &["e22_cve_2026_50195_a_load_moves_no_name"],
+    ),
+    named("no-blob-hash", &["e24_tampering_with_a_blob_is_seen"]),
+    named("no-layer-compare", &["e24_tampering_with_a_layer_is_seen"]),
+    named(
+        "no-sync",
+        &["store::power::a_load_survives_a_power_cut_anywhere"],
+    ),
     named("no-own-file", &["g04_a_pid_file_is_nobody_elses"]),
     named(
         "no-class-name-check",

@@ -2,7 +2,7 @@
 //! Rows: A start, B exec, C mounts, D cgroups, E images, G state and command line, I seccomp; `guards` holds that each
 //! guard is tested: broken by name, its claims fail. Not its job: what the spec asks (process, rootfs, cgroups).
 
-mod archive;
+pub(crate) mod archive;
 mod binary;
 mod breakable;
 mod canary;
@@ -27,6 +27,7 @@ mod races;
 mod resources;
 mod shapes;
 mod state;
+mod stored;
 mod tars;
 mod tracing;
 mod words;
@@ -60,6 +61,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         resources::claims(),
         shapes::claims(),
         state::claims(),
+        stored::claims(),
         tars::claims(),
         tracing::claims(),
         words::claims(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use super::cgroup;
@@ -35,6 +36,8 @@ pub(crate) enum Need {
     WithoutAppArmor,
     /// That SELinux is not enabled: for what is said then.
     WithoutSeLinux,
+    /// A file system that can be made, and mounted on a loop device.
+    Loop(&'static str),
     /// A program in PATH.
     Tool(&'static str),
     /// A CRIU that knows this kernel.
@@ -75,6 +78,7 @@ impl fmt::Display for Need {
             Self::AppArmor => out.write_str("AppArmor"),
             Self::WithoutAppArmor => out.write_str("a kernel without AppArmor"),
             Self::WithoutSeLinux => out.write_str("a kernel without SELinux"),
+            Self::Loop(kind) => write!(out, "{kind} on a loop device"),
             Self::Tool(name) => write!(out, "program {name}"),
             Self::Criu => out.write_str("a CRIU that knows this kernel"),
             Self::RootlessUser => out.write_str("user 1000 with subordinate ids"),
@@ -116,6 +120,7 @@ impl Need {
                 !read("/sys/module/apparmor/parameters/enabled").starts_with('Y')
             }
             Self::WithoutSeLinux => !read("/proc/filesystems").contains("selinuxfs"),
+            Self::Loop(kind) => can_loop(kind),
             Self::Tool(name) => program(name).is_some(),
             Self::Criu => criu_works(),
             Self::RootlessUser => user_1000_has_subordinate_ids(),
@@ -129,6 +134,15 @@ impl Need {
             Self::Release => std::env::var_os("DHOW_TEST_RELEASE").is_some(),
         }
     }
+}
+
+fn can_loop(kind: &str) -> bool {
+    read("/proc/filesystems").contains(&format!("\t{kind}\n"))
+        && program(&format!("mkfs.{kind}")).is_some()
+        && Command::new("losetup")
+            .arg("-f")
+            .output()
+            .is_ok_and(|found| found.status.success())
 }
 
 /// Where `name` lies in PATH (and in the folders for root's programs).
