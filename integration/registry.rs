@@ -2,6 +2,7 @@
 //! other side.
 //! Not its job: registries that lie (`registry/hostile.rs`).
 
+mod hostile;
 mod login;
 mod server;
 
@@ -26,7 +27,7 @@ mod here {
 
 /// The claims of this room and its inner ones.
 pub(crate) fn claims() -> Vec<Claim> {
-    [here::claims(), login::claims()]
+    [here::claims(), hostile::claims(), login::claims()]
         .into_iter()
         .flatten()
         .collect()
@@ -235,8 +236,8 @@ fn what_is_not_there_is_told_in_a_line() {
             "dhow: pull {name}: GET http://{address}/v2/team/none/manifests/1: 404 \"manifest unknown\"\n"
         )
     );
-    drop(registry);
-    let failed = dhow(&site, "store", &["pull", &name]).ends_with(1);
+    // Nobody has the first port of all.
+    let failed = dhow(&site, "store", &["pull", "127.0.0.1:1/team/none:1"]).ends_with(1);
     assert!(
         failed
             .stderr

@@ -8,6 +8,7 @@ mod challenge;
 mod client;
 mod credentials;
 mod endpoint;
+mod hosts;
 mod login;
 mod patience;
 #[cfg(test)]
@@ -18,11 +19,12 @@ mod repository;
 mod token;
 mod transport;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::client::{Client, Scope};
 pub use self::credentials::{Credentials, Login};
-use self::endpoint::Endpoint;
 pub use self::login::{domain, log_in};
 use self::patience::Patience;
 pub use self::pull::{PullOptions, Pulled};
@@ -54,15 +56,29 @@ pub struct Access {
     pub credentials: Credentials,
     /// They need not prove who they are, and may do without TLS.
     pub insecure: bool,
+    /// Where it is said which servers serve a registry.
+    folders: Vec<PathBuf>,
     /// How long we wait for them.
     patience: Patience,
 }
 
 impl Access {
-    /// Access with `credentials`.
-    pub fn new(credentials: Credentials) -> Self {
+    /// Access with `credentials`, to the servers that this user's and this host's files name: below
+    /// `dhow/certs.d` in the user's settings (as `environment` says) and in /etc, then containerd's and
+    /// docker's folders of that name.
+    pub fn new(credentials: Credentials, environment: impl Fn(&str) -> Option<OsString>) -> Self {
+        let path = |name: &str| {
+            environment(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let own = path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")));
+        let own = own.map(|own| own.join("dhow/certs.d"));
+        let system = ["/etc/dhow", "/etc/containerd", "/etc/docker"];
+        let system = system.map(|folder| PathBuf::from(folder).join("certs.d"));
         Self {
             credentials,
+            folders: own.into_iter().chain(system).collect(),
             ..Self::default()
         }
     }
@@ -74,17 +90,19 @@ impl Access {
         scope: Scope,
         watch: Option<Watch>,
     ) -> Result<Repository> {
-        let endpoints = vec![Endpoint::of_registry(name.domain(), self.insecure)?];
+        let endpoints = hosts::endpoints(&self.folders, name.domain(), self.insecure)?;
+        let last = endpoints.len() - 1;
         let credentials = Arc::new(self.credentials.clone());
-        let client = |endpoint| {
-            Client::new(
-                endpoint,
-                scope.clone(),
-                Arc::clone(&credentials),
-                self.patience,
-            )
-        };
-        let clients = endpoints.into_iter().map(client).collect::<Result<_>>()?;
+        let mut clients = Vec::with_capacity(endpoints.len());
+        for (n, endpoint) in endpoints.into_iter().enumerate() {
+            let mut patience = self.patience;
+            if n < last {
+                // There is another one to ask.
+                patience.attempts = patience.attempts.min(2);
+            }
+            let credentials = Arc::clone(&credentials);
+            clients.push(Client::new(endpoint, scope.clone(), credentials, patience)?);
+        }
         Ok(Repository {
             name: format!("{}/{}", name.domain(), name.path()),
             path: name.path().to_owned(),

@@ -18,7 +18,7 @@ claims![
 const USERS: &str = "me:$2y$04$v/NkIu6Y4e29Sz1qOFQnxeQQauPWfeM617fodT6queLbJLMzF4fSC\n";
 
 /// A certificate for 127.0.0.1 (`cert.pem`, `key.pem`) by an authority (`ca.pem`), all in `folder`.
-fn certify(folder: &Path) {
+pub(super) fn certify(folder: &Path) {
     let openssl = |words: &str| {
         let words = words.split(' ');
         run(Command::new("openssl").current_dir(folder).args(words)).success();

@@ -297,6 +297,18 @@ pub(super) const GUARDS: &[Breakable] = &[
         "no-filter-replacement",
         &["a_thousand_changes_of_devices_leave_one_filter"],
     ),
+    named(
+        "no-own-origin",
+        &["e30_cve_2020_15157_a_password_goes_to_its_own_registry_alone"],
+    ),
+    named(
+        "no-private-realm",
+        &["e30_cve_2020_15157_a_token_is_not_asked_for_without_tls"],
+    ),
+    named(
+        "no-tls-downgrade",
+        &["e31_a_redirect_does_not_lead_out_of_tls"],
+    ),
 ];
 
 /// What an older kernel lacks. Without it, each of these claims holds all the same.

@@ -41,8 +41,9 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn access(self) -> Access {
-        let credentials = Credentials::new(self.authfile, |name| std::env::var_os(name));
-        let mut access = Access::new(credentials);
+        let variable = |name: &str| std::env::var_os(name);
+        let credentials = Credentials::new(self.authfile, variable);
+        let mut access = Access::new(credentials, variable);
         access.insecure = self.insecure;
         access
     }

@@ -97,6 +97,10 @@ impl Reader {
 
     fn ask(&self) -> Result<BodyReader<'static>> {
         let client = &self.repository.clients[self.server];
+        if !client.endpoint.can.pull {
+            let what = format!("server {}", client.endpoint.origin);
+            return Err(Error::refused(what, "it is not there to be pulled from"));
+        }
         let path = format!("/{}/blobs/{}", self.repository.path, self.digest);
         let mut question = Question::new(Method::GET, client.at(&path)?);
         if self.at > 0 {

@@ -163,8 +163,8 @@ impl Client {
         };
         let probe = tls.at(format!("{}/", self.endpoint.prefix));
         let found = match self.transport.ask(&Method::GET, &probe, &[], Sent::Nothing) {
-            Err(Fault::NotTls(_) | Fault::Nobody(_)) => plain,
-            // Whatever it says: it has said it by TLS. And what else is wrong, the first request tells.
+            Err(Fault::NotTls(_) | Fault::Nobody(_) | Fault::Passing(_)) => plain,
+            // Whatever it says: it has said it by TLS. And a certificate that is wrong, the first request tells.
             _ => tls,
         };
         Ok(origin.insert(found).clone())
@@ -212,7 +212,7 @@ impl Client {
         let home = lock(&self.origin).clone();
         let mut address = question.address.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let own = home.as_ref() == Some(&address.origin);
+            let own = home.as_ref() == Some(&address.origin) || sys::fault::broken("no-own-origin");
             let asked = named(&question.method, &address);
             let gone = |fault| Gone {
                 fault,
@@ -231,7 +231,7 @@ impl Client {
                 Fault::Lasting(format!("it redirects to {location:?}: {rule}"))
             };
             let next = address.join(location).map_err(|rule| gone(lasting(rule)))?;
-            if address.origin.tls && !next.origin.tls {
+            if address.origin.tls && !next.origin.tls && !sys::fault::broken("no-tls-downgrade") {
                 return Err(gone(lasting("that would be without TLS")));
             }
             address = next;

@@ -6,10 +6,6 @@ use super::transport::Trust;
 use crate::{Error, Result};
 
 /// Whether a server may be spoken to without TLS.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "mirrors are addressed with their scheme")
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plain {
     /// No.

@@ -7,8 +7,7 @@ use ureq::http::Method;
 use super::address::Origin;
 use super::client::{Client, Question, Scope, denied};
 use super::credentials::Login;
-use super::endpoint::Endpoint;
-use super::{Access, Credentials};
+use super::{Access, Credentials, hosts};
 use crate::{Error, Result};
 
 /// The registry that a person means: `docker.io` by any of its names, `HOST`, `HOST:PORT`, or their address.
@@ -38,7 +37,9 @@ pub fn domain(text: &str) -> Result<String> {
 /// If it does not, or does not answer.
 pub fn log_in(domain: &str, login: &Login, access: &Access) -> Result<()> {
     let credentials = Arc::new(Credentials::default().with(login.clone()));
-    let endpoint = Endpoint::of_registry(domain, access.insecure)?;
+    let mut servers = hosts::endpoints(&access.folders, domain, access.insecure)?;
+    // The last one is the registry itself.
+    let endpoint = servers.remove(servers.len() - 1);
     let client = Client::new(endpoint, Scope::Nothing, credentials, access.patience)?;
     let question = Question::new(Method::GET, client.at("/")?);
     let answer = client.ask(&question)?;

@@ -79,6 +79,7 @@ impl Store {
         let client = repository
             .clients
             .last()
+            .filter(|client| client.endpoint.can.push)
             .ok_or_else(|| Error::refused("the registry", "no server of it takes pushes"))?;
         let pusher = Pusher {
             store: self,
