@@ -22,6 +22,7 @@ mod docs;
 mod documents;
 mod exec;
 mod faults;
+mod formats;
 mod hooks;
 mod killpoint;
 mod lifecycle;
@@ -66,6 +67,8 @@ fn claims() -> Vec<Claim> {
         exec::claims(),
         documents::claims(),
         faults::claims(),
+        formats::claims(),
+        formats::tools::claims(),
         hooks::claims(),
         killpoint::claims(),
         killpoint::errnos::claims(),

@@ -247,10 +247,17 @@ fn names(descriptor: &Descriptor) -> Result<Vec<Reference>> {
             .get(key)
             .filter(|name| !name.is_empty())
     };
-    if let Some(name) = annotation("io.containerd.image.name") {
-        return Ok(vec![name.parse()?]);
-    }
     let name = annotation("org.opencontainers.image.ref.name");
+    if let Some(full) = annotation("io.containerd.image.name") {
+        let full: Reference = full.parse()?;
+        // umoci leaves it on a new image of another name: it counts where the other one says the same.
+        let same = |name: &String| {
+            full.tag() == Some(name) || name.parse().is_ok_and(|name: Reference| name == full)
+        };
+        if name.is_none_or(same) {
+            return Ok(vec![full]);
+        }
+    }
     Ok(name
         .and_then(|name| name.parse().ok())
         .into_iter()

@@ -1,13 +1,14 @@
 //! Docker: its daemon on a folder and a socket of its own, with dhow as the default runtime.
 //! Not its job: the options of `docker run` beyond those that Docker treats in its own way.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::engine::{Daemon, Engine, Home, archive, block, words};
+use super::engine::{Daemon, Engine, Home, IMAGE, archive, block, words};
 use super::view::Place;
 use crate::support::claims;
+use crate::support::image_store::ImageStore;
 use crate::support::needs::program;
 use crate::support::sandbox::runtime;
 
@@ -17,6 +18,7 @@ claims![
     docker_security_options_hold: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
     docker_namespaces_are_shared_as_asked: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
     docker_builds_with_the_runtime: [Root, Brisk, Cgroup2, Overlay, Tool("dockerd"), Tool("docker")],
+    docker_saves_what_dhow_reads_and_the_other_way: [Root, Brisk, Cgroup2, Overlay, Dhow, Tool("dockerd"), Tool("docker")],
 ];
 
 /// For `docker run` in the rig: it has AppArmor, but not the parser by which Docker would load its own profile.
@@ -269,4 +271,32 @@ fn docker_builds_with_the_runtime() {
         docker.ok("run --rm --network none made cat /srv/made /tmp/user"),
         "hello\n101"
     );
+}
+
+/// An archive of docker's own, of two names of one image; and what dhow makes of it through a pipe.
+fn docker_saves_what_dhow_reads_and_the_other_way() {
+    let docker = Docker::new();
+    docker.ok("tag box example.test/second:2");
+    let id = docker.inspect("box", ".Id");
+    let store = ImageStore::new();
+    let theirs = store.path("theirs.tar");
+    let path = theirs.display();
+    docker.ok(&format!("save -o {path} box example.test/second:2"));
+    store.take(&theirs);
+    for name in [IMAGE, "example.test/second:2"] {
+        let words = ["inspect", "--format", "{Id}", name];
+        assert_eq!(store.dhow(words).success().stdout.trim(), id, "{name}");
+    }
+    docker.ok("rmi -f box example.test/second:2");
+    let mut ours = store.command();
+    let mut ours = ours
+        .args(["save", IMAGE])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut load = docker.command("load -q");
+    let loaded = load.stdin(ours.stdout.take().unwrap()).output().unwrap();
+    assert!(ours.wait().unwrap().success());
+    assert!(loaded.status.success(), "{loaded:?}");
+    assert_eq!(docker.inspect("box", ".Id"), id);
 }

@@ -80,13 +80,24 @@ pub(crate) fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// Writes a tar of these members.
+/// Writes a tar of these members. A name that begins with `-> ` is a link to where its bytes say.
 pub(crate) fn write(path: &Path, members: &[(String, Vec<u8>)]) {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in members {
-        add(&mut builder, name, bytes);
+        match name.strip_prefix("-> ") {
+            Some(name) => link(&mut builder, name, std::str::from_utf8(bytes).unwrap()),
+            None => add(&mut builder, name, bytes),
+        }
     }
     std::fs::write(path, builder.into_inner().unwrap()).unwrap();
+}
+
+fn link(builder: &mut tar::Builder<Vec<u8>>, name: &str, target: &str) {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_mode(0o777);
+    header.set_size(0);
+    builder.append_link(&mut header, name, target).unwrap();
 }
 
 fn add(builder: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {

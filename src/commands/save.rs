@@ -4,24 +4,24 @@ use std::ffi::OsString;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use image::{Format, Image, Store};
+use image::{Format, Image, Reference, Store};
 
 use super::{Outcome, parse};
 use crate::global::Global;
 use crate::report::{Failure, because};
 
-/// Write images to an archive that docker, podman and skopeo read
+/// Write images to an archive or a layout folder that docker, podman and skopeo read
 #[derive(Debug, clap::Parser)]
 #[command(name = "save")]
 struct Args {
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// The archive; stdout if none is named
+    /// The archive, or the folder; without one or with `-` stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Its form
-    #[arg(long, value_parser = ["docker-archive", "oci-archive"], default_value = "docker-archive")]
+    #[arg(long, value_parser = ["docker-archive", "oci-archive", "oci-dir"], default_value = "docker-archive")]
     format: String,
 }
 
@@ -30,15 +30,18 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     };
     let store = Store::open(&global.image_store()?).map_err(because)?;
-    let mut images = Vec::new();
-    for wanted in &args.images {
-        images.push(store.find(wanted).map_err(because)?);
+    let images = asked_for(&store, &args.images)?;
+    let output = args.output.filter(|path| path.as_os_str() != "-");
+    if args.format == "oci-dir" {
+        let dir = output.ok_or_else(|| Failure::new("save: a folder is no stream; say -o DIR"))?;
+        store.save_layout(&images, &dir).map_err(because)?;
+        return Ok(0);
     }
     let format = match args.format.as_str() {
         "oci-archive" => Format::OciArchive,
         _ => Format::DockerArchive,
     };
-    match args.output.filter(|path| path.as_os_str() != "-") {
+    match output {
         Some(path) => to_file(&store, &images, format, &path)?,
         None if std::io::stdout().is_terminal() => {
             return Err(Failure::new(
@@ -52,6 +55,27 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// Each image once, with the names by which it was asked for; one that was asked for by its id has all of its names.
+fn asked_for(store: &Store, wanted: &[String]) -> Result<Vec<Image>, Failure> {
+    let mut images: Vec<Image> = Vec::new();
+    for wanted in wanted {
+        let mut image = store.find(wanted).map_err(because)?;
+        let name: Option<Reference> = wanted.parse().ok();
+        if let Some(name) = name.filter(|name| image.names.contains(name)) {
+            image.names = vec![name];
+        }
+        match images.iter_mut().find(|known| known.id == image.id) {
+            Some(known) => {
+                known.names.extend(image.names);
+                known.names.sort();
+                known.names.dedup();
+            }
+            None => images.push(image),
+        }
+    }
+    Ok(images)
 }
 
 /// Under another name until it is whole: no half archive stands where somebody takes it for one.

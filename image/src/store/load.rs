@@ -201,6 +201,11 @@ impl Store {
             let record = self.documents(work, n, offer, ready, &mut blobs)?;
             index.images.insert(offer.id, record);
         }
+        // A layer of several images was read once, and goes into its place once.
+        blobs.sort();
+        blobs.dedup();
+        layers.sort();
+        layers.dedup();
         for offer in offers {
             for name in &offer.names {
                 index.name(name, offer.id)?;

@@ -1,8 +1,9 @@
-//! Images → one archive that docker, podman and skopeo read; the same images always give the same
+//! Images → one archive, or a layout folder, that docker, podman and skopeo read; the same images always give the same
 //! bytes. Not its job: where the archive goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sys::file;
@@ -42,24 +43,120 @@ impl Store {
         for image in images {
             self.use_image(image)?;
         }
-        let saver = Saver {
+        let mut saver = Saver {
             store: self,
-            tar: Writer::new(out),
+            out: Writer::new(out),
         };
         match format {
-            Format::DockerArchive => saver.docker(images),
-            Format::OciArchive => saver.oci(images),
+            Format::DockerArchive => saver.docker(images)?,
+            Format::OciArchive => saver.oci(images)?,
+        }
+        let mut out = saver.out.finish().map_err(|e| written("its end", &e))?;
+        out.flush().map_err(|e| written("its end", &e))?;
+        Ok(out)
+    }
+
+    /// Writes `images` as an OCI layout into the folder `dir`, which must be missing or empty.
+    ///
+    /// # Errors
+    /// As [`Store::save`]; nothing is left of the layout then.
+    pub fn save_layout(&self, images: &[Image], dir: &Path) -> Result<()> {
+        let doing = || format!("save to {}", dir.display());
+        let fresh = !file::exists(dir).doing(doing)?;
+        if fresh {
+            file::create_dir(dir, 0o755).doing(doing)?;
+        } else if !file::list(file::open_dir(dir).doing(doing)?)
+            .doing(doing)?
+            .is_empty()
+        {
+            return Err(Error::refused(doing(), "the directory is not empty"));
+        }
+        let written = self.fill_layout(images, dir);
+        if written.is_err() {
+            remove_again(dir, fresh);
+        }
+        written.map_err(|e| e.inside(doing()))
+    }
+
+    fn fill_layout(&self, images: &[Image], dir: &Path) -> Result<()> {
+        let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
+        let _lease = self.hold(&layers)?;
+        for image in images {
+            self.use_image(image)?;
+        }
+        let blobs = dir.join("blobs");
+        for folder in [&blobs, &blobs.join("sha256")] {
+            file::create_dir(folder, 0o755).doing(|| format!("make {}", folder.display()))?;
+        }
+        let out = Folder {
+            path: dir.to_owned(),
+        };
+        Saver { store: self, out }.oci(images)
+    }
+}
+
+/// Takes back what was written of a layout; what can't be removed is named by the error that is on its way already.
+fn remove_again(dir: &Path, fresh: bool) {
+    if let Ok(fd) = file::open_dir(dir) {
+        for name in ["blobs", "index.json", "oci-layout"] {
+            let _left_over = file::remove_tree(&fd, name);
+        }
+    }
+    if fresh {
+        let _left_over = file::remove_dir(dir);
+    }
+}
+
+/// Where the files of a saved image go.
+trait Files {
+    /// A file of exactly `size` bytes of `data`.
+    fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()>;
+}
+
+impl<W: Write> Files for Writer<W> {
+    /// Nothing about a member but its name and bytes varies.
+    fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()> {
+        let path = LayerPath::parse(name.as_bytes()).map_err(|rule| Error::refused(name, rule))?;
+        let entry = Entry {
+            sparse: None,
+            path,
+            kind: Kind::File { size },
+            uid: 0,
+            gid: 0,
+            mode: 0o644,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+        };
+        self.entry(&entry, data).map_err(|e| written(name, &e))
+    }
+}
+
+/// A layout that is a folder: nobody else's, for it was made or found empty.
+struct Folder {
+    path: PathBuf,
+}
+
+impl Files for Folder {
+    fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()> {
+        let path = self.path.join(name);
+        let doing = || format!("write {}", path.display());
+        let mut file = file::create_new(&path, 0o644).doing(doing)?;
+        let count =
+            io::copy(&mut data.take(size), &mut file).map_err(|e| stream_fault(&doing(), &e))?;
+        match count == size {
+            true => Ok(()),
+            false => Err(mismatch(doing(), "size", size, count)),
         }
     }
 }
 
-struct Saver<'a, W> {
+struct Saver<'a, F> {
     store: &'a Store,
-    tar: Writer<W>,
+    out: F,
 }
 
-impl<W: Write> Saver<'_, W> {
-    fn docker(mut self, images: &[Image]) -> Result<W> {
+impl<F: Files> Saver<'_, F> {
+    fn docker(&mut self, images: &[Image]) -> Result<()> {
         let mut layers: BTreeMap<Digest, &Layer> = BTreeMap::new();
         for layer in images.iter().flat_map(|image| &image.layers) {
             layers.entry(layer.diff_id).or_insert(layer);
@@ -82,11 +179,10 @@ impl<W: Write> Saver<'_, W> {
                 "Layers": layers.collect::<Vec<_>>(),
             }));
         }
-        self.bytes("manifest.json", &bytes_of(&Value::Array(documents))?)?;
-        self.finish()
+        self.bytes("manifest.json", &bytes_of(&Value::Array(documents))?)
     }
 
-    fn oci(mut self, images: &[Image]) -> Result<W> {
+    fn oci(&mut self, images: &[Image]) -> Result<()> {
         let layout = bytes_of(&json!({"imageLayoutVersion": "1.0.0"}))?;
         self.bytes("oci-layout", &layout)?;
         let mut descriptors = Vec::new();
@@ -110,7 +206,7 @@ impl<W: Write> Saver<'_, W> {
         for digest in blobs {
             self.blob(digest)?;
         }
-        self.finish()
+        Ok(())
     }
 
     /// How the index speaks of an image: once for each of its names.
@@ -152,7 +248,7 @@ impl<W: Write> Saver<'_, W> {
         };
         let mut verified = Verified::new(blob, promise);
         let name = format!("blobs/sha256/{}", digest.hex());
-        self.member(&name, size, &mut verified)?;
+        self.out.file(&name, size, &mut verified)?;
         verified.finish(&what).map(drop)
     }
 
@@ -166,7 +262,7 @@ impl<W: Write> Saver<'_, W> {
             size: Some(layer.tar_size),
         };
         let mut verified = Verified::new(decoder, promise);
-        self.member(name, layer.tar_size, &mut verified)?;
+        self.out.file(name, layer.tar_size, &mut verified)?;
         let (diff_id, _) = verified.finish(&what)?;
         match diff_id == layer.diff_id {
             true => Ok(()),
@@ -187,29 +283,7 @@ impl<W: Write> Saver<'_, W> {
     }
 
     fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.member(name, bytes.len() as u64, bytes)
-    }
-
-    /// One file of the archive: nothing about it but its name and bytes varies.
-    fn member(&mut self, name: &str, size: u64, data: impl Read) -> Result<()> {
-        let path = LayerPath::parse(name.as_bytes()).map_err(|rule| Error::refused(name, rule))?;
-        let entry = Entry {
-            sparse: None,
-            path,
-            kind: Kind::File { size },
-            uid: 0,
-            gid: 0,
-            mode: 0o644,
-            mtime: Time::default(),
-            xattrs: Vec::new(),
-        };
-        self.tar.entry(&entry, data).map_err(|e| written(name, &e))
-    }
-
-    fn finish(self) -> Result<W> {
-        let mut out = self.tar.finish().map_err(|e| written("its end", &e))?;
-        out.flush().map_err(|e| written("its end", &e))?;
-        Ok(out)
+        self.out.file(name, bytes.len() as u64, &mut &*bytes)
     }
 }
 
