@@ -15,6 +15,7 @@ mod architecture;
 mod build;
 mod bundles;
 mod cgroups;
+mod changes;
 mod checkpoint;
 mod command_line;
 mod devices;
@@ -28,6 +29,7 @@ mod killpoint;
 mod lifecycle;
 mod listing;
 mod messages;
+mod mounted;
 mod mounts;
 mod namespaces;
 mod peers;
@@ -59,6 +61,7 @@ fn claims() -> Vec<Claim> {
         build::claims(),
         bundles::claims(),
         cgroups::claims(),
+        changes::claims(),
         checkpoint::claims(),
         checkpoint::hostile::claims(),
         command_line::claims(),
@@ -75,6 +78,7 @@ fn claims() -> Vec<Claim> {
         lifecycle::claims(),
         listing::claims(),
         messages::claims(),
+        mounted::claims(),
         mounts::claims(),
         namespaces::claims(),
         peers::claims(),

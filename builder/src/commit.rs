@@ -89,7 +89,7 @@ impl Document {
 }
 
 /// Seconds since 1970 in RFC 3339.
-fn timestamp(seconds: i64) -> String {
+pub fn timestamp(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds)
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
         .to_string()

@@ -34,6 +34,7 @@ mod variables;
 mod words;
 
 pub use build::{build, plan_only};
+pub use commit::timestamp;
 pub use config::{Config, Health};
 pub use diagnostic::{Diagnostic, Fault};
 pub use error::{Error, Result};

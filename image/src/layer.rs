@@ -2,6 +2,7 @@
 //! images, which are layers in an order.
 
 pub(crate) mod below;
+pub(crate) mod changes;
 pub(crate) mod compare;
 pub(crate) mod copy;
 pub(crate) mod diff;

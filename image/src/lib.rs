@@ -32,13 +32,15 @@ pub mod user;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use history::{HistoryEntry, history};
+pub use layer::changes::ChangeKind;
 pub use owner::{IdRange, OwnerPolicy};
 pub use platform::Platform;
 pub use reference::Reference;
 pub use source::Source;
 pub use store::{
-    Checked, CommitOptions, Depth, Fault, Format, Image, Layer, Lease, Left, LoadOptions, Loaded,
-    Names, Part, Prunable, PruneOptions, Pruned, Removal, Removed, Scratch, Store, lower,
+    Changed, Checked, CommitOptions, Depth, Fault, Format, Image, Layer, Lease, Left, LoadOptions,
+    Loaded, Mounted, Names, Part, PathChange, Prunable, PruneOptions, Pruned, Removal, Removed,
+    RepackOptions, Scratch, Store, lower,
 };
 
 pub use oci_spec::image::ImageConfiguration;

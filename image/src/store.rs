@@ -8,6 +8,7 @@
 //! blobs/sha256/HEX          configs, manifests, layers as they came
 //! layers/KEY/fs             an unpacked layer; KEY is its diff id and the owner policy
 //! layers/KEY/layer.json     what it turned out to be
+//! mounts/HEX                where an image is mounted
 //! work/NAME                 what is being made, locked by its maker; left-overs are removed
 //! used/HEX                  what a container keeps, as long as its directory is there
 //! cache/HEX.json            the builder's, but what it refers to stays
@@ -27,12 +28,14 @@ mod layer;
 mod lease;
 mod ledger;
 mod load;
+mod mounted;
 mod parallel;
 mod prune;
 mod publish;
 mod read_layer;
 mod references;
 mod remove;
+mod repack;
 mod save;
 mod stages;
 mod verify_layer;
@@ -51,8 +54,10 @@ pub use self::commit::CommitOptions;
 pub use self::layer::{Layer, lower};
 pub use self::lease::Lease;
 pub use self::load::{LoadOptions, Loaded, Names};
+pub use self::mounted::Mounted;
 pub use self::prune::{Prunable, PruneOptions, Pruned};
 pub use self::remove::{Removal, Removed};
+pub use self::repack::{Changed, PathChange, RepackOptions};
 pub use self::save::Format;
 pub use self::work::Scratch;
 

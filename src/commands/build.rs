@@ -91,7 +91,8 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
         context: PathBuf::from(&args.context),
         file: args.file.clone(),
         names: names.collect::<Result<_, _>>()?,
-        epoch: epoch(&build_args)?,
+        // Else the beginning of time.
+        epoch: epoch(&build_args)?.unwrap_or(0),
         settings: Settings {
             build_args,
             target: args.target.clone(),
@@ -116,14 +117,14 @@ fn build_args(given: &[String]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// SOURCE_DATE_EPOCH, as a build arg or in our environment; else the beginning of time.
-fn epoch(build_args: &BTreeMap<String, String>) -> Result<i64, Failure> {
+/// SOURCE_DATE_EPOCH, as a build arg or in our environment.
+pub(super) fn epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, Failure> {
     let name = "SOURCE_DATE_EPOCH";
     let given = build_args.get(name).cloned();
     let Some(text) = given.or_else(|| std::env::var(name).ok()) else {
-        return Ok(0);
+        return Ok(None);
     };
-    text.parse().map_err(|_| {
+    text.parse().map(Some).map_err(|_| {
         Failure::new(format!(
             "{name}={text}: it must be a number of seconds since 1970"
         ))

@@ -4,6 +4,7 @@ mod build;
 mod checkpoint;
 mod create;
 mod delete;
+mod diff;
 mod events;
 mod exec;
 mod features;
@@ -17,11 +18,13 @@ mod list;
 mod load;
 mod login;
 mod logout;
+mod mount;
 mod pause;
 mod prune;
 mod ps;
 mod pull;
 mod push;
+mod repack;
 mod restore;
 mod resume;
 mod rmi;
@@ -33,6 +36,7 @@ mod start;
 mod state;
 mod store;
 mod tag;
+mod umount;
 mod unpack;
 mod update;
 mod validate;
@@ -221,6 +225,26 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "unpack",
         about: "make a bundle of an image: rootfs and config.json",
         run: unpack::run,
+    },
+    Verb {
+        name: "repack",
+        about: "make an image of a bundle that was changed",
+        run: repack::run,
+    },
+    Verb {
+        name: "diff",
+        about: "show what differs between images, or was changed in a bundle",
+        run: diff::run,
+    },
+    Verb {
+        name: "mount",
+        about: "show an image's tree at a folder, read-only",
+        run: mount::run,
+    },
+    Verb {
+        name: "umount",
+        about: "take such a mount away",
+        run: umount::run,
     },
 ];
 

@@ -16,6 +16,7 @@ use sys::beneath::Root;
 use sys::{Errno, SysError};
 
 use super::below::{directory_flags, is_opaque, is_whiteout};
+use super::changes::{Change, ChangeKind};
 use super::entry::{Entry, Kind};
 use super::metadata::{is_allowed_xattr, mtime, read_xattrs};
 use super::path::LayerPath;
@@ -30,17 +31,13 @@ pub(crate) struct Rules<'a> {
     pub(crate) owners: &'a OwnerPolicy,
     /// No time is later than this.
     pub(crate) clamp_mtime: Option<i64>,
+    /// The files themselves get the times that are written, so that directory and tar are one layer.
+    pub(crate) settle: bool,
 }
 
-/// Writes the tar of `upper` to `out`. Times are cut to whole seconds, as every builder does; the files
-/// themselves get the times that are written, so that the directory and the tar are one layer.
+/// Writes the tar of `upper` to `out`. Times are cut to whole seconds, as every builder does.
 pub(crate) fn write<W: Write>(upper: OwnedFd, rules: &Rules<'_>, out: W) -> Result<W> {
-    let mut walk = Walk {
-        root: Root::new(upper),
-        rules,
-        writer: Writer::new(out),
-        links: HashMap::new(),
-    };
+    let mut walk = Walk::new(upper, rules, out);
     let mut pending = vec![LayerPath::ROOT];
     while let Some(path) = pending.pop() {
         let mut inside = walk
@@ -50,8 +47,29 @@ pub(crate) fn write<W: Write>(upper: OwnedFd, rules: &Rules<'_>, out: W) -> Resu
         inside.reverse();
         pending.append(&mut inside);
     }
-    let failed = |e: std::io::Error| io("write the layer's tar", &e);
-    walk.writer.finish().map_err(failed)
+    walk.finish()
+}
+
+/// Writes the tar of these changes alone; `tree` has what was added and changed.
+pub(crate) fn write_changes<W: Write>(
+    tree: OwnedFd,
+    changes: &[Change],
+    rules: &Rules<'_>,
+    out: W,
+) -> Result<W> {
+    let mut walk = Walk::new(tree, rules, out);
+    for change in changes {
+        let path = &change.path;
+        let Some((parent, name)) = path.split() else {
+            continue;
+        };
+        let result = match change.kind {
+            ChangeKind::Deleted => walk.marker(parent.join(&whiteout_name(name))),
+            ChangeKind::Added | ChangeKind::Changed => walk.one(path),
+        };
+        result.map_err(|e| e.inside(format!("file {path}")))?;
+    }
+    walk.finish()
 }
 
 struct Walk<'a, W> {
@@ -62,7 +80,46 @@ struct Walk<'a, W> {
     links: HashMap<(u64, u64), LayerPath>,
 }
 
-impl<W: Write> Walk<'_, W> {
+impl<'a, W: Write> Walk<'a, W> {
+    fn new(root: OwnedFd, rules: &'a Rules<'a>, out: W) -> Self {
+        Self {
+            root: Root::new(root),
+            rules,
+            writer: Writer::new(out),
+            links: HashMap::new(),
+        }
+    }
+
+    fn finish(self) -> Result<W> {
+        let failed = |e: std::io::Error| io("write the layer's tar", &e);
+        self.writer.finish().map_err(failed)
+    }
+
+    /// Writes what is at one path, a directory without what is in it.
+    fn one(&mut self, path: &LayerPath) -> Result<()> {
+        let place = OsStr::from_bytes(path.bytes());
+        let (dir, name) = self.root.parent(place).map_err(system)?;
+        let name = name.as_bytes();
+        let stat = at::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| fault("fstatat", errno))?;
+        if is_marker(name) || is_whiteout(&stat) {
+            return Err(Error::refused("it", "in a layer it means a whiteout"));
+        }
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return self.file(&dir, name, path, &stat);
+        }
+        let dir = self.root.open(place, directory_flags()).map_err(system)?;
+        self.itself(path, &dir, &stat)
+    }
+
+    /// Writes a directory's own entry.
+    fn itself(&mut self, path: &LayerPath, dir: &OwnedFd, stat: &at::Stat) -> Result<()> {
+        let xattrs = own_xattrs(dir)?;
+        let entry = self.entry(path.clone(), Kind::Directory, stat, xattrs)?;
+        self.put(&entry, std::io::empty())?;
+        self.settle(dir, b".", stat, entry.mtime)
+    }
+
     /// Writes a directory: itself, what it removes, its files, all by name. Gives its directories.
     fn directory(&mut self, path: &LayerPath) -> Result<Vec<LayerPath>> {
         let name = match path.is_root() {
@@ -72,10 +129,7 @@ impl<W: Write> Walk<'_, W> {
         let dir = self.root.open(name, directory_flags()).map_err(system)?;
         let stat = at::fstat(&dir).map_err(|errno| fault("fstat", errno))?;
         if !path.is_root() {
-            let xattrs = own_xattrs(&dir)?;
-            let entry = self.entry(path.clone(), Kind::Directory, &stat, xattrs)?;
-            self.put(&entry, std::io::empty())?;
-            settle(&dir, b".", &stat, entry.mtime)?;
+            self.itself(path, &dir, &stat)?;
         }
         let mut names: Vec<Vec<u8>> = sys::file::list(&dir)
             .map_err(system)?
@@ -146,7 +200,15 @@ impl<W: Write> Walk<'_, W> {
             Some(file) => self.put(&entry, file)?,
             None => self.put(&entry, std::io::empty())?,
         }
-        settle(dir, name, stat, entry.mtime)
+        self.settle(dir, name, stat, entry.mtime)
+    }
+
+    /// Gives the file the time that was written for it.
+    fn settle(&self, dir: &OwnedFd, name: &[u8], stat: &at::Stat, time: Time) -> Result<()> {
+        match !self.rules.settle || mtime(stat) == time {
+            true => Ok(()),
+            false => settle(dir, name, time),
+        }
     }
 
     fn entry(
@@ -233,11 +295,7 @@ fn own_xattrs(fd: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     Ok(all)
 }
 
-/// Gives the file the time that was written for it.
-fn settle(dir: &OwnedFd, name: &[u8], stat: &at::Stat, time: Time) -> Result<()> {
-    if mtime(stat) == time {
-        return Ok(());
-    }
+fn settle(dir: &OwnedFd, name: &[u8], time: Time) -> Result<()> {
     let time = Timespec {
         tv_sec: time.secs,
         tv_nsec: time.nanos.into(),

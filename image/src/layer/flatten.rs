@@ -54,7 +54,7 @@ struct Copier {
 }
 
 /// What is at one name of a merged directory.
-enum Merged {
+pub(super) enum Merged {
     /// A directory of these layers (top first), and whether layers further down may add to it.
     Directory { layers: Vec<usize>, open: bool },
     /// Anything else, of this layer: it hides what is below.
@@ -162,7 +162,11 @@ impl Copier {
 }
 
 /// Adds what one more layer, below those before, has in a directory.
-fn merge(layer: usize, dir: &OwnedFd, merged: &mut BTreeMap<Vec<u8>, Merged>) -> Result<()> {
+pub(super) fn merge(
+    layer: usize,
+    dir: &OwnedFd,
+    merged: &mut BTreeMap<Vec<u8>, Merged>,
+) -> Result<()> {
     for (name, _) in sys::file::list(dir).map_err(system)? {
         let name = name.as_bytes();
         if let Some(known) = merged.get(name)

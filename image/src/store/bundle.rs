@@ -4,15 +4,16 @@
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sys::beneath::Root;
 use sys::file::{self, Durability};
 
-use super::{Image, Store};
+use super::{Image, Layer, Store};
 use crate::error::Doing;
 use crate::layer::flatten::{Source, flatten};
 use crate::to_spec::{RunOptions, spec};
-use crate::{Error, Result, user};
+use crate::{Digest, Error, Result, user};
 
 impl Store {
     /// Makes the bundle `dir` of an image. `dir` must be missing or empty.
@@ -40,20 +41,7 @@ impl Store {
     fn fill(&self, image: &Image, dir: &Path) -> Result<()> {
         let _lease = self.hold(&image.layers)?;
         self.use_image(image)?;
-        let hidden = image
-            .layers
-            .iter()
-            .rposition(|layer| layer.covers)
-            .unwrap_or(0);
-        let mut layers = Vec::new();
-        for layer in image.layers[hidden..].iter().rev() {
-            let fd =
-                file::open_dir(&layer.path).doing(|| format!("open layer {}", layer.diff_id))?;
-            layers.push(Source {
-                root: Root::new(fd),
-                states_root: layer.states_root,
-            });
-        }
+        let layers = sources(&image.layers)?;
         let rootfs = dir.join("rootfs");
         let doing = || format!("make {}", rootfs.display());
         file::create_dir(&rootfs, 0o755).doing(doing)?;
@@ -73,9 +61,43 @@ impl Store {
         let spec = spec(&image.configuration, &user, &options)?;
         let bytes = document(&spec)?;
         let fd = file::open_dir(dir).doing(doing)?;
-        file::replace(&fd, "config.json", &bytes, 0o644, Durability::Memory)
-            .doing(|| format!("write {}", dir.join("config.json").display()))
+        let beside = Beside { image: image.id };
+        let mut beside = serde_json::to_vec(&beside).map_err(|e| Error::Json {
+            what: BESIDE.to_owned(),
+            fault: e.to_string(),
+        })?;
+        beside.push(b'\n');
+        for (name, bytes) in [("config.json", bytes), (BESIDE, beside)] {
+            file::replace(&fd, name, &bytes, 0o644, Durability::Memory)
+                .doing(|| format!("write {}", dir.join(name).display()))?;
+        }
+        Ok(())
     }
+}
+
+/// What stands beside config.json, so that a changed bundle can be repacked.
+pub(super) const BESIDE: &str = "dhow.json";
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Beside {
+    /// The id of the image that the bundle was made of.
+    pub(super) image: Digest,
+}
+
+/// The layers that show, top first.
+pub(super) fn sources(layers: &[Layer]) -> Result<Vec<Source>> {
+    let hidden = layers.iter().rposition(|layer| layer.covers).unwrap_or(0);
+    let mut sources = Vec::new();
+    for layer in layers[hidden..].iter().rev() {
+        let fd = file::open_dir(&layer.path).doing(|| format!("open layer {}", layer.diff_id))?;
+        sources.push(Source {
+            root: Root::new(fd),
+            states_root: layer.states_root,
+        });
+    }
+    Ok(sources)
 }
 
 /// The bytes of config.json, the same for the same spec: capabilities are a set without an order there.
@@ -103,7 +125,7 @@ fn document(spec: &Spec) -> Result<Vec<u8>> {
 /// Takes back what was made; what can't be removed is named by the error that is on its way already.
 fn remove_again(dir: &Path, fresh: bool) {
     if let Ok(fd) = file::open_dir(dir) {
-        for name in ["rootfs", "config.json"] {
+        for name in ["rootfs", "config.json", BESIDE] {
             let _left_over = file::remove_tree(&fd, name);
         }
     }

@@ -35,6 +35,7 @@ impl Store {
         let rules = diff::Rules {
             owners: &self.manner.owners,
             clamp_mtime: options.clamp_mtime,
+            settle: true,
         };
         let upper = file::open_dir(&scratch.upper).doing(doing)?;
         let out = Hashing {
