@@ -81,7 +81,11 @@ impl<'a> Bases<'a> {
     fn find(&self, name: &str) -> Result<Image> {
         let doing = || format!("base image {name}");
         match named(name) {
-            Named::Store => self.store.find(name).doing(doing),
+            Named::Store => {
+                let image = self.store.find(name).doing(doing)?;
+                self.store.use_image(&image).doing(doing)?;
+                Ok(image)
+            }
             Named::Path(path, tag) => {
                 let options = LoadOptions {
                     names: Names::Leave,

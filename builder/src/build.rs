@@ -65,10 +65,7 @@ pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) 
         return Err(Error::Recipe(fault.of(&source)));
     }
     run::end_orphans(&options.state)?;
-    // What the cache has and what our steps make must not be pruned meanwhile.
-    let _lease = store
-        .hold_for_build()
-        .doing(|| "hold the build cache".to_owned())?;
+    let _lease = Cache::hold(store)?;
     for warning in &plan.warnings {
         tell(Event::Warning(warning));
     }
@@ -129,9 +126,6 @@ impl Builder<'_> {
             Base::Stage(earlier) => self.done.get(earlier).cloned().unwrap_or_default(),
             Base::Image(name) => {
                 let image = self.bases.image(name)?;
-                self.store
-                    .use_image(image)
-                    .doing(|| format!("base image {name}"))?;
                 Built {
                     layers: image.layers.clone(),
                     document: Document::of_base(&image.config),

@@ -6,7 +6,7 @@
 //! operation, and digests of all bytes that are read. Pruning a store reads the field `layer` of an entry, and
 //! takes the time of its file for the time of its last use.
 
-use image::{Digest, Layer, Store};
+use image::{Digest, Layer, Lease, Store};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sys::Errno;
@@ -106,6 +106,12 @@ impl<'a> Cache<'a> {
     /// The cache of `store`.
     pub(crate) fn new(store: &'a Store, write_only: bool) -> Self {
         Self { store, write_only }
+    }
+
+    /// Keeps what the cache has and what steps make from being pruned while they are at work.
+    pub(crate) fn hold(store: &Store) -> Result<Lease> {
+        let doing = || "hold the build cache".to_owned();
+        store.hold_for_build().doing(doing)
     }
 
     /// What a step with this key left before, if its layer is still there.

@@ -108,11 +108,10 @@ pub(crate) fn end_orphans(state: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the build that made this folder is gone: a living one holds the lock beside it.
+/// Whether the build that made this folder is gone: a living one holds the lock on the directory around it.
 fn is_left_behind(folder: &Path) -> Result<bool> {
     let doing = || format!("look for the build of {}", folder.display());
-    let lock = folder.with_file_name("lock");
-    match sys::file::open(&lock) {
+    match sys::file::open_dir(folder.parent().unwrap_or(folder)) {
         Ok(fd) => {
             sys::file::lock(&fd, sys::file::Lock::Exclusive, sys::file::Wait::Try).doing(doing)
         }
