@@ -53,11 +53,11 @@ static void read_symbols(const char *path)
 {
 	FILE *file = fopen(path, "r");
 	unsigned long address;
-	char name[4096];
+	char name[1 << 16];
 
 	if (!file)
 		fail(path);
-	while (count < MOST && fscanf(file, "%lu %4095s", &address, name) == 2) {
+	while (count < MOST && fscanf(file, "%lu %65535s", &address, name) == 2) {
 		if (count && functions[count - 1].address == address)
 			continue;
 		functions[count].address = address;
@@ -189,6 +189,8 @@ int main(int argc, char **argv)
 	int status, result = 1;
 	pid_t child, pid;
 
+	/* What is watched may write to the same pipe: whole lines. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 4) {
 		fprintf(stderr, "touched: usage: touched BINARY SYMBOLS COMMAND [ARG...]\n");
 		return 2;
