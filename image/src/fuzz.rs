@@ -11,7 +11,7 @@ use crate::layer::entry::{Entries, Entry, Kind, Limits, Skip};
 use crate::layer::unpack::{Manner, unpack};
 use crate::layer::whiteout::OverlayXattrs;
 use crate::manifest;
-use crate::{Digest, OwnerPolicy, Result};
+use crate::{OwnerPolicy, Result};
 
 /// An entry in words that every reader of tars has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct Listed {
     pub gid: u32,
     /// Seconds and nanoseconds.
     pub mtime: (i64, u32),
-    /// Of a file's bytes, with its holes.
-    pub content: Option<Digest>,
+    /// A file's bytes, with its holes.
+    pub content: Option<Vec<u8>>,
 }
 
 struct Slice<'a>(&'a [u8]);
@@ -82,7 +82,7 @@ fn listed(entry: &Entry, data: &mut impl Read) -> Result<Listed> {
         Kind::File { .. } => {
             let content = content(entry, data)?;
             listed.size = content.len() as u64;
-            listed.content = Some(Digest::of(&content));
+            listed.content = Some(content);
         }
         Kind::Directory => listed.kind = 'd',
         Kind::Symlink { target } => (listed.kind, listed.link) = ('l', target.clone()),

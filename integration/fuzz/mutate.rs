@@ -1,5 +1,5 @@
-//! Changes JSON as JSON: a value at a random place becomes another, goes away, or is doubled. Bytes changed at random
-//! would hardly get past a parser, and it is not the parser that is to be tested. Not its job: choosing inputs.
+//! Changes JSON as JSON and tars as tars: a value or field at a random place becomes another, goes away, or is doubled.
+//! Bytes changed at random would hardly get past a parser or a checksum. Not its job: choosing inputs.
 
 use serde_json::{Value, json};
 
@@ -100,4 +100,115 @@ fn replace(value: &mut Value, chance: &mut Chance) {
             *value = others[chance.below(others.len())].clone();
         }
     }
+}
+
+/// The unit of a tar.
+const BLOCK: usize = 512;
+
+/// Where the fields of a header begin, and their lengths.
+const FIELDS: [(usize, usize); 16] = [
+    (0, 100),
+    (100, 8),
+    (108, 8),
+    (116, 8),
+    (124, 12),
+    (136, 12),
+    (156, 1),
+    (157, 100),
+    (257, 6),
+    (263, 2),
+    (329, 8),
+    (337, 8),
+    (345, 155),
+    (386, 12),
+    (482, 1),
+    (483, 12),
+];
+
+/// What may stand in one.
+const VALUES: [&[u8]; 30] = [
+    b"",
+    b"0",
+    b"1",
+    b"2",
+    b"3",
+    b"4",
+    b"5",
+    b"6",
+    b"7",
+    b"L",
+    b"K",
+    b"x",
+    b"g",
+    b"S",
+    b"\0",
+    b"a",
+    b"a/b/",
+    b"./a//b",
+    b"..",
+    b" 12 ",
+    b"0000012\0",
+    b"00000001000\0",
+    b"-1",
+    b"\x80\0\0\0\0\0\0\x01",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"ustar\x0000",
+    b"ustar  \0",
+    b"tar\0",
+    b"7777777",
+];
+
+/// Changes the first `size` bytes of `data`, a tar, in a field, a record or a block; gives the new size.
+pub fn tar(data: &mut [u8], size: usize, most: usize, seed: u32) -> usize {
+    let mut chance = Chance(u64::from(seed) << 1 | 1);
+    let mut size = size;
+    for _ in 0..=chance.below(3) {
+        let blocks = size / BLOCK;
+        if blocks == 0 {
+            return size;
+        }
+        let at = chance.below(blocks) * BLOCK;
+        match chance.below(8) {
+            // A block once more, at the end or in place of another.
+            0 if size + BLOCK <= most => {
+                data.copy_within(at..at + BLOCK, size);
+                size += BLOCK;
+            }
+            1 => {
+                let to = chance.below(blocks) * BLOCK;
+                data.copy_within(at..at + BLOCK, to);
+            }
+            2 => {
+                data.copy_within(at + BLOCK..size, at);
+                size -= BLOCK;
+            }
+            // A byte of what may be a record.
+            3 => data[at + chance.below(40)] = b"0123456789=\n. -/apx"[chance.below(19)],
+            _ => {
+                let (start, length) = FIELDS[chance.below(FIELDS.len())];
+                let value = VALUES[chance.below(VALUES.len())];
+                let field = &mut data[at + start..at + start + length];
+                let length = value.len().min(length);
+                field[..length].copy_from_slice(&value[..length]);
+                if chance.below(2) == 0 {
+                    field[length..].fill(0);
+                }
+            }
+        }
+    }
+    checked(data, size)
+}
+
+/// Sets the checksum of every block that could be a header.
+pub fn checked(data: &mut [u8], size: usize) -> usize {
+    for block in data[..size].chunks_exact_mut(BLOCK) {
+        let header = block[148..154].iter().all(|b| (b'0'..=b'7').contains(b)) && block[154] == 0;
+        if header {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    size
 }
