@@ -1,4 +1,5 @@
-//! A tar → its entries, as ours, Python's tarfile and libarchive read them: the same, or ours refuses.
+//! A tar → its entries, as ours, Python's tarfile and libarchive read them: the same, or ours refuses. A reader that
+//! refuses what ours takes says nothing (each has fields that it alone minds), unless all do.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -33,17 +34,24 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     static ORACLES: OnceLock<Vec<Mutex<Oracle>>> = OnceLock::new();
-    for oracle in ORACLES.get_or_init(|| {
+    let oracles = ORACLES.get_or_init(|| {
         [Oracle::python(), Oracle::libarchive()]
             .into_iter()
             .flatten()
             .map(Mutex::new)
             .collect()
-    }) {
+    });
+    let mut refusals = Vec::new();
+    for oracle in oracles {
         let mut oracle = oracle.lock().expect("nobody else has it");
         let theirs = oracle.ask(bytes);
-        oracle.compare(&ours, &theirs);
+        match theirs.starts_with('!') {
+            true => refusals.push(theirs),
+            false => oracle.compare(&ours, &theirs),
+        }
     }
+    let taken = oracles.is_empty() || refusals.len() < oracles.len();
+    assert!(taken, "all others refuse what we take: {refusals:?}");
 });
 
 /// Another reader, asked through pipes.
@@ -102,11 +110,6 @@ impl Oracle {
     }
 
     fn compare(&self, ours: &[Listed], theirs: &str) {
-        assert!(
-            !theirs.starts_with('!'),
-            "{} refuses what we take: {theirs}",
-            self.name
-        );
         let theirs: Vec<Words> = theirs
             .lines()
             .map(|line| Words::of(line, self.name))
