@@ -33,7 +33,11 @@ def line(archive, entry):
 def listed(data):
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
-            return "".join(line(archive, entry) for entry in archive)
+            lines = "".join(line(archive, entry) for entry in archive)
+            # It takes a bad header that is not the first for the end.
+            if data[archive.offset : archive.offset + 512].strip(b"\0"):
+                return "!stopped\n"
+            return lines
     except Exception as error:  # whatever it is, it is no list
         return f"!{type(error).__name__} {error}\n"
 
