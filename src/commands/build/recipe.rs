@@ -1,0 +1,52 @@
+//! The flags that say what is read of the recipe, and with which values. Not its job: reading it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::report::Failure;
+
+/// The recipe and its values.
+#[derive(Debug, clap::Args)]
+pub(super) struct Recipe {
+    /// The recipe [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// A value for an ARG; without one, that of our own environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Build this stage instead of the last one
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(super) plan: bool,
+    /// How to print the plan
+    #[arg(long, requires = "plan", default_value = "json", value_parser = ["json"])]
+    format: String,
+}
+
+impl Recipe {
+    pub(super) fn build_args(&self) -> BTreeMap<String, String> {
+        self.build_arg
+            .iter()
+            .filter_map(|argument| match argument.split_once('=') {
+                Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+                None => Some((argument.clone(), std::env::var(argument).ok()?)),
+            })
+            .collect()
+    }
+}
+
+/// SOURCE_DATE_EPOCH, as a build arg or in our environment.
+pub(crate) fn epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, Failure> {
+    let name = "SOURCE_DATE_EPOCH";
+    let given = build_args.get(name).cloned();
+    let Some(text) = given.or_else(|| std::env::var(name).ok()) else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
+        Failure::new(format!(
+            "{name}={text}: it must be a number of seconds since 1970"
+        ))
+    })
+}

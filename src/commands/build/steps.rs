@@ -1,0 +1,20 @@
+//! The flags that say how steps are carried out: what RUN sees and may use. Not its job: carrying them out.
+
+use builder::NetworkDefault;
+
+/// How steps are carried out.
+#[derive(Debug, clap::Args)]
+pub(super) struct Steps {
+    /// What RUN sees of networks: loopback alone, or the host's
+    #[arg(long, value_name = "MODE", default_value = "none", value_parser = ["none", "host"])]
+    network: String,
+}
+
+impl Steps {
+    pub(super) fn network(&self) -> NetworkDefault {
+        match self.network.as_str() {
+            "host" => NetworkDefault::Host,
+            _ => NetworkDefault::None,
+        }
+    }
+}
