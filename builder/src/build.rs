@@ -2,26 +2,19 @@
 //! done.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 
-use image::{CommitOptions, Image, Layer, Scratch, Store};
-use sys::beneath::Root;
+use image::{Image, Store};
 
 use crate::bases::Bases;
-use crate::cache::{Cache, Key, Outcome};
+use crate::cache::{Cache, Outcome};
 use crate::commit::{Document, Past};
 use crate::error::{Doing, Error, Result};
-use crate::fingerprint::{self, Fingerprint};
-use crate::ignore::Ignore;
-use crate::layers::{empty, overlay, root};
-use crate::plan::{self, Action, CopyStep, Plan, RunStep, StagePlan, Step};
+use crate::plan::{self, Action, Plan, StagePlan, Step};
 use crate::request::{Event, Options};
-use crate::select::look;
 use crate::source::Source;
-use crate::stages::{Base, Origin};
-use crate::steps::{copy, directories, owner, run};
-use crate::stubs::Stubs;
-use crate::tree::{Owners, Tree};
+use crate::stages::Base;
+use crate::steps::{container, files, run, workdir};
+use crate::work::{Built, Work};
 use crate::{context, parse};
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
@@ -64,12 +57,13 @@ pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) 
     if let Some(fault) = plan.refusal() {
         return Err(Error::Recipe(fault.of(&source)));
     }
-    run::end_orphans(&options.state)?;
+    container::end_orphans(&options.state)?;
     let _lease = Cache::hold(store)?;
     for warning in &plan.warnings {
         tell(Event::Warning(warning));
     }
-    let mut builder = Builder {
+    let total = plan.stages.iter().map(|stage| stage.steps.len()).sum();
+    let work = Work {
         store,
         options,
         bases,
@@ -77,9 +71,12 @@ pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) 
         context: None,
         done: BTreeMap::new(),
         signals: sys::signal::signals_as_fd().doing(|| "take our signals".to_owned())?,
-        number: 0,
-        total: plan.stages.iter().map(|stage| stage.steps.len()).sum(),
         tell,
+    };
+    let mut builder = Builder {
+        work,
+        number: 0,
+        total,
     };
     for stage in &plan.stages {
         builder.stage(&source, stage)?;
@@ -99,33 +96,19 @@ fn at(source: &Source, span: crate::Span, step: &str, error: Error) -> Error {
     }
 }
 
-/// A stage so far.
-#[derive(Clone, Default)]
-struct Built {
-    layers: Vec<Layer>,
-    document: Document,
-}
-
 struct Builder<'a> {
-    store: &'a Store,
-    options: &'a Options,
-    bases: Bases<'a>,
-    cache: Cache<'a>,
-    context: Option<Tree>,
-    done: BTreeMap<usize, Built>,
-    signals: OwnedFd,
+    work: Work<'a>,
     number: usize,
     total: usize,
-    tell: &'a mut dyn FnMut(Event<'_>),
 }
 
 impl Builder<'_> {
     fn stage(&mut self, source: &Source, stage: &StagePlan) -> Result<()> {
         let mut built = match &stage.base {
             Base::Scratch => Built::default(),
-            Base::Stage(earlier) => self.done.get(earlier).cloned().unwrap_or_default(),
+            Base::Stage(earlier) => self.work.done.get(earlier).cloned().unwrap_or_default(),
             Base::Image(name) => {
-                let image = self.bases.image(name)?;
+                let image = self.work.bases.image(name)?;
                 Built {
                     layers: image.layers.clone(),
                     document: Document::of_base(&image.config),
@@ -135,20 +118,21 @@ impl Builder<'_> {
         for step in &stage.steps {
             // Nobody may remove what we stand on.
             let _lease = self
+                .work
                 .store
                 .hold(&built.layers)
                 .doing(|| "hold the layers".to_owned())?;
             self.step(&mut built, stage, step)
                 .map_err(|error| at(source, step.span, &first_line(&step.text), error))?;
         }
-        self.done.insert(stage.index, built);
+        self.work.done.insert(stage.index, built);
         Ok(())
     }
 
     fn step(&mut self, built: &mut Built, stage: &StagePlan, step: &Step) -> Result<()> {
-        run::interrupted(&self.signals)?;
+        container::interrupted(&self.work.signals)?;
         self.number += 1;
-        (self.tell)(Event::Step {
+        (self.work.tell)(Event::Step {
             number: self.number,
             total: self.total,
             stage: stage.name.as_deref(),
@@ -156,9 +140,11 @@ impl Builder<'_> {
         });
         let outcome = match &step.action {
             Action::Metadata => Outcome::Nothing,
-            Action::Directory { path, user } => self.directory(&built.layers, path, user)?,
-            Action::Run(run) => self.run(&built.layers, run)?,
-            Action::Copy(copy) => self.copy(&built.layers, copy)?,
+            Action::Directory { path, user } => {
+                workdir::workdir(&mut self.work, &built.layers, path, user)?
+            }
+            Action::Run(run) => run::run(&mut self.work, &built.layers, run)?,
+            Action::Copy(copy) => files::files(&mut self.work, &built.layers, copy)?,
         };
         let layer = match outcome {
             Outcome::Layer(layer) => {
@@ -176,193 +162,12 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What the key's step left before, or what `act` leaves now.
-    fn once(
-        &mut self,
-        key: &Key,
-        layers: &[Layer],
-        act: impl FnOnce(&mut Self, &OwnedFd, &Scratch) -> Result<Option<Stubs>>,
-    ) -> Result<Outcome> {
-        if let Some(outcome) = self.cache.find(key)? {
-            (self.tell)(Event::Cached);
-            return Ok(outcome);
-        }
-        let scratch = self.store.scratch().doing(|| "begin a layer".to_owned())?;
-        let mount = overlay(layers, Some(&scratch))?;
-        let stubs = act(self, &mount, &scratch)?;
-        // The layer is taken from the directory below: the mount must be gone.
-        drop(mount);
-        if let Some(stubs) = stubs {
-            stubs.remove(&scratch.upper)?;
-        }
-        let outcome = self.commit(scratch)?;
-        self.cache.keep(key, &outcome)?;
-        Ok(outcome)
-    }
-
-    fn commit(&self, scratch: Scratch) -> Result<Outcome> {
-        let doing = || "make a layer".to_owned();
-        let upper = sys::file::open_dir(&scratch.upper).doing(doing)?;
-        if sys::file::list(&upper).doing(doing)?.is_empty() {
-            return Ok(Outcome::Nothing);
-        }
-        let options = CommitOptions {
-            clamp_mtime: Some(self.options.epoch),
-        };
-        let layer = self.store.commit_layer(scratch, options).doing(doing)?;
-        Ok(Outcome::Layer(layer))
-    }
-
-    /// WORKDIR
-    fn directory(&mut self, layers: &[Layer], path: &str, user: &str) -> Result<Outcome> {
-        let path = crate::steps::metadata::clean(path);
-        if path == "/" {
-            return Ok(Outcome::Nothing);
-        }
-        let mut key = self.key("directory", layers);
-        key.add("path", path.as_str());
-        key.add("user", user);
-        self.once(&key, layers, |_, mount, _| {
-            let root = root(mount)?;
-            let (uid, gid) = owner::of_user(&root, user)?;
-            directories::make_directories(&root, &path, uid, gid, 0o755)?;
-            Ok(None)
-        })
-    }
-
-    /// RUN
-    fn run(&mut self, layers: &[Layer], step: &RunStep) -> Result<Outcome> {
-        let mut key = self.key("run", layers);
-        key.add("args", json(&step.args));
-        key.add("env", json(step.env.as_ref()));
-        key.add("cwd", step.cwd.as_str());
-        key.add("user", step.user.as_str());
-        key.add("network", format!("{:?}", step.network));
-        if let Some((name, content)) = &step.script {
-            key.add("script", json(&[name, content]));
-        }
-        self.once(&key, layers, |builder, mount, scratch| {
-            let stubs = Stubs::before(&root(mount)?)?;
-            let place = run::Place {
-                folder: scratch.upper.with_file_name("made"),
-                state: &builder.options.state,
-                signals: &builder.signals,
-            };
-            let tell = &mut builder.tell;
-            run::run(mount, step, &place, &mut |bytes| tell(Event::Output(bytes)))?;
-            Ok(Some(stubs))
-        })
-    }
-
-    /// COPY
-    fn copy(&mut self, layers: &[Layer], step: &CopyStep) -> Result<Outcome> {
-        // Its tree is kept through the step: what is hashed is what is copied.
-        let tree = self.tree(&step.origin)?;
-        let exclude = Ignore::patterns(&step.exclude).map_err(Error::Refused)?;
-        let mut key = self.key("copy", layers);
-        key.add("target", step.target.as_str());
-        key.add("chown", step.chown.clone().unwrap_or_default());
-        key.add(
-            "chmod",
-            step.chmod.as_ref().map(|c| c.key()).unwrap_or_default(),
-        );
-        let mut found = Vec::new();
-        for source in &step.sources {
-            for found_now in tree.find(source)? {
-                if step.refuse_archives && tree.is_archive(&found_now)? {
-                    return Err(Error::Refused(format!(
-                        "ADD {source}: unpacking archives is not supported yet (COPY copies the archive)"
-                    )));
-                }
-                let mut seen = Fingerprint::new(tree.owners);
-                let shape = look(&tree, &found_now, &exclude, &mut seen)?;
-                let (sum, files) = seen.finish();
-                key.add_files(&format!("source {source} {shape}"), sum.clone(), files);
-                found.push((found_now, sum));
-            }
-        }
-        for (name, content) in &step.heredocs {
-            key.add(&format!("heredoc {name}"), content.as_str());
-        }
-        let outcome = self.once(&key, layers, |_, mount, _| {
-            let root = root(mount)?;
-            let manner = copy::Manner {
-                root: &root,
-                target: &step.target,
-                owner: step
-                    .chown
-                    .as_deref()
-                    .map(|chown| owner::of_chown(&root, chown))
-                    .transpose()?,
-                mode: step.chmod.as_ref(),
-                exclude: &exclude,
-            };
-            for (found, sum) in &found {
-                let mut seen = Fingerprint::new(tree.owners);
-                copy::source(&manner, &tree, found, &mut seen)?;
-                // A cache entry must hold what its key says, also while somebody writes the context.
-                if seen.finish().0 != *sum {
-                    return Err(fingerprint::changed(&tree.name));
-                }
-            }
-            for (name, content) in &step.heredocs {
-                copy::text(&manner, name, content)?;
-            }
-            Ok(None)
-        });
-        if step.origin == Origin::Context {
-            self.context = Some(tree);
-        }
-        outcome
-    }
-
-    fn key(&self, kind: &str, layers: &[Layer]) -> Key {
-        let mut key = Key::new(kind, layers);
-        // Times are cut to it: with another one, the layer is another.
-        key.add("epoch", self.options.epoch.to_string());
-        key
-    }
-
-    /// The tree that a COPY takes from.
-    fn tree(&mut self, origin: &Origin) -> Result<Tree> {
-        let (name, layers) = match origin {
-            Origin::Context => {
-                return match self.context.take() {
-                    Some(tree) => Ok(tree),
-                    None => context::open(&self.options.context, self.options.file.as_deref()),
-                };
-            }
-            Origin::Scratch => ("an empty tree".to_owned(), Vec::new()),
-            Origin::Stage(index) => (
-                format!("stage {index}"),
-                self.done
-                    .get(index)
-                    .map(|b| b.layers.clone())
-                    .unwrap_or_default(),
-            ),
-            Origin::Image(image) => (
-                format!("image {image}"),
-                self.bases.image(image)?.layers.clone(),
-            ),
-        };
-        let mount = match layers.is_empty() {
-            true => empty()?,
-            false => overlay(&layers, None)?,
-        };
-        Ok(Tree {
-            root: Root::new(mount),
-            name,
-            owners: Owners::Kept,
-            ignore: Ignore::default(),
-        })
-    }
-
     fn image(&self, plan: &Plan) -> Result<Image> {
         let doing = || "make the image".to_owned();
         let Some((stage, built)) = plan
             .stages
             .last()
-            .and_then(|stage| Some((stage, self.done.get(&stage.index)?)))
+            .and_then(|stage| Some((stage, self.work.done.get(&stage.index)?)))
         else {
             return Err(Error::Refused("the recipe has no stage".to_owned()));
         };
@@ -370,12 +175,13 @@ impl Builder<'_> {
             &stage.config,
             stage.author.as_deref(),
             &built.layers,
-            self.options.epoch,
+            self.work.options.epoch,
         );
         // The same image with its names again: nothing to write, nothing to wait for.
         let id = image::Digest::of(&config);
-        if let Ok(image) = self.store.find(&id.to_string())
+        if let Ok(image) = self.work.store.find(&id.to_string())
             && self
+                .work
                 .options
                 .names
                 .iter()
@@ -383,16 +189,11 @@ impl Builder<'_> {
         {
             return Ok(image);
         }
-        self.store
-            .commit_image(&config, &built.layers, &self.options.names)
+        self.work
+            .store
+            .commit_image(&config, &built.layers, &self.work.options.names)
             .doing(doing)
     }
-}
-
-/// Strings as JSON: no two lists give the same text.
-fn json<S: AsRef<str>>(list: &[S]) -> String {
-    let list: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
-    serde_json::json!(list).to_string()
 }
 
 fn first_line(text: &str) -> String {

@@ -32,6 +32,7 @@ mod stubs;
 mod tree;
 mod variables;
 mod words;
+mod work;
 
 pub use build::{build, plan_only};
 pub use commit::timestamp;

@@ -1,8 +1,11 @@
 //! One kind of instruction each: what it means, and how it is carried out. Not its job: their order.
 
+pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod directories;
+pub(crate) mod files;
 pub(crate) mod metadata;
 pub(crate) mod owner;
 pub(crate) mod planned;
 pub(crate) mod run;
+pub(crate) mod workdir;

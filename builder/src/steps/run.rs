@@ -1,318 +1,41 @@
-//! Carries out RUN: the command in a container of our own runtime, on the tree that is being built. Not
-//! its job: making that tree, and layers.
-//!
-//! The command gets eleven capabilities and may gain them by set-user-id programs (package scripts need
-//! both), its own namespaces, a network of nothing but loopback unless the person gave it the host's,
-//! and three files made for it: /etc/hosts, /etc/resolv.conf, /etc/hostname. These are mounts; the empty
-//! files below them are removed again, so that no layer holds them.
+//! RUN: its key, and the tree before and after the command. Not its job: the command's container.
 
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use image::Layer;
 
-use image::to_spec::{self, RunOptions};
-use image::user;
-use oci_spec::runtime::Spec;
-use runtime::{CreateOptions, Created, Force, RootSource, Stdio};
-use serde_json::{Value, json};
-use sys::process::{Exit, Signal};
-
-use crate::error::{Doing, Error, Result};
+use crate::cache::Outcome;
+use crate::error::Result;
+use crate::layers::root;
 use crate::plan::RunStep;
-use crate::request::NetworkDefault;
-use crate::steps::planned::SCRIPTS;
+use crate::request::Event;
+use crate::steps::container;
+use crate::stubs::Stubs;
+use crate::work::Work;
 
-/// What a RUN needs beside itself.
-pub(crate) struct Place<'a> {
-    /// A folder of our own for what is made for the command; removed by whoever made it.
-    pub(crate) folder: PathBuf,
-    /// Where the runtime keeps its records.
-    pub(crate) state: &'a Path,
-    /// Our signals, as a descriptor.
-    pub(crate) signals: &'a OwnedFd,
-}
-
-/// Marks our containers, so that those of a build that was killed are known.
-const MARK: &str = "dhow.build";
-
-/// How much of the last output a failure shows.
-const LAST_LINES: usize = 10;
-const LAST_BYTES: usize = 4096;
-
-/// Runs the command; what it prints goes to `print`.
-///
-/// # Errors
-/// [`Error::Command`] with its last output if it fails, and whatever kept it from running.
-pub(crate) fn run(
-    mount: &OwnedFd,
-    step: &RunStep,
-    place: &Place<'_>,
-    print: &mut dyn FnMut(&[u8]),
-) -> Result<()> {
-    let spec = spec(mount, step, place)?;
-    let id = format!("build-{}-{}", std::process::id(), unique());
-    let id: runtime::ContainerId = id.parse().map_err(container)?;
-    let store = runtime::Store::new(place.state.to_owned());
-    let root = mount
-        .try_clone()
-        .map_err(|e| sys::SysError::from_io("dup", "", &e))
-        .doing(|| "prepare the container".to_owned())?;
-    let mut options = CreateOptions::new(
-        id.clone(),
-        store.clone(),
-        place.folder.clone(),
-        spec,
-        RootSource::Mount(root),
-    );
-    let (mut output, stdio) = pipes()?;
-    options.stdio = stdio;
-    let created = runtime::create(options).map_err(container)?;
-    let mut tail = Tail::default();
-    let ended = runtime::start(&store, &id)
-        .map_err(container)
-        .and_then(|()| {
-            beside(&created, &mut output, place.signals, &mut |bytes| {
-                tail.add(bytes);
-                print(bytes);
-            })
-        });
-    let deleted = runtime::delete(&store, &id, Force::Yes).map_err(container);
-    let exit = ended?;
-    deleted?;
-    match exit {
-        Exit::Status(0) => Ok(()),
-        exit => Err(Error::Command {
-            how: match exit {
-                Exit::Status(status) => format!("exit status {status}"),
-                Exit::Signal(signal) => format!("ended by signal {signal}"),
-            },
-            output: tail.lines(),
-        }),
-    }
-}
-
-/// Ends the containers of builds that were killed: nobody waits for them any more.
-pub(crate) fn end_orphans(state: &Path) -> Result<()> {
-    if !sys::file::exists(state).doing(|| "look for killed builds".to_owned())? {
-        return Ok(());
-    }
-    let store = runtime::Store::new(state.to_owned());
-    for (id, snapshot) in runtime::list(&store).map_err(container)? {
-        // One that can't be read is not known to be ours.
-        let Ok(snapshot) = snapshot else { continue };
-        let ours = snapshot.record.annotations.contains_key(MARK);
-        if ours && is_left_behind(&snapshot.record.bundle)? {
-            runtime::delete(&store, &id, Force::Yes).map_err(container)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether the build that made this folder is gone: a living one holds the lock on the directory around it.
-fn is_left_behind(folder: &Path) -> Result<bool> {
-    let doing = || format!("look for the build of {}", folder.display());
-    match sys::file::open_dir(folder.parent().unwrap_or(folder)) {
-        Ok(fd) => {
-            sys::file::lock(&fd, sys::file::Lock::Exclusive, sys::file::Wait::Try).doing(doing)
-        }
-        Err(e) if e.errno == sys::Errno::NOENT => Ok(true),
-        Err(e) => Err(e).doing(doing),
-    }
-}
-
-fn container(error: runtime::Error) -> Error {
-    Error::Container {
-        source: Box::new(error),
-    }
-}
-
-fn unique() -> u32 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    COUNT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Standard input without a byte, and one pipe for both outputs, so that their order stays.
-fn pipes() -> Result<(std::io::PipeReader, Stdio)> {
-    let doing = || "prepare the command's output".to_owned();
-    let fault = |call| move |e: std::io::Error| sys::SysError::from_io(call, "", &e);
-    let input = sys::file::open("/dev/null").doing(doing)?;
-    let (output, writer) = std::io::pipe().map_err(fault("pipe")).doing(doing)?;
-    let second = writer.try_clone().map_err(fault("dup")).doing(doing)?;
-    let stdio = Stdio::Given([input.into(), writer.into(), second.into()]);
-    Ok((output, stdio))
-}
-
-/// Reads the command's output until it has ended and everybody has closed it.
-fn beside(
-    created: &Created,
-    output: &mut std::io::PipeReader,
-    signals: &OwnedFd,
-    print: &mut dyn FnMut(&[u8]),
-) -> Result<Exit> {
-    let doing = || "wait for the command".to_owned();
-    let pidfd = &created.process.pidfd;
-    let mut buffer = vec![0; 64 * 1024];
-    let mut open = true;
-    loop {
-        let mut fds = vec![signals.as_fd()];
-        // A process that outlives the first one is killed with the namespace: the pipe closes last.
-        fds.push(if open { output.as_fd() } else { pidfd.as_fd() });
-        let ready = sys::poll::readable(&fds, None).doing(doing)?;
-        if ready[0] {
-            interrupted(signals)?;
-        }
-        if !ready[1] {
-            continue;
-        }
-        if !open {
-            return sys::process::wait(pidfd).doing(doing);
-        }
-        let count = output
-            .read(&mut buffer)
-            .map_err(|e| sys::SysError::from_io("read", "", &e))
-            .doing(doing)?;
-        open = count > 0;
-        print(&buffer[..count]);
-    }
-}
-
-/// Whether a signal asks us to end.
-///
-/// # Errors
-/// [`Error::Refused`] with the signal if so.
-pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
-    let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
-    let doing = || "read our signals".to_owned();
-    while let Some(number) = sys::signal::next_signal(signals).doing(doing)? {
-        if ends.contains(&number) {
-            return Err(Error::Refused(format!("interrupted by signal {number}")));
-        }
-    }
-    Ok(())
-}
-
-fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {
-    let root = crate::layers::root(mount)?;
-    let who = user::lookup(&root, &step.user).doing(|| format!("USER {}", step.user))?;
-    let hostname = "dhow-build";
-    let mut env = step.env.as_ref().clone();
-    env.extend(step.proxies.iter().cloned());
-    let options = RunOptions {
-        entrypoint: Some(Vec::new()),
-        args: step.args.clone(),
-        env,
-        cwd: Some(step.cwd.clone()),
-        hostname: Some(hostname.to_owned()),
-        capabilities: to_spec::BUILD_CAPABILITIES.map(str::to_owned).to_vec(),
-        no_new_privileges: false,
-        ..RunOptions::default()
-    };
-    let spec = to_spec::spec(&image::ImageConfiguration::default(), &who, &options)
-        .doing(|| "make the container's spec".to_owned())?;
-    let mut value = serde_json::to_value(spec).unwrap_or_default();
-    if step.network == NetworkDefault::Host
-        && let Some(Value::Array(namespaces)) = value.pointer_mut("/linux/namespaces")
-    {
-        namespaces.retain(|namespace| namespace["type"] != "network");
-    }
-    value["annotations"] = json!({ MARK: "run" });
-    let mounts = made_files(step, place, hostname)?;
-    if let Some(Value::Array(all)) = value.get_mut("mounts") {
-        all.extend(mounts);
-    }
-    serde_json::from_value(value)
-        .map_err(|e| Error::Refused(format!("make the container's spec: {e}")))
-}
-
-/// Files that are there only while the command runs, as mounts.
-fn made_files(step: &RunStep, place: &Place<'_>, hostname: &str) -> Result<Vec<Value>> {
-    let doing = || "make the command's files".to_owned();
-    sys::file::create_dir_all(&place.folder, 0o700).doing(doing)?;
-    let resolver = match step.network {
-        NetworkDefault::Host => sys::file::read("/etc/resolv.conf", 1 << 16).unwrap_or_default(),
-        NetworkDefault::None => Vec::new(),
-    };
-    let hosts =
-        format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    let files = [
-        ("hosts", hosts.into_bytes()),
-        ("resolv.conf", resolver),
-        ("hostname", format!("{hostname}\n").into_bytes()),
-    ];
-    let mut mounts = Vec::new();
-    for (name, content) in files {
-        let path = place.folder.join(name);
-        write(&path, 0o644, &content).doing(doing)?;
-        mounts.push(json!({
-            "destination": format!("/etc/{name}"), "type": "bind", "source": path,
-            "options": ["bind", "rw", "nosuid", "nodev", "noexec"],
-        }));
-    }
+/// Runs the command, unless that was done before.
+pub(crate) fn run(work: &mut Work<'_>, layers: &[Layer], step: &RunStep) -> Result<Outcome> {
+    let mut key = work.key("run", layers);
+    key.add("args", json(&step.args));
+    key.add("env", json(step.env.as_ref()));
+    key.add("cwd", step.cwd.as_str());
+    key.add("user", step.user.as_str());
+    key.add("network", format!("{:?}", step.network));
     if let Some((name, content)) = &step.script {
-        let folder = place.folder.join("pipes");
-        sys::file::create_dir_all(&folder, 0o755).doing(doing)?;
-        // The name is the heredoc's word: it may hold anything but must stay one name.
-        if name.contains('/') || matches!(name.as_str(), "." | "..") {
-            return Err(Error::Refused(format!(
-                "a script's heredoc can't be called {name:?}"
-            )));
-        }
-        write(&folder.join(name), 0o755, content.as_bytes()).doing(doing)?;
-        mounts.push(json!({
-            "destination": SCRIPTS, "type": "bind", "source": folder,
-            "options": ["bind", "ro", "nosuid", "nodev"],
-        }));
+        key.add("script", json(&[name, content]));
     }
-    Ok(mounts)
+    work.once(&key, layers, |work, mount, scratch| {
+        let stubs = Stubs::before(&root(mount)?)?;
+        let place = container::Place {
+            folder: scratch.upper.with_file_name("made"),
+            state: &work.options.state,
+            signals: &work.signals,
+        };
+        let tell = &mut work.tell;
+        container::run(mount, step, &place, &mut |bytes| tell(Event::Output(bytes)))?;
+        Ok(Some(stubs))
+    })
 }
-
-fn write(path: &Path, mode: u32, content: &[u8]) -> sys::Result<()> {
-    use std::io::Write as _;
-    let mut file = sys::file::create_new(path, mode)?;
-    file.write_all(content)
-        .map_err(|e| sys::SysError::from_io("write", path.display(), &e))?;
-    // Whatever our umask says: other users of the container read it too.
-    sys::at::fchmod(&file, sys::at::Mode::from_raw_mode(mode))
-        .map_err(|errno| sys::SysError::new("chmod", path.display(), errno))
-}
-
-/// The end of what a command prints.
-#[derive(Default)]
-struct Tail {
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    fn add(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        let surplus = self.bytes.len().saturating_sub(LAST_BYTES);
-        self.bytes.drain(..surplus);
-    }
-
-    fn lines(&self) -> String {
-        let text = String::from_utf8_lossy(&self.bytes);
-        let lines: Vec<&str> = text.trim_end().lines().collect();
-        let first = lines.len().saturating_sub(LAST_LINES);
-        lines[first..]
-            .iter()
-            .map(|line| format!("\n  | {line}"))
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_end_of_the_output_is_kept() {
-        let mut tail = Tail::default();
-        for number in 0..10_000 {
-            tail.add(format!("line {number}\n").as_bytes());
-        }
-        let lines = tail.lines();
-        assert_eq!(lines.matches('\n').count(), LAST_LINES);
-        assert!(lines.ends_with("\n  | line 9999"));
-    }
+/// Strings as JSON: no two lists give the same text.
+fn json<S: AsRef<str>>(list: &[S]) -> String {
+    let list: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
+    serde_json::json!(list).to_string()
 }
