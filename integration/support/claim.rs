@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 use super::needs::Need;
+use super::unsteady;
 
 /// A test: what it claims, what the machine must have for it, and the code that panics where it is untrue.
 pub(crate) struct Claim {
@@ -13,7 +14,7 @@ pub(crate) struct Claim {
     /// What the machine must have.
     pub(crate) needs: &'static [Need],
     /// The test.
-    pub(crate) body: Box<dyn FnOnce() + Send>,
+    pub(crate) body: Box<dyn Fn() + Send>,
 }
 
 /// Makes a module's `claims()` of the names of its test functions and their needs:
@@ -47,8 +48,8 @@ pub(crate) fn run(claims: Vec<Claim>) -> ExitCode {
                 None => {
                     let word = if is_skipped { "skipped" } else { "ran" };
                     list.push_str(&format!("{word} {name}\n"));
-                    Trial::test(name, move || {
-                        (claim.body)();
+                    Trial::test(name.clone(), move || {
+                        unsteady::ask(&name, &*claim.body);
                         Ok(())
                     })
                 }
