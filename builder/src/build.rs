@@ -2,6 +2,7 @@
 //! done.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use image::{Image, Store};
 
@@ -71,13 +72,10 @@ pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) 
         context: None,
         done: BTreeMap::new(),
         signals: sys::signal::signals_as_fd().doing(|| "take our signals".to_owned())?,
+        number: 0,
         tell,
     };
-    let mut builder = Builder {
-        work,
-        number: 0,
-        total,
-    };
+    let mut builder = Builder { work, total };
     for stage in &plan.stages {
         builder.stage(&source, stage)?;
     }
@@ -98,7 +96,6 @@ fn at(source: &Source, span: crate::Span, step: &str, error: Error) -> Error {
 
 struct Builder<'a> {
     work: Work<'a>,
-    number: usize,
     total: usize,
 }
 
@@ -131,22 +128,22 @@ impl Builder<'_> {
 
     fn step(&mut self, built: &mut Built, stage: &StagePlan, step: &Step) -> Result<()> {
         container::interrupted(&self.work.signals)?;
-        self.number += 1;
+        self.work.number += 1;
+        let number = self.work.number;
         (self.work.tell)(Event::Step {
-            number: self.number,
+            number,
             total: self.total,
             stage: stage.name.as_deref(),
             text: &first_line(&step.text),
         });
-        let outcome = match &step.action {
-            Action::Metadata => Outcome::Nothing,
-            Action::Directory { path, user } => {
-                workdir::workdir(&mut self.work, &built.layers, path, user)?
-            }
-            Action::Run(run) => run::run(&mut self.work, &built.layers, run)?,
-            Action::Copy(copy) => files::files(&mut self.work, &built.layers, copy)?,
-        };
-        let layer = match outcome {
+        let began = Instant::now();
+        let outcome = self.act(built, step);
+        let took = began.elapsed();
+        (self.work.tell)(match outcome {
+            Ok(_) => Event::Done { number, took },
+            Err(_) => Event::Failed { number, took },
+        });
+        let layer = match outcome? {
             Outcome::Layer(layer) => {
                 built.layers.push(layer);
                 true
@@ -160,6 +157,17 @@ impl Builder<'_> {
             });
         }
         Ok(())
+    }
+
+    fn act(&mut self, built: &Built, step: &Step) -> Result<Outcome> {
+        match &step.action {
+            Action::Metadata => Ok(Outcome::Nothing),
+            Action::Directory { path, user } => {
+                workdir::workdir(&mut self.work, &built.layers, path, user)
+            }
+            Action::Run(run) => run::run(&mut self.work, &built.layers, run),
+            Action::Copy(copy) => files::files(&mut self.work, &built.layers, copy),
+        }
     }
 
     fn image(&self, plan: &Plan) -> Result<Image> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use image::Reference;
 
@@ -26,14 +27,15 @@ pub struct Options {
     pub state: PathBuf,
 }
 
-/// What happens in a build, for whoever shows it.
+/// What happens in a build, for whoever shows it. Several steps may run at once: what one says names it by its
+/// number.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Something to know.
     Warning(&'a str),
-    /// A step begins.
+    /// A step begins. Steps that do not need each other begin in any order.
     Step {
-        /// Its number, from 1.
+        /// Its number, from 1: its place in the plan, whatever runs first.
         number: usize,
         /// How many there are.
         total: usize,
@@ -42,10 +44,32 @@ pub enum Event<'a> {
         /// The instruction.
         text: &'a str,
     },
-    /// The step was done in an earlier build.
-    Cached,
-    /// The step's command prints something.
-    Output(&'a [u8]),
+    /// A step was done in an earlier build; `Done` follows.
+    Cached {
+        /// Which one.
+        number: usize,
+    },
+    /// A step's command prints something.
+    Output {
+        /// Which step's.
+        number: usize,
+        /// Any part of what it prints.
+        bytes: &'a [u8],
+    },
+    /// A step came to its end.
+    Done {
+        /// Which one.
+        number: usize,
+        /// How long it was at work.
+        took: Duration,
+    },
+    /// A step failed, or was ended because another one failed.
+    Failed {
+        /// Which one.
+        number: usize,
+        /// How long it was at work.
+        took: Duration,
+    },
 }
 
 /// What the person asks for beside the recipe.

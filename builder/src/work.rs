@@ -45,6 +45,8 @@ pub(crate) struct Work<'a> {
     pub(crate) done: BTreeMap<usize, Built>,
     /// Our signals.
     pub(crate) signals: OwnedFd,
+    /// The step that is at work.
+    pub(crate) number: usize,
     /// Who is told what happens.
     pub(crate) tell: &'a mut dyn FnMut(Event<'_>),
 }
@@ -58,7 +60,9 @@ impl Work<'_> {
         act: impl FnOnce(&mut Self, &OwnedFd, &Scratch) -> Result<Option<Stubs>>,
     ) -> Result<Outcome> {
         if let Some(outcome) = self.cache.find(key)? {
-            (self.tell)(Event::Cached);
+            (self.tell)(Event::Cached {
+                number: self.number,
+            });
             return Ok(outcome);
         }
         let scratch = self.store.scratch().doing(|| "begin a layer".to_owned())?;

@@ -29,8 +29,10 @@ pub(crate) fn run(work: &mut Work<'_>, layers: &[Layer], step: &RunStep) -> Resu
             state: &work.options.state,
             signals: &work.signals,
         };
-        let tell = &mut work.tell;
-        container::run(mount, step, &place, &mut |bytes| tell(Event::Output(bytes)))?;
+        let (number, tell) = (work.number, &mut work.tell);
+        container::run(mount, step, &place, &mut |bytes| {
+            tell(Event::Output { number, bytes })
+        })?;
         Ok(Some(stubs))
     })
 }

@@ -19,8 +19,9 @@ pub(super) fn show(event: &Event<'_>) {
             let stage = stage.map(|stage| format!("{stage} ")).unwrap_or_default();
             eprintln!("[{stage}{number}/{total}] {}", visible(text));
         }
-        Event::Cached => eprintln!("  cached"),
-        Event::Output(bytes) => {
+        Event::Cached { .. } => eprintln!("  cached"),
+        Event::Done { .. } | Event::Failed { .. } => {}
+        Event::Output { bytes, .. } => {
             // Programs that redraw a line of a terminal write many lines of a log.
             let text = String::from_utf8_lossy(bytes)
                 .replace("\r\n", "\n")
