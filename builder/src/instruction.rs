@@ -96,8 +96,17 @@ pub struct Run {
     pub network: Network,
     /// `--security=…`
     pub security: Security,
-    /// `--device=…`, as written.
-    pub devices: Vec<Word>,
+    /// `--device=…`
+    pub devices: Vec<Device>,
+}
+
+/// A device that a RUN wants.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
+    /// Its name, as in `vendor.com/class=name`.
+    pub name: String,
+    /// Whether the RUN fails without it.
+    pub required: bool,
 }
 
 /// Which network a RUN sees.
@@ -112,7 +121,7 @@ pub enum Network {
     Host,
 }
 
-/// How tightly a RUN is held.
+/// How tightly a RUN is held. There is no word for what is unknown: such a recipe is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Security {
     /// As always.
@@ -122,31 +131,21 @@ pub enum Security {
     Insecure,
 }
 
-/// `--mount=type=…,key=value`: keys and values, checked for their names, yet to be expanded.
+/// `--mount=key=value,…`: keys in lower case and values yet to be expanded. What they mean depends on
+/// variables: see `mounts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The type.
-    pub kind: MountKind,
-    /// The keys but `type`, in order; a key without value has none.
+    /// The keys, in order; a key without `=` has no value.
     pub options: Vec<(String, Option<String>)>,
+    /// `from=`, which takes no variables.
+    pub from: Option<Word>,
     /// Where it stands.
     pub span: Span,
 }
 
-impl Mount {
-    /// The last value of the first of these keys that is there: keys have several names.
-    pub fn option(&self, names: &[&str]) -> Option<&str> {
-        self.options
-            .iter()
-            .rev()
-            .find(|(name, _)| names.contains(&name.as_str()))
-            .and_then(|(_, value)| value.as_deref())
-    }
-}
-
 /// The types of `--mount`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountKind {
+pub(crate) enum MountKind {
     /// Files of the context, a stage or an image.
     Bind,
     /// A directory kept between builds.
@@ -161,7 +160,7 @@ pub enum MountKind {
 
 impl MountKind {
     /// Its name in a recipe.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bind => "bind",
             Self::Cache => "cache",
@@ -202,8 +201,8 @@ pub struct Add {
     pub files: Files,
     /// `--checksum=`
     pub checksum: Option<Word>,
-    /// `--keep-git-dir`
-    pub keep_git_dir: bool,
+    /// `--keep-git-dir`: `None` if it is not said.
+    pub keep_git_dir: Option<bool>,
     /// `--unpack`: `None` decides by the source.
     pub unpack: Option<bool>,
 }

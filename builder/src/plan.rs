@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::diagnostic::{Checked, Fault};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Inherited, Scope};
-use crate::instruction::{Instruction, Kind, Recipe};
+use crate::instruction::{Device, Instruction, Kind, Recipe, Security};
 use crate::mode::ModeChange;
+use crate::mounts::Mount;
 use crate::request::{NetworkDefault, Settings};
 use crate::source::{Source, Span};
 use crate::stages::{self, Base, Origin};
@@ -92,6 +93,15 @@ pub struct RunStep {
     /// Its network.
     #[serde(skip)]
     pub network: NetworkDefault,
+    /// How tightly it is held.
+    #[serde(skip)]
+    pub security: Security,
+    /// What it sees beside its tree, in the recipe's order.
+    #[serde(skip)]
+    pub mounts: Vec<Mount>,
+    /// Devices that it wants.
+    #[serde(skip)]
+    pub devices: Vec<Device>,
     /// A script that is there while it runs: name below /dev/pipes, and content.
     #[serde(skip)]
     pub script: Option<(String, String)>,
@@ -121,8 +131,25 @@ pub struct CopyStep {
     pub chmod: Option<ModeChange>,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
+    /// `--link`: copied into an empty tree that is laid on top of what is there.
+    pub link: bool,
+    /// `--parents`: the sources' folders are made below the target too.
+    pub parents: bool,
+    /// What ADD does beyond COPY; `None` for COPY.
+    pub adding: Option<Adding>,
     /// Whether an archive among the sources is refused: ADD would unpack it, which dhow does not do yet.
     pub refuse_archives: bool,
+}
+
+/// What ADD does beyond COPY.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Adding {
+    /// `--checksum`: of the one remote source.
+    pub checksum: Option<String>,
+    /// `--keep-git-dir`, if it is said: whether `.git` of a repository is copied.
+    pub keep_git_dir: Option<bool>,
+    /// `--unpack`, if it is said; else archives of the context are unpacked, and those from elsewhere are not.
+    pub unpack: Option<bool>,
 }
 
 /// Says what a build of `recipe` would do. `base_config` is asked for the config of each base image that

@@ -99,9 +99,21 @@ pub(crate) fn target(recipe: &Recipe, wanted: Option<&str>) -> Result<usize, Str
 /// # Errors
 /// A number that is no earlier stage's, a name of this or a later stage.
 pub(crate) fn origin(recipe: &Recipe, current: usize, from: Option<&Word>) -> Checked<Origin> {
-    let Some(from) = from else {
+    let Some(from) = from.filter(|from| !from.text.is_empty()) else {
         return Ok(Origin::Context);
     };
+    let without = Expander {
+        variables: &Variables::default(),
+        escape: recipe.escape,
+        quotes: Quotes::Remove,
+    };
+    if without.word(from)? != from.text {
+        return Err(Fault::new(
+            from.span,
+            "variable expansion is not supported for --from, define a new stage with FROM using ARG \
+             from global scope as a workaround",
+        ));
+    }
     if let Ok(number) = from.text.parse::<i64>() {
         return match usize::try_from(number) {
             Ok(number) if number < current => Ok(Origin::Stage(number)),
@@ -133,6 +145,23 @@ pub(crate) fn origin(recipe: &Recipe, current: usize, from: Option<&Word>) -> Ch
     })
 }
 
+/// What `from` of a mount in stage `current` means: a stage has no number there.
+///
+/// # Errors
+/// As [`origin`].
+pub(crate) fn origin_of_mount(recipe: &Recipe, current: usize, from: &Word) -> Checked<Origin> {
+    if from.text.parse::<u64>().is_ok() {
+        return Err(Fault::new(
+            from.span,
+            format!(
+                "from={}: a mount takes files from a stage by its name, not by its number",
+                from.text
+            ),
+        ));
+    }
+    origin(recipe, current, Some(from))
+}
+
 /// Everything that an instruction takes files from.
 pub(crate) fn origins(
     recipe: &Recipe,
@@ -146,13 +175,8 @@ pub(crate) fn origins(
         Kind::Run(run) => run
             .mounts
             .iter()
-            .filter_map(|mount| {
-                mount.option(&["from"]).map(|from| Word {
-                    text: from.to_owned(),
-                    span: mount.span,
-                })
-            })
-            .map(|from| origin(recipe, current, Some(&from)))
+            .filter_map(|mount| mount.from.as_ref())
+            .map(|from| origin_of_mount(recipe, current, from))
             .collect(),
         _ => Ok(Vec::new()),
     }

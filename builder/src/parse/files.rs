@@ -10,17 +10,7 @@ use crate::instruction::{Add, Files};
 pub(super) fn copy(request: &Request<'_>) -> Checked<Files> {
     let known = ["from", "chown", "chmod", "link", "parents", "exclude*"];
     let flags = Flags::read(&request.parts.flags, &known)?;
-    let files = files(request, &flags)?;
-    if let Some(from) = &files.from
-        && from.text.contains('$')
-    {
-        return Err(Fault::new(
-            from.span,
-            "variable expansion is not supported for --from, define a new stage with FROM using ARG \
-             from global scope as a workaround",
-        ));
-    }
-    Ok(files)
+    files(request, &flags)
 }
 
 /// ADD.
@@ -36,34 +26,12 @@ pub(super) fn add(request: &Request<'_>) -> Checked<Add> {
     ];
     let flags = Flags::read(&request.parts.flags, &known)?;
     let files = files(request, &flags)?;
-    let checksum = flags.value("checksum")?;
-    if let Some(checksum) = &checksum {
-        if files.sources.len() + files.heredocs.len() != 1 {
-            return Err(Fault::new(
-                checksum.span,
-                "checksum can't be specified for multiple sources",
-            ));
-        }
-        if files.sources.iter().any(|s| !is_remote(&s.text)) {
-            return Err(Fault::new(
-                checksum.span,
-                "checksum requires HTTP(S) or Git sources",
-            ));
-        }
-    }
     Ok(Add {
         files,
-        checksum,
-        keep_git_dir: flags.switch("keep-git-dir")?.is_some(),
+        checksum: flags.value("checksum")?,
+        keep_git_dir: flags.choice("keep-git-dir")?.map(|(on, _)| on),
         unpack: flags.choice("unpack")?.map(|(on, _)| on),
     })
-}
-
-/// Whether an ADD source comes from a server, not from the context.
-pub(crate) fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"]
-        .iter()
-        .any(|scheme| source.starts_with(scheme))
 }
 
 fn files(request: &Request<'_>, flags: &Flags) -> Checked<Files> {

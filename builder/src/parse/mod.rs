@@ -12,7 +12,6 @@ use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
 use crate::lines::{self, Line};
 use crate::source::{Source, Span};
 use crate::words::{self, Parts, Word};
-pub(crate) use files::is_remote;
 use flags::Flags;
 
 /// All instructions, for "did you mean".

@@ -1,10 +1,10 @@
-//! RUN: its command, and its mounts checked key by key. Not its job: carrying them out.
+//! RUN: its command and flags. Not its job: what the keys of mounts mean (see `mounts`).
 
 use super::Request;
 use super::command::command_line;
 use super::flags::Flags;
 use crate::diagnostic::{Checked, Fault, did_you_mean};
-use crate::instruction::{CommandLine, Mount, MountKind, Network, Run, Security};
+use crate::instruction::{CommandLine, Device, Mount, Network, Run, Security};
 use crate::words::Word;
 
 /// RUN.
@@ -16,13 +16,14 @@ pub(super) fn run(request: &Request<'_>) -> Checked<Run> {
         return request.fault("arguments are required: RUN [] runs nothing");
     }
     let mounts = flags.values("mount")?;
+    let devices = flags.values("device")?;
     Ok(Run {
         command,
         heredocs: request.line.heredocs.clone(),
         mounts: mounts.iter().map(mount).collect::<Checked<_>>()?,
         network: network(flags.value("network")?)?,
         security: security(flags.value("security")?)?,
-        devices: flags.values("device")?,
+        devices: devices.iter().map(device).collect::<Checked<_>>()?,
     })
 }
 
@@ -61,165 +62,110 @@ fn security(word: Option<Word>) -> Checked<Security> {
     })
 }
 
-const KINDS: [MountKind; 5] = [
-    MountKind::Bind,
-    MountKind::Cache,
-    MountKind::Tmpfs,
-    MountKind::Secret,
-    MountKind::Ssh,
-];
-
-/// The keys of every type; a secret and a cache have more in common with files than with each other.
-fn keys(kind: MountKind) -> &'static [&'static str] {
-    match kind {
-        MountKind::Bind => &[
-            "from",
-            "source",
-            "src",
-            "target",
-            "dst",
-            "destination",
-            "readonly",
-            "ro",
-            "readwrite",
-            "rw",
-        ],
-        MountKind::Cache => &[
-            "id",
-            "sharing",
-            "from",
-            "source",
-            "src",
-            "target",
-            "dst",
-            "destination",
-            "mode",
-            "uid",
-            "gid",
-            "readonly",
-            "ro",
-            "readwrite",
-            "rw",
-        ],
-        MountKind::Tmpfs => &["target", "dst", "destination", "size"],
-        MountKind::Secret => &[
-            "id",
-            "source",
-            "src",
-            "target",
-            "dst",
-            "destination",
-            "env",
-            "required",
-            "mode",
-            "uid",
-            "gid",
-        ],
-        MountKind::Ssh => &[
-            "id",
-            "target",
-            "dst",
-            "destination",
-            "required",
-            "mode",
-            "uid",
-            "gid",
-        ],
-    }
-}
-
+/// `--mount`: its keys and values. Which keys its type has is asked once the variables are known.
 fn mount(word: &Word) -> Checked<Mount> {
-    let fault = |message: String| Err(Fault::new(word.span, message));
-    let mut kind = MountKind::Bind;
     let mut options: Vec<(String, Option<String>)> = Vec::new();
-    for field in fields(&word.text) {
+    let mut from = None;
+    for field in fields(word, "mount")? {
         let (key, value) = match field.split_once('=') {
             Some((key, value)) => (key.to_lowercase(), Some(value.to_owned())),
             None => (field.to_lowercase(), None),
         };
-        if key != "type" {
-            options.push((key, value));
-            continue;
-        }
-        let wanted = value.unwrap_or_default().to_lowercase();
-        kind = match KINDS.into_iter().find(|known| known.name() == wanted) {
-            Some(known) => known,
-            None => {
-                let near = did_you_mean(&wanted, KINDS.map(MountKind::name));
-                return fault(format!("unsupported mount type {wanted:?}{near}"));
+        if let Some(text) = value.as_ref().filter(|_| key == "from") {
+            if text.find('$').is_some_and(|at| at + 1 < text.len()) {
+                return Err(Fault::new(
+                    word.span,
+                    "'from' doesn't support variable expansion, define alias stage instead",
+                ));
             }
-        };
+            from = Some(Word {
+                text: text.clone(),
+                span: word.span,
+            })
+            .filter(|word| !word.text.is_empty());
+        }
+        options.push((key, value));
     }
-    for (key, value) in &options {
-        if !keys(kind).contains(&key.as_str()) {
-            let near = did_you_mean(key, keys(kind).iter().copied());
-            let name = kind.name();
-            return fault(format!(
-                "unexpected key '{key}' for mount type '{name}'{near}"
-            ));
-        }
-        let bare = matches!(
-            key.as_str(),
-            "readonly" | "ro" | "readwrite" | "rw" | "required"
-        );
-        match value.as_deref() {
-            None if !bare => return fault(format!("mount key '{key}' needs a value: {key}=…")),
-            Some(text) if bare && text.parse::<bool>().is_err() => {
-                return fault(format!("invalid value for {key}: {text}"));
-            }
-            Some(text) if key == "from" && text.contains('$') => {
-                return fault(
-                    "'from' doesn't support variable expansion, define alias stage instead"
-                        .to_owned(),
-                );
-            }
-            _ => {}
-        }
-    }
-    let mount = Mount {
-        kind,
+    Ok(Mount {
         options,
+        from,
         span: word.span,
-    };
-    complete(&mount)?;
-    Ok(mount)
+    })
 }
 
-/// What a type needs, and what excludes what.
-fn complete(mount: &Mount) -> Checked<()> {
-    let fault = |message: &str| Err(Fault::new(mount.span, message));
-    let target = mount.option(&["target", "dst", "destination"]);
-    match mount.kind {
-        MountKind::Bind | MountKind::Cache | MountKind::Tmpfs => match target {
-            None | Some("") => fault("mount needs a target: target=/path"),
-            Some("/") => fault("invalid mount target \"/\""),
-            Some(_) => Ok(()),
-        },
-        MountKind::Secret => {
-            if target.is_none() && mount.option(&["id", "source", "src"]).is_none() {
-                return fault("invalid secret mount: one of id, source or target must be given");
+/// `--device`: a name and whether it is required.
+fn device(word: &Word) -> Checked<Device> {
+    let fault = |message: String| Err(Fault::new(word.span, message));
+    let mut device = Device::default();
+    for field in fields(word, "device")? {
+        let (key, value) = match field.split_once('=') {
+            Some((key, value)) => (key.to_lowercase(), Some(value)),
+            None => (field.to_lowercase(), None),
+        };
+        match (key.as_str(), value) {
+            ("required", None | Some("true")) => device.required = true,
+            ("required", Some("false")) => device.required = false,
+            ("required", Some(value)) => {
+                return fault(format!("invalid value for required: {value}"));
             }
-            Ok(())
+            ("name", Some(value)) if device.name.is_empty() => value.clone_into(&mut device.name),
+            ("name", Some(_)) => {
+                return fault(format!("device name already set to {}", device.name));
+            }
+            // The name alone may hold an equals sign: vendor.com/class=name.
+            _ if device.name.is_empty() => device.name.clone_from(&field),
+            (key, _) => {
+                let near = did_you_mean(key, ["name", "required"]);
+                return fault(format!("unexpected key '{key}' in '{field}'{near}"));
+            }
         }
-        MountKind::Ssh => Ok(()),
     }
+    Ok(device)
 }
 
 /// The fields of a line of comma-separated values; a field in double quotes may hold commas.
-fn fields(text: &str) -> Vec<String> {
+fn fields(word: &Word, flag: &str) -> Checked<Vec<String>> {
+    let fault = |why: &str| {
+        let message = format!("--{flag}: not a list of comma-separated values: {why}");
+        Err(Fault::new(word.span, message))
+    };
+    if word.text.is_empty() {
+        return fault("it is empty");
+    }
     let mut fields = Vec::new();
-    let mut field = String::new();
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.next_if_eq(&'"').is_some() => field.push('"'),
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(std::mem::take(&mut field)),
-            c => field.push(c),
+    let mut rest = word.text.as_str();
+    loop {
+        let mut field = String::new();
+        if let Some(mut inner) = rest.strip_prefix('"') {
+            loop {
+                let Some((part, after)) = inner.split_once('"') else {
+                    return fault("a quote does not close");
+                };
+                field.push_str(part);
+                rest = after;
+                match after.strip_prefix('"') {
+                    Some(more) => {
+                        field.push('"');
+                        inner = more;
+                    }
+                    None => break,
+                }
+            }
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return fault("text follows a quote");
+            }
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            field.push_str(&rest[..end]);
+            if field.contains('"') {
+                return fault("a quote stands in a field that does not begin with one");
+            }
+            rest = &rest[end..];
+        }
+        fields.push(field);
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after,
+            None => return Ok(fields),
         }
     }
-    fields.push(field);
-    fields.retain(|field| !field.is_empty());
-    fields
 }

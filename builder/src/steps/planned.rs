@@ -7,10 +7,10 @@ use crate::diagnostic::{Checked, Fault};
 use crate::evaluate::State;
 use crate::expand::{Expander, Quotes};
 use crate::heredoc::Heredoc;
-use crate::instruction::{Add, CommandLine, Files, MountKind, Run, Security};
+use crate::instruction::{Add, CommandLine, Files, Run, Security};
 use crate::mode::ModeChange;
-use crate::parse::is_remote;
-use crate::plan::{CopyStep, RunStep};
+use crate::mounts::{Mount, Mounted, Surroundings, mounted};
+use crate::plan::{Adding, CopyStep, RunStep};
 use crate::request::{self, NetworkDefault};
 use crate::source::Span;
 use crate::stages;
@@ -35,11 +35,15 @@ pub(crate) fn run(
         }
         (command, _) => command.clone(),
     };
-    check_mounts(state, run)?;
+    let mounts = mounts(state, run)?;
     let network = request::network(run.network, state.scope.settings.network);
-    let refusal = refused_in_run(run).or_else(|| network.clone().err());
+    let refusal = refused_in_run(run, &mounts).or_else(|| network.clone().err());
     let mut env = state.env(span)?;
-    if let Some(socket) = ssh_socket(run) {
+    let socket = mounts.iter().find_map(|mount| match &mount.kind {
+        Mounted::Ssh { target, .. } => Some(target),
+        _ => None,
+    });
+    if let Some(socket) = socket.filter(|_| state.variables.get("SSH_AUTH_SOCK").is_none()) {
         let mut with = env.as_ref().clone();
         with.push(format!("SSH_AUTH_SOCK={socket}"));
         env = Arc::new(with);
@@ -53,6 +57,9 @@ pub(crate) fn run(
         },
         user: state.config.user.clone(),
         network: network.unwrap_or(NetworkDefault::None),
+        security: run.security,
+        mounts,
+        devices: run.devices.clone(),
         script,
         proxies: state.proxies(),
     };
@@ -83,43 +90,49 @@ fn with_heredocs(
     (content, None)
 }
 
-/// The values of mounts are expanded, so that a fault in them is found here.
-fn check_mounts(state: &State<'_>, run: &Run) -> Checked<()> {
+/// The mounts with their variables filled in.
+fn mounts(state: &State<'_>, run: &Run) -> Checked<Vec<Mount>> {
+    let namespace = state
+        .scope
+        .settings
+        .build_args
+        .get("BUILDKIT_CACHE_MOUNT_NS");
+    let mut mounts: Vec<Mount> = Vec::new();
     for mount in &run.mounts {
-        for (key, value) in &mount.options {
-            let Some(value) = value.as_ref().filter(|_| key != "from") else {
-                continue;
-            };
-            state
-                .expander()
-                .text(value)
-                .map_err(|misuse| Fault::new(mount.span, misuse.message))?;
-        }
+        let agent = |mount: &&Mount| matches!(mount.kind, Mounted::Ssh { .. });
+        let from = mount.from.as_ref();
+        let origin =
+            from.map(|from| stages::origin_of_mount(state.scope.recipe, state.index, from));
+        let around = Surroundings {
+            expander: state.expander(),
+            working_dir: &state.config.working_dir,
+            origin: origin.transpose()?,
+            namespace: namespace.map_or("", String::as_str),
+            agents: mounts.iter().filter(agent).count(),
+        };
+        mounts.push(mounted(mount, &around)?);
     }
-    Ok(())
+    Ok(mounts)
 }
 
-fn refused_in_run(run: &Run) -> Option<String> {
-    if let Some(mount) = run.mounts.first() {
-        let kind = mount.kind.name();
+fn refused_in_run(run: &Run, mounts: &[Mount]) -> Option<String> {
+    if let Some(mount) = mounts.first() {
+        let kind = match mount.kind {
+            Mounted::Bind { .. } => "bind",
+            Mounted::Cache { .. } => "cache",
+            Mounted::Tmpfs { .. } => "tmpfs",
+            Mounted::Secret { .. } => "secret",
+            Mounted::Ssh { .. } => "ssh",
+        };
         return Some(format!("RUN --mount=type={kind}: not supported yet"));
     }
     if run.security == Security::Insecure {
         return Some("RUN --security=insecure: not supported".to_owned());
     }
     if let Some(device) = run.devices.first() {
-        return Some(format!("RUN --device={}: not supported", device.text));
+        return Some(format!("RUN --device={}: not supported", device.name));
     }
     None
-}
-
-/// The first ssh mount's socket.
-fn ssh_socket(run: &Run) -> Option<String> {
-    let mount = run.mounts.iter().find(|m| m.kind == MountKind::Ssh)?;
-    Some(match mount.option(&["target", "dst", "destination"]) {
-        Some(target) => target.to_owned(),
-        None => "/run/buildkit/ssh_agent.0".to_owned(),
-    })
 }
 
 /// COPY, and why it can't be done.
@@ -131,12 +144,25 @@ pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<(CopyStep, Optio
     } else {
         None
     };
-    Ok((files_step(state, files)?, refusal))
+    let step = files_step(state, files)?;
+    for (source, word) in step.sources.iter().zip(&files.sources) {
+        if is_remote(source) {
+            return Err(Fault::new(
+                word.span,
+                format!("COPY {source}: source can't be a URL or git ref for COPY (ADD takes it)"),
+            ));
+        }
+    }
+    Ok((step, refusal))
 }
 
 /// ADD: COPY of local files, and why it can't be done where it is more than that.
 pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<(CopyStep, Option<String>)> {
     let mut step = files_step(state, &add.files)?;
+    let checksum = match &add.checksum {
+        Some(word) => Some(checksum(state, word, &step.sources)?),
+        None => None,
+    };
     let refusal = if let Some(remote) = step.sources.iter().find(|s| is_remote(s)) {
         Some(format!(
             "ADD {remote}: remote sources are not supported yet"
@@ -150,7 +176,34 @@ pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<(CopyStep, Option<Str
     };
     // Unless it is told not to, ADD unpacks what turns out to be an archive.
     step.refuse_archives = add.unpack.is_none();
+    step.adding = Some(Adding {
+        checksum,
+        keep_git_dir: add.keep_git_dir,
+        unpack: add.unpack,
+    });
     Ok((step, refusal))
+}
+
+/// `--checksum`, of the one source that comes from a server.
+fn checksum(state: &State<'_>, word: &Word, sources: &[String]) -> Checked<String> {
+    match sources {
+        [one] if is_remote(one) => state.expander().word(word),
+        [_] => Err(Fault::new(
+            word.span,
+            "checksum requires HTTP(S) or Git sources",
+        )),
+        _ => Err(Fault::new(
+            word.span,
+            "checksum can't be specified for multiple sources",
+        )),
+    }
+}
+
+/// Whether a source comes from a server, not from the context.
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@"]
+        .iter()
+        .any(|scheme| source.starts_with(scheme))
 }
 
 fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
@@ -194,6 +247,9 @@ fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
         chmod,
         exclude: all(&files.exclude)?,
         origin,
+        link: files.link.is_some(),
+        parents: files.parents.is_some(),
+        adding: None,
         refuse_archives: false,
     })
 }
