@@ -11,6 +11,7 @@ pub(crate) mod flatten;
 pub(crate) mod header;
 pub(crate) mod kind;
 pub(crate) mod metadata;
+pub(crate) mod onto;
 pub(crate) mod path;
 pub(crate) mod pax;
 pub(crate) mod sparse;

@@ -33,6 +33,7 @@ pub use digest::Digest;
 pub use error::{Error, Result};
 pub use history::{HistoryEntry, history};
 pub use layer::changes::ChangeKind;
+pub use layer::onto::{is_tar, unpack_onto};
 pub use owner::{IdRange, OwnerPolicy};
 pub use platform::Platform;
 pub use reference::Reference;

@@ -53,6 +53,18 @@ pub(crate) struct Tree<'a> {
     plain: Metadata,
     /// About how many bytes `finals` takes.
     held: usize,
+    /// It is no layer: nothing is below it that a directory could hide.
+    alone: bool,
+}
+
+impl Tree<'static> {
+    /// A tree that is there already, which is no layer. Directories that are made belong to `owner`.
+    pub(crate) fn alone(root: OwnedFd, owner: Option<(u32, u32)>) -> Self {
+        let mut tree = Self::new(root, owner, &|| Ok(Below::default()));
+        tree.finals.clear();
+        tree.alone = true;
+        tree
+    }
 }
 
 impl<'a> Tree<'a> {
@@ -70,6 +82,7 @@ impl<'a> Tree<'a> {
         Self {
             plain,
             held: 0,
+            alone: false,
             root: Rc::new(root),
             ask,
             below: None,
@@ -139,7 +152,7 @@ impl<'a> Tree<'a> {
             at::unlinkat(&**dir, name, AtFlags::empty())
                 .map_err(|errno| fault("unlink", &path, errno))?;
             let made = self.make(dir, &path, name, self.plain.clone())?;
-            self.finals.entry(path.clone()).or_default().opaque = true;
+            self.make_opaque(path.clone());
             return Ok((made, path));
         }
         match FileType::from_raw_mode(stat.st_mode) {
@@ -275,6 +288,9 @@ impl<'a> Tree<'a> {
 
     /// Says that the directory at the real path hides what is below it.
     pub(crate) fn make_opaque(&mut self, path: LayerPath) {
+        if self.alone {
+            return;
+        }
         self.finals.entry(path).or_default().opaque = true;
     }
 

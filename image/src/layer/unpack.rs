@@ -37,6 +37,15 @@ pub(crate) struct Unpacked {
     pub(crate) left_out: Vec<String>,
 }
 
+/// What entries are put on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ground {
+    /// A layer of its own: `.wh.` names speak of the layers below.
+    Layer,
+    /// A tree that is there already, whose root stays as it is; all files become this owner's.
+    Tree(Option<(u32, u32)>),
+}
+
 /// Bytes moved at a time.
 const CHUNK: usize = 128 * 1024;
 
@@ -53,8 +62,21 @@ pub(crate) fn unpack<R: Skip>(
     go_on: &dyn Fn() -> bool,
 ) -> Result<Unpacked> {
     let owner = manner.owners.on_disk(0, 0)?;
+    let tree = Tree::new(root, owner, ask);
+    fill(entries, tree, manner, Ground::Layer, go_on)
+}
+
+/// Puts all entries into `tree`.
+pub(super) fn fill<R: Skip>(
+    entries: &mut Entries<R>,
+    tree: Tree<'_>,
+    manner: &Manner,
+    ground: Ground,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Unpacked> {
     let mut unpacker = Unpacker {
-        tree: Tree::new(root, owner, ask),
+        tree,
+        ground,
         manner,
         owners: BTreeMap::new(),
         left_out: Vec::new(),
@@ -77,6 +99,7 @@ pub(crate) fn unpack<R: Skip>(
 
 struct Unpacker<'a> {
     tree: Tree<'a>,
+    ground: Ground,
     manner: &'a Manner,
     owners: BTreeMap<LayerPath, (u32, u32)>,
     left_out: Vec<String>,
@@ -87,7 +110,13 @@ impl Unpacker<'_> {
     fn place(&mut self, entry: &Entry, data: &mut impl Read) -> Result<()> {
         let refuse = |rule| Error::refused("its name", rule);
         let marker = marker(&entry.path).map_err(refuse)?;
+        if let (Ground::Tree(_), true) = (self.ground, marker != Marker::Plain) {
+            return Err(refuse("no image can hold a file of that name".to_owned()));
+        }
         let Some((parent, name)) = entry.path.split() else {
+            if let Ground::Tree(_) = self.ground {
+                return Ok(());
+            }
             let metadata = self.metadata(entry, &LayerPath::ROOT)?;
             return self.tree.state(LayerPath::ROOT, metadata);
         };
@@ -119,10 +148,14 @@ impl Unpacker<'_> {
 
     /// What the entry says of its file; the owner as the policy has it.
     fn metadata(&mut self, entry: &Entry, path: &LayerPath) -> Result<Metadata> {
-        let owner = self.manner.owners.on_disk(entry.uid, entry.gid)?;
+        let (uid, gid) = match self.ground {
+            Ground::Tree(Some(owner)) => owner,
+            _ => (entry.uid, entry.gid),
+        };
+        let owner = self.manner.owners.on_disk(uid, gid)?;
         if owner.is_none() {
             let hard_link = matches!(entry.kind, Kind::HardLink { .. });
-            match (entry.uid, entry.gid) {
+            match (uid, gid) {
                 _ if hard_link => {}
                 (0, 0) => drop(self.owners.remove(path)),
                 owner => drop(self.owners.insert(path.clone(), owner)),
