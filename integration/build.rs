@@ -1,6 +1,7 @@
 //! `dhow build`: recipes to images, the cache, the plan, what is refused. Files and hostile input have rooms of
 //! their own. Each claim builds on a base of static busybox, in a store of its own.
 
+mod adding;
 mod files;
 mod hostile;
 
@@ -33,10 +34,15 @@ mod here {
 
 /// The claims of this room and its inner ones.
 pub(crate) fn claims() -> Vec<Claim> {
-    [here::claims(), files::claims(), hostile::claims()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        here::claims(),
+        adding::claims(),
+        files::claims(),
+        hostile::claims(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A sandbox with a store, and the image `base`: busybox and all its names.
@@ -230,7 +236,6 @@ fn what_is_not_supported_is_refused_with_its_line() {
             "RUN --security=insecure x",
             "RUN --security=insecure: not supported",
         ),
-        ("COPY --link a b", "COPY --link: not supported yet"),
         (
             "ADD https://example.org/a /b",
             "ADD https://example.org/a: remote sources are not supported yet",

@@ -250,11 +250,7 @@ impl State<'_> {
                 refusal = why;
                 Action::Run(step)
             }
-            Kind::Copy(files) => {
-                let (step, why) = planned::copy(self, files)?;
-                refusal = why;
-                Action::Copy(step)
-            }
+            Kind::Copy(files) => Action::Copy(planned::copy(self, files)?),
             Kind::Add(add) => {
                 let (step, why) = planned::add(self, add)?;
                 refusal = why;

@@ -14,6 +14,7 @@ mod fingerprint;
 mod glob;
 mod heredoc;
 mod ignore;
+mod include;
 mod instruction;
 mod layers;
 mod lines;

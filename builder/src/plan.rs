@@ -137,8 +137,6 @@ pub struct CopyStep {
     pub parents: bool,
     /// What ADD does beyond COPY; `None` for COPY.
     pub adding: Option<Adding>,
-    /// Whether an archive among the sources is refused: ADD would unpack it, which dhow does not do yet.
-    pub refuse_archives: bool,
 }
 
 /// What ADD does beyond COPY.

@@ -7,16 +7,26 @@ use crate::error::{Doing, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::glob::{self, Dialect, Glob};
 use crate::ignore::Ignore;
-use crate::tree::{Item, Tree, Visitor, names, path_or_root};
+use crate::include::Include;
+use crate::tree::{Item, Part, Tree, Visitor, names, path_or_root};
 
 /// Something that a source names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Match {
     /// Its path below the root, cleaned; empty for the root itself.
     pub(crate) path: String,
+    /// What of the folder is taken, where it is not all.
+    pub(crate) include: Option<Include>,
 }
 
 impl Match {
+    fn all(path: String) -> Self {
+        Self {
+            path,
+            include: None,
+        }
+    }
+
     /// Its last name.
     pub(crate) fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or("")
@@ -42,18 +52,41 @@ impl Tree {
             Some(_)
                 if !out || (self.ignore.has_exceptions() && self.holds_something(&clean)?) =>
             {
-                Ok(vec![Match { path: clean }])
+                Ok(vec![Match::all(clean)])
             }
             Some(_) => Err(Error::Refused(format!(
                 "{source:?} is left out of {} by .dockerignore",
                 self.name
             ))),
-            None => Err(Error::Refused(format!(
-                "{source:?} is not in {}{}",
-                self.name,
-                self.nearest(&clean)
-            ))),
+            None => Err(self.missing(source)),
         }
+    }
+
+    /// What a source of `COPY --parents` names: folders, and what of them is taken.
+    ///
+    /// # Errors
+    /// A folder before the pivot that is not there, a pattern that is none.
+    pub(crate) fn find_with_parents(&self, source: &str) -> Result<Vec<Match>> {
+        let (base, include) = Include::parse(source).map_err(Error::Refused)?;
+        let mut found = self.find(&base)?;
+        for one in &mut found {
+            one.include = Some(include.clone());
+        }
+        found.retain(|one| {
+            self.stat(&one.path)
+                .is_ok_and(|(_, kind)| kind == FileType::Directory)
+        });
+        Ok(found)
+    }
+
+    /// The fault of a source that must be there and is not.
+    pub(crate) fn missing(&self, source: &str) -> Error {
+        let clean = crate::steps::metadata::clean(source)[1..].to_owned();
+        Error::Refused(format!(
+            "{source:?} is not in {}{}",
+            self.name,
+            self.nearest(&clean)
+        ))
     }
 
     /// A name in the same folder that may have been meant.
@@ -86,7 +119,11 @@ impl Tree {
         }
         let mut any = Any(false);
         if self.stat(path)?.1 == FileType::Directory {
-            self.walk(path, &Ignore::default(), &mut any)?;
+            let part = Part {
+                exclude: &Ignore::default(),
+                include: None,
+            };
+            self.walk(path, part, &mut any)?;
         }
         Ok(any.0)
     }
@@ -120,7 +157,7 @@ impl Tree {
             }
             paths = next;
         }
-        Ok(paths.into_iter().map(|path| Match { path }).collect())
+        Ok(paths.into_iter().map(Match::all).collect())
     }
 }
 
@@ -139,8 +176,9 @@ pub(crate) fn look(
     exclude: &Ignore,
     seen: &mut Fingerprint,
 ) -> Result<String> {
+    let include = found.include.as_ref();
     if tree.stat(&found.path)?.1 == FileType::Directory {
-        tree.walk(&found.path, exclude, seen)?;
+        tree.walk(&found.path, Part { exclude, include }, seen)?;
         return Ok("folder".to_owned());
     }
     tree.visit_file(&found.path, seen)?;

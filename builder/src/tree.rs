@@ -11,7 +11,7 @@ use sys::{Errno, SysError};
 
 use crate::error::{Doing, Error, Result};
 use crate::ignore::Ignore;
-use crate::select::Match;
+use crate::include::Include;
 
 /// Deeper folders than this hold no sane context; each takes an fd while it is walked.
 const DEEPEST: usize = 200;
@@ -110,25 +110,16 @@ impl Tree {
         Ok((stat, FileType::from_raw_mode(stat.st_mode)))
     }
 
-    /// Whether a file is an archive that ADD would unpack: by its first bytes, as docker tells them.
-    pub(crate) fn is_archive(&self, found: &Match) -> Result<bool> {
-        let doing = || format!("look into {:?}", found.path);
-        if self.stat(&found.path)?.1 != FileType::RegularFile {
-            return Ok(false);
+    /// Opens a regular file of the tree, links followed inside it; anything else gives none.
+    pub(crate) fn open_file(&self, path: &str) -> Result<Option<OwnedFd>> {
+        if self.stat(path)?.1 != FileType::RegularFile {
+            return Ok(None);
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let fd = self
-            .root
-            .open(path_or_root(&found.path), flags)
-            .doing(doing)?;
-        let mut first = [0_u8; 512];
-        let length = at::read(&fd, &mut first[..])
-            .map_err(|errno| SysError::new("read", "", errno))
-            .doing(doing)?;
-        let packed: [&[u8]; 4] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-        let first = &first[..length];
-        Ok(packed.iter().any(|magic| first.starts_with(magic))
-            || first.get(257..262) == Some(b"ustar"))
+        let opened = self.root.open(path_or_root(path), flags);
+        opened
+            .map(Some)
+            .doing(|| format!("open {path:?} in {}", self.name))
     }
 
     /// Visits one file that is no folder, links to it followed inside the tree. Its path is its name.
@@ -175,12 +166,7 @@ impl Tree {
 
     /// Visits all that is in a folder, in the order of names, without what is left out of the tree or
     /// of this walk. Links are not followed, but one that leads to the folder itself.
-    pub(crate) fn walk(
-        &self,
-        path: &str,
-        exclude: &Ignore,
-        visitor: &mut dyn Visitor,
-    ) -> Result<()> {
+    pub(crate) fn walk(&self, path: &str, part: Part<'_>, visitor: &mut dyn Visitor) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let folder = self
             .root
@@ -188,7 +174,7 @@ impl Tree {
             .doing(|| format!("open {path:?} in {}", self.name))?;
         let mut walk = Walk {
             tree: self,
-            exclude,
+            part,
             prefix: path.len(),
             path: path.as_bytes().to_vec(),
         };
@@ -200,9 +186,18 @@ pub(crate) fn path_or_root(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
 }
 
+/// What a walk sees of the files below its folder.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    /// What is left out.
+    pub(crate) exclude: &'a Ignore,
+    /// What alone is in.
+    pub(crate) include: Option<&'a Include>,
+}
+
 struct Walk<'a> {
     tree: &'a Tree,
-    exclude: &'a Ignore,
+    part: Part<'a>,
     /// How much of `path` is where the walk began.
     prefix: usize,
     /// Where we are, below the tree's root.
@@ -290,13 +285,18 @@ impl Walk<'_> {
             out = true;
             inside &= self.tree.ignore.has_exceptions();
         }
-        if !self.exclude.is_empty() {
-            let start = if self.prefix == 0 { 0 } else { self.prefix + 1 };
-            let below = String::from_utf8_lossy(&self.path[start..]);
-            if self.exclude.leaves_out(&below) {
-                out = true;
-                inside &= self.exclude.has_exceptions();
-            }
+        let start = if self.prefix == 0 { 0 } else { self.prefix + 1 };
+        let below = String::from_utf8_lossy(&self.path[start..]);
+        let Part { exclude, include } = self.part;
+        if !exclude.is_empty() && exclude.leaves_out(&below) {
+            out = true;
+            inside &= exclude.has_exceptions();
+        }
+        if let Some(include) = include
+            && !include.takes(&below)
+        {
+            out = true;
+            inside &= include.may_hold(&below);
         }
         (out, inside)
     }

@@ -78,6 +78,26 @@ impl Work<'_> {
         Ok(outcome)
     }
 
+    /// As [`Work::once`], on nothing at all: the layer is the same whatever it is put on.
+    pub(crate) fn apart(
+        &mut self,
+        key: &Key,
+        act: impl FnOnce(&Root) -> Result<()>,
+    ) -> Result<Outcome> {
+        if let Some(outcome) = self.cache.find(key)? {
+            (self.tell)(Event::Cached {
+                number: self.number,
+            });
+            return Ok(outcome);
+        }
+        let scratch = self.store.scratch().doing(|| "begin a layer".to_owned())?;
+        let upper = sys::file::open_path(&scratch.upper).doing(|| "begin a layer".to_owned())?;
+        act(&Root::new(upper))?;
+        let outcome = self.commit(scratch)?;
+        self.cache.keep(key, &outcome)?;
+        Ok(outcome)
+    }
+
     fn commit(&self, scratch: Scratch) -> Result<Outcome> {
         let doing = || "make a layer".to_owned();
         let upper = sys::file::open_dir(&scratch.upper).doing(doing)?;

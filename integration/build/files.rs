@@ -11,7 +11,7 @@ claims![
     copy_keeps_links_attributes_and_times: [Root, Cgroup2, Overlay, Dhow],
     copy_refuses_what_it_cannot_replace: [Root, Cgroup2, Overlay, Dhow],
     the_ignore_file_leaves_out_and_brings_back: [Root, Overlay, Cgroup2, Dhow],
-    add_copies_files_and_refuses_archives: [Root, Cgroup2, Overlay, Dhow],
+    add_copies_files: [Root, Cgroup2, Overlay, Dhow],
     a_missing_source_is_named_with_its_neighbour: [Root, Overlay, Dhow],
 ];
 
@@ -154,20 +154,11 @@ fn a_missing_source_is_named_with_its_neighbour() {
     );
 }
 
-fn add_copies_files_and_refuses_archives() {
+fn add_copies_files() {
     let site = site("FROM base\nADD a.txt d /x/\n");
     site.build(&["-t", "c", "c"]).success();
     assert_eq!(
         site.inside("c", "cd /x; find . -type f | sort"),
         "./a.txt\n./sub/y\n./x\n"
     );
-    let context = site.context("c", "FROM base\nADD a.tgz /x/\n");
-    std::fs::write(context.join("a.tgz"), b"\x1f\x8b\x08 and so on").unwrap();
-    let output = site.build(&["-q", "c"]).ends_with(1);
-    assert_eq!(
-        output.stderr,
-        "dhow: Dockerfile:2: ADD a.tgz /x/: ADD a.tgz: unpacking archives is not supported yet (COPY copies the archive)\n"
-    );
-    site.context("c", "FROM base\nADD --unpack=false a.tgz /x/\n");
-    site.build(&["-q", "c"]).success();
 }

@@ -2,6 +2,7 @@
 //! Rows: A start, B exec, C mounts, D cgroups, E images, G state and command line, I seccomp; `guards` holds that each
 //! guard is tested: broken by name, its claims fail. Not its job: what the spec asks (process, rootfs, cgroups).
 
+mod adding;
 pub(crate) mod archive;
 mod binary;
 mod breakable;
@@ -40,6 +41,7 @@ pub(crate) use guards::broken_on_purpose;
 /// The rows.
 pub(crate) fn claims() -> Vec<Claim> {
     [
+        adding::claims(),
         binary::claims(),
         compressed::claims(),
         descriptors::claims(),

@@ -14,7 +14,7 @@ claims![
 
 /// What stands in the way of an entry: its setup (type, name, link), and the entry's name. `{c}` is the canary's path, `{s}`
 /// the shape's own folder in the layer, `{up}` leads to the root from anywhere.
-struct Shape {
+pub(super) struct Shape {
     way: &'static str,
     setup: &'static [(u8, &'static str, &'static str)],
     victim: &'static str,
@@ -32,7 +32,7 @@ const fn shape(
 pub(super) const UP: &str = "../../../../../../../../../../../..";
 
 /// Ways through which something may be written, but into the layer.
-const INSIDE: &[Shape] = &[
+pub(super) const INSIDE: &[Shape] = &[
     shape("an absolute link", &[(b'2', "l", "{c}")], "l/secret"),
     shape("a relative link", &[(b'2', "l", "{up}{c}")], "l/secret"),
     shape("a new name behind a link", &[(b'2', "l", "{c}")], "l/new"),
@@ -108,7 +108,7 @@ const INSIDE: &[Shape] = &[
 ];
 
 /// Ways that nothing honest goes, and what is said of them.
-const OUTSIDE: &[(Shape, &str)] = &[
+pub(super) const OUTSIDE: &[(Shape, &str)] = &[
     (
         shape("dots", &[], "x/{up}{c}/secret"),
         "a path can't hold '..'",
@@ -148,7 +148,7 @@ const OUTSIDE: &[(Shape, &str)] = &[
 ];
 
 /// What an entry may be.
-const KINDS: &[&str] = &[
+pub(super) const KINDS: &[&str] = &[
     "file",
     "folder",
     "hard link",
@@ -160,7 +160,12 @@ const KINDS: &[&str] = &[
 ];
 
 /// The shape's entries: what goes before, and the victim of a kind. `number` makes its folder its own.
-fn entries(shape: &Shape, number: usize, kind: &str, canary: &Canary) -> (Vec<Entry>, Entry) {
+pub(super) fn entries(
+    shape: &Shape,
+    number: usize,
+    kind: &str,
+    canary: &Canary,
+) -> (Vec<Entry>, Entry) {
     let own = format!("s{number}");
     let fill = |text: &str| {
         text.replace("{c}", canary.text())

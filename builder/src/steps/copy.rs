@@ -15,7 +15,7 @@ use crate::ignore::Ignore;
 use crate::mode::ModeChange;
 use crate::select::Match;
 use crate::steps::directories::{make_directories, own};
-use crate::tree::{Item, Tree, Visitor};
+use crate::tree::{Item, Part, Tree, Visitor};
 
 /// How files get to their place.
 pub(crate) struct Manner<'a> {
@@ -41,7 +41,11 @@ pub(crate) fn source(
     if tree.stat(&found.path)?.1 == FileType::Directory {
         let folder = directory(manner, manner.target)?;
         let mut copier = Copier::new(manner, seen, folder, manner.target.trim_end_matches('/'));
-        return tree.walk(&found.path, manner.exclude, &mut copier);
+        let part = Part {
+            exclude: manner.exclude,
+            include: found.include.as_ref(),
+        };
+        return tree.walk(&found.path, part, &mut copier);
     }
     let (folder, path) = place(manner, found.name())?;
     let name = path.rsplit('/').next().unwrap_or("").to_owned();

@@ -1,76 +1,151 @@
-//! COPY and ADD: which files, their key, and their way into the tree. Not its job: writing them (`copy`).
+//! COPY and ADD: which files, their key, and their way into the tree. Not its job: writing them (`copy`),
+//! and archives (`archive`).
 
 use image::Layer;
+use sys::beneath::Root;
 
-use crate::cache::Outcome;
+use crate::cache::{Key, Outcome};
 use crate::error::{Error, Result};
 use crate::fingerprint::{self, Fingerprint};
 use crate::ignore::Ignore;
 use crate::layers::root;
 use crate::plan::CopyStep;
-use crate::select::look;
+use crate::select::{Match, look};
 use crate::stages::Origin;
+use crate::steps::archive::Archive;
 use crate::steps::{copy, owner};
+use crate::tree::Tree;
 use crate::work::Work;
+
+/// What a source turned out to be.
+enum Found {
+    /// Files, with the digest of all that is read of them.
+    Files(Match, String),
+    /// An archive whose files are meant.
+    Archive(Archive),
+}
 
 /// Copies files, unless the same ones were copied before.
 pub(crate) fn files(work: &mut Work<'_>, layers: &[Layer], step: &CopyStep) -> Result<Outcome> {
     // Its tree is kept through the step: what is hashed is what is copied.
     let tree = work.tree(&step.origin)?;
     let exclude = Ignore::patterns(&step.exclude).map_err(Error::Refused)?;
-    let mut key = work.key("copy", layers);
+    let below = if step.link { &[] } else { layers };
+    let mut key = work.key("copy", below);
+    say(&mut key, step);
+    let mut found = Vec::new();
+    for source in &step.sources {
+        find(&tree, step, source, &exclude, &mut key, &mut found)?;
+    }
+    for (name, content) in &step.heredocs {
+        key.add(&format!("heredoc {name}"), content.as_str());
+    }
+    let write = |root: &Root| write(root, step, &tree, &exclude, &found);
+    let outcome = match step.link {
+        true => work.apart(&key, write),
+        false => work.once(&key, layers, |_, mount, _| {
+            write(&root(mount)?)?;
+            Ok(None)
+        }),
+    };
+    if step.origin == Origin::Context {
+        work.context = Some(tree);
+    }
+    outcome
+}
+
+/// What the instruction itself says, as parts of its key.
+fn say(key: &mut Key, step: &CopyStep) {
     key.add("target", step.target.as_str());
     key.add("chown", step.chown.clone().unwrap_or_default());
     key.add(
         "chmod",
         step.chmod.as_ref().map(|c| c.key()).unwrap_or_default(),
     );
-    let mut found = Vec::new();
-    for source in &step.sources {
-        for found_now in tree.find(source)? {
-            if step.refuse_archives && tree.is_archive(&found_now)? {
-                return Err(Error::Refused(format!(
-                    "ADD {source}: unpacking archives is not supported yet (COPY copies the archive)"
-                )));
+    if step.link {
+        key.add("link", "");
+    }
+}
+
+/// Finds what a source means, and adds it to the key.
+fn find(
+    tree: &Tree,
+    step: &CopyStep,
+    source: &str,
+    exclude: &Ignore,
+    key: &mut Key,
+    found: &mut Vec<Found>,
+) -> Result<()> {
+    let matches = match step.parents {
+        true => tree.find_with_parents(source)?,
+        false => tree.find(source)?,
+    };
+    let before = found.len();
+    // Archives of other trees than the context are never unpacked.
+    let unpack = step.adding.as_ref().and_then(|add| add.unpack);
+    let unpack = step.adding.is_some() && unpack != Some(false);
+    let literal = matches
+        .iter()
+        .any(|one| one.include.as_ref().is_some_and(|i| i.literal));
+    for one in matches {
+        if unpack && let Some(archive) = Archive::of_tree(tree, &one)? {
+            key.add(&format!("archive {source}"), archive.sum());
+            found.push(Found::Archive(archive));
+            continue;
+        }
+        let mut seen = Fingerprint::new(tree.owners);
+        let shape = look(tree, &one, exclude, &mut seen)?;
+        let (sum, files) = seen.finish();
+        // With parents, a folder is there only for what is in it.
+        if one.include.is_some() && files.is_empty() {
+            continue;
+        }
+        let shape = match one.include {
+            Some(_) => "with parents".to_owned(),
+            None => shape,
+        };
+        key.add_files(&format!("source {source} {shape}"), sum.clone(), files);
+        found.push(Found::Files(one, sum));
+    }
+    match literal && found.len() == before {
+        true => Err(tree.missing(source)),
+        false => Ok(()),
+    }
+}
+
+/// Writes what was found into the tree.
+fn write(
+    root: &Root,
+    step: &CopyStep,
+    tree: &Tree,
+    exclude: &Ignore,
+    found: &[Found],
+) -> Result<()> {
+    let chown = step.chown.as_deref();
+    let manner = copy::Manner {
+        root,
+        target: &step.target,
+        owner: chown
+            .map(|chown| owner::of_chown(root, chown))
+            .transpose()?,
+        mode: step.chmod.as_ref(),
+        exclude,
+    };
+    for one in found {
+        match one {
+            Found::Files(found, sum) => {
+                let mut seen = Fingerprint::new(tree.owners);
+                copy::source(&manner, tree, found, &mut seen)?;
+                // A cache entry must hold what its key says, also while somebody writes the context.
+                if seen.finish().0 != *sum {
+                    return Err(fingerprint::changed(&tree.name));
+                }
             }
-            let mut seen = Fingerprint::new(tree.owners);
-            let shape = look(&tree, &found_now, &exclude, &mut seen)?;
-            let (sum, files) = seen.finish();
-            key.add_files(&format!("source {source} {shape}"), sum.clone(), files);
-            found.push((found_now, sum));
+            Found::Archive(archive) => archive.unpack(&manner)?,
         }
     }
     for (name, content) in &step.heredocs {
-        key.add(&format!("heredoc {name}"), content.as_str());
+        copy::text(&manner, name, content)?;
     }
-    let outcome = work.once(&key, layers, |_, mount, _| {
-        let root = root(mount)?;
-        let manner = copy::Manner {
-            root: &root,
-            target: &step.target,
-            owner: step
-                .chown
-                .as_deref()
-                .map(|chown| owner::of_chown(&root, chown))
-                .transpose()?,
-            mode: step.chmod.as_ref(),
-            exclude: &exclude,
-        };
-        for (found, sum) in &found {
-            let mut seen = Fingerprint::new(tree.owners);
-            copy::source(&manner, &tree, found, &mut seen)?;
-            // A cache entry must hold what its key says, also while somebody writes the context.
-            if seen.finish().0 != *sum {
-                return Err(fingerprint::changed(&tree.name));
-            }
-        }
-        for (name, content) in &step.heredocs {
-            copy::text(&manner, name, content)?;
-        }
-        Ok(None)
-    });
-    if step.origin == Origin::Context {
-        work.context = Some(tree);
-    }
-    outcome
+    Ok(())
 }

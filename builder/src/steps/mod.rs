@@ -1,5 +1,6 @@
 //! One kind of instruction each: what it means, and how it is carried out. Not its job: their order.
 
+pub(crate) mod archive;
 pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod directories;

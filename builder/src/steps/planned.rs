@@ -135,15 +135,8 @@ fn refused_in_run(run: &Run, mounts: &[Mount]) -> Option<String> {
     None
 }
 
-/// COPY, and why it can't be done.
-pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<(CopyStep, Option<String>)> {
-    let refusal = if files.link.is_some() {
-        Some("COPY --link: not supported yet".to_owned())
-    } else if files.parents.is_some() {
-        Some("COPY --parents: not supported yet".to_owned())
-    } else {
-        None
-    };
+/// COPY.
+pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
     let step = files_step(state, files)?;
     for (source, word) in step.sources.iter().zip(&files.sources) {
         if is_remote(source) {
@@ -153,29 +146,19 @@ pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<(CopyStep, Optio
             ));
         }
     }
-    Ok((step, refusal))
+    Ok(step)
 }
 
-/// ADD: COPY of local files, and why it can't be done where it is more than that.
+/// ADD, and why it can't be done.
 pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<(CopyStep, Option<String>)> {
     let mut step = files_step(state, &add.files)?;
     let checksum = match &add.checksum {
         Some(word) => Some(checksum(state, word, &step.sources)?),
         None => None,
     };
-    let refusal = if let Some(remote) = step.sources.iter().find(|s| is_remote(s)) {
-        Some(format!(
-            "ADD {remote}: remote sources are not supported yet"
-        ))
-    } else if add.files.link.is_some() {
-        Some("ADD --link: not supported yet".to_owned())
-    } else if add.unpack == Some(true) {
-        Some("ADD --unpack: not supported yet".to_owned())
-    } else {
-        None
-    };
-    // Unless it is told not to, ADD unpacks what turns out to be an archive.
-    step.refuse_archives = add.unpack.is_none();
+    let remote = step.sources.iter().find(|s| is_remote(s));
+    let refusal =
+        remote.map(|remote| format!("ADD {remote}: remote sources are not supported yet"));
     step.adding = Some(Adding {
         checksum,
         keep_git_dir: add.keep_git_dir,
@@ -250,7 +233,6 @@ fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
         link: files.link.is_some(),
         parents: files.parents.is_some(),
         adding: None,
-        refuse_archives: false,
     })
 }
 

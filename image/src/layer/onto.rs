@@ -10,10 +10,10 @@ use super::header::{BLOCK, Header};
 use super::tree::Tree;
 use super::unpack::{Ground, Manner, fill};
 use super::whiteout::OverlayXattrs;
+use crate::Result;
 use crate::budget::most;
 use crate::compression::Decoder;
 use crate::owner::OwnerPolicy;
-use crate::Result;
 
 /// Whether a stream is a tar, by its first bytes: inflated if they say so, and with a checksum that holds.
 pub fn is_tar(stream: impl Read) -> bool {
