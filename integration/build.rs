@@ -4,6 +4,7 @@
 mod adding;
 mod files;
 mod hostile;
+mod registries;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,6 +40,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         adding::claims(),
         files::claims(),
         hostile::claims(),
+        registries::claims(),
     ]
     .into_iter()
     .flatten()

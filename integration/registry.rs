@@ -4,7 +4,7 @@
 
 mod hostile;
 mod login;
-mod server;
+pub(crate) mod server;
 
 use std::path::Path;
 use std::process::Command;

@@ -10,6 +10,7 @@ mod progress;
 mod report;
 mod tables;
 mod template;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -1,17 +1,22 @@
-//! Images that recipes stand on or copy from: in the store, or an archive or layout by its path. Not its
-//! job: registries.
+//! Images that recipes stand on or copy from: in the store, in a registry, or an archive or layout by its
+//! path. Not its job: how images get into the store.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use image::{Image, LoadOptions, Names, Source, Store};
+use image::registry::{self, PullOptions};
+use image::{Image, LoadOptions, Names, Reference, Source, Store};
 
 use crate::config::Config;
 use crate::error::{Doing, Error, Result};
+use crate::plan::{Action, Plan};
+use crate::request::{Event, Options};
+use crate::stages::{Base, Origin};
 
 /// The images of one build, each found once: a name that moves meanwhile does not mix two images.
 pub(crate) struct Bases<'a> {
     store: &'a Store,
+    options: &'a Options,
     found: BTreeMap<String, Image>,
 }
 
@@ -41,22 +46,48 @@ fn named(name: &str) -> Named {
     Named::Store
 }
 
+/// Told what happens.
+type Tell<'t> = &'t mut dyn FnMut(Event<'_>);
+
 impl<'a> Bases<'a> {
     /// No images yet.
-    pub(crate) fn new(store: &'a Store) -> Self {
+    pub(crate) fn new(store: &'a Store, options: &'a Options) -> Self {
         Self {
             store,
+            options,
             found: BTreeMap::new(),
         }
+    }
+
+    /// Finds all images of a plan, so that no step waits for one, or has threads beside it.
+    ///
+    /// # Errors
+    /// As [`Bases::image`].
+    pub(crate) fn find_all(&mut self, plan: &Plan, tell: Tell<'_>) -> Result<()> {
+        for stage in &plan.stages {
+            if let Base::Image(name) = &stage.base {
+                self.image(name, tell)?;
+            }
+            for step in &stage.steps {
+                if let Action::Copy(copy) = &step.action
+                    && let Origin::Image(name) = &copy.origin
+                {
+                    self.image(name, tell)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The image that a recipe calls `name`.
     ///
     /// # Errors
     /// If there is none, or it can't be loaded.
-    pub(crate) fn image(&mut self, name: &str) -> Result<&Image> {
+    pub(crate) fn image(&mut self, name: &str, tell: Tell<'_>) -> Result<&Image> {
         if !self.found.contains_key(name) {
-            let image = self.find(name)?;
+            let image = self.find(name, tell)?;
+            // It came by several threads; the next step needs a process of one.
+            sys::process::outlive_threads().doing(|| "wait for our threads".to_owned())?;
             self.found.insert(name.to_owned(), image);
         }
         Ok(&self.found[name])
@@ -66,20 +97,35 @@ impl<'a> Bases<'a> {
     ///
     /// # Errors
     /// As [`Bases::image`]; a config that is none.
-    pub(crate) fn config(&mut self, name: &str) -> Result<Config> {
-        #[derive(serde::Deserialize)]
-        struct Document {
-            #[serde(default)]
-            config: Option<Config>,
-        }
-        let image = self.image(name)?;
-        let document: Document = serde_json::from_slice(&image.config)
-            .map_err(|e| Error::Refused(format!("config of image {name}: {e}")))?;
-        Ok(document.config.unwrap_or_default())
+    pub(crate) fn config(&mut self, name: &str, tell: Tell<'_>) -> Result<Config> {
+        config_of(name, &self.image(name, tell)?.config)
     }
 
-    fn find(&self, name: &str) -> Result<Image> {
+    /// The same, for a plan: of an image that only a registry has, nothing else is brought here.
+    ///
+    /// # Errors
+    /// As [`Bases::config`].
+    pub(crate) fn config_alone(&mut self, name: &str) -> Result<Config> {
+        match self.absent(name)? {
+            Some(reference) => {
+                let bytes = registry::config(&reference, &self.options.access)
+                    .doing(|| format!("base image {name}"))?;
+                config_of(name, &bytes)
+            }
+            None => self.config(name, &mut |_| {}),
+        }
+    }
+
+    fn find(&self, name: &str, tell: Tell<'_>) -> Result<Image> {
         let doing = || format!("base image {name}");
+        if let Some(reference) = self.absent(name)? {
+            tell(Event::Pull(name));
+            let pulled = self
+                .store
+                .pull(&reference, &self.options.access, &PullOptions::default())
+                .doing(doing)?;
+            return Ok(pulled.loaded.image);
+        }
         match named(name) {
             Named::Store => {
                 let image = self.store.find(name).doing(doing)?;
@@ -102,6 +148,37 @@ impl<'a> Bases<'a> {
             }
         }
     }
+
+    /// The name under which a registry must be asked for the image; `None` if the store or a path has it.
+    /// What is found by its id is in no registry.
+    fn absent(&self, name: &str) -> Result<Option<Reference>> {
+        if named(name) != Named::Store {
+            return Ok(None);
+        }
+        let Ok(reference) = name.parse::<Reference>() else {
+            return Ok(None);
+        };
+        Ok(match self.store.find(name) {
+            Ok(image) => {
+                // A digest says what the image is: asking again can't bring another one.
+                let movable = reference.digest().is_none() && image.names.contains(&reference);
+                (self.options.pull && movable).then_some(reference)
+            }
+            Err(image::Error::NoSuchImage { .. }) => Some(reference),
+            Err(e) => return Err(e).doing(|| format!("base image {name}")),
+        })
+    }
+}
+
+fn config_of(name: &str, bytes: &[u8]) -> Result<Config> {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        #[serde(default)]
+        config: Option<Config>,
+    }
+    let document: Document = serde_json::from_slice(bytes)
+        .map_err(|e| Error::Refused(format!("config of image {name}: {e}")))?;
+    Ok(document.config.unwrap_or_default())
 }
 
 #[cfg(test)]

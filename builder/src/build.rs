@@ -31,8 +31,8 @@ pub fn plan_only(
     let recipe = parse(&source).map_err(|fault| Error::Recipe(fault.of(&source)))?;
     plan::plan(&source, &recipe, &options.settings, &mut |name, span| {
         let store = open().doing(|| "open the store".to_owned())?;
-        Bases::new(&store)
-            .config(name)
+        Bases::new(&store, options)
+            .config_alone(name)
             .map_err(|error| at(&source, span, "FROM", error))
     })
 }
@@ -49,15 +49,16 @@ pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) 
     }
     let source = context::recipe(&options.context, options.file.as_deref())?;
     let recipe = parse(&source).map_err(|fault| Error::Recipe(fault.of(&source)))?;
-    let mut bases = Bases::new(store);
+    let mut bases = Bases::new(store, options);
     let plan = plan::plan(&source, &recipe, &options.settings, &mut |name, span| {
         bases
-            .config(name)
+            .config(name, tell)
             .map_err(|error| at(&source, span, "FROM", error))
     })?;
     if let Some(fault) = plan.refusal() {
         return Err(Error::Recipe(fault.of(&source)));
     }
+    bases.find_all(&plan, tell)?;
     container::end_orphans(&options.state)?;
     let _lease = Cache::hold(store)?;
     for warning in &plan.warnings {
@@ -105,7 +106,7 @@ impl Builder<'_> {
             Base::Scratch => Built::default(),
             Base::Stage(earlier) => self.work.done.get(earlier).cloned().unwrap_or_default(),
             Base::Image(name) => {
-                let image = self.work.bases.image(name)?;
+                let image = self.work.bases.image(name, self.work.tell)?;
                 Built {
                     layers: image.layers.clone(),
                     document: Document::of_base(&image.config),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use image::Reference;
+use image::registry::Access;
 
 use crate::instruction::Network;
 
@@ -21,6 +22,10 @@ pub struct Options {
     pub settings: Settings,
     /// Whether every step is done anew.
     pub no_cache: bool,
+    /// How registries are reached, for images that the store lacks.
+    pub access: Access,
+    /// Whether registries are asked for images that the store has, too.
+    pub pull: bool,
     /// No time in the image is later than this (SOURCE_DATE_EPOCH), in seconds since 1970.
     pub epoch: i64,
     /// Where the runtime keeps the records of RUN's containers.
@@ -33,6 +38,8 @@ pub struct Options {
 pub enum Event<'a> {
     /// Something to know.
     Warning(&'a str),
+    /// An image is brought from a registry.
+    Pull(&'a str),
     /// A step begins. Steps that do not need each other begin in any order.
     Step {
         /// Its number, from 1: its place in the plan, whatever runs first.

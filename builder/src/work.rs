@@ -138,7 +138,7 @@ impl Work<'_> {
             ),
             Origin::Image(image) => (
                 format!("image {image}"),
-                self.bases.image(image)?.layers.clone(),
+                self.bases.image(image, self.tell)?.layers.clone(),
             ),
         };
         let mount = match layers.is_empty() {

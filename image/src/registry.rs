@@ -27,7 +27,7 @@ use self::client::{Client, Scope};
 pub use self::credentials::{Credentials, Login};
 pub use self::login::{domain, log_in};
 use self::patience::Patience;
-pub use self::pull::{PullOptions, Pulled};
+pub use self::pull::{PullOptions, Pulled, config};
 pub use self::push::PushOptions;
 use self::repository::Repository;
 use crate::{Digest, Reference, Result};

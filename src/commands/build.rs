@@ -44,6 +44,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         say(format_args!("{:#}\n", plan.to_json()));
         return Ok(0);
     }
+    args.output.prepare()?;
     // RUN's programs must not be able to write to dhow itself.
     runtime::guard(runtime::Aim::Make)?;
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
@@ -53,6 +54,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         }
     };
     let image = builder::build(&store, &options, &mut show).map_err(because)?;
+    args.output.deliver(&store, &image, &options.access)?;
     say(format_args!("{}\n", image.id));
     Ok(0)
 }
@@ -72,6 +74,8 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
             network: args.steps.network(),
         },
         no_cache: args.cache.no_cache,
+        access: args.cache.registry.access(),
+        pull: args.cache.pull,
         state: global.state_root()?,
     })
 }

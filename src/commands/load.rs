@@ -45,7 +45,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let options = LoadOptions {
         names: if args.force { Names::Move } else { Names::Keep },
         name: args.tag,
-        only: None,
+        ..LoadOptions::default()
     };
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
     for loaded in store.load(source, &options).map_err(because)? {

@@ -40,9 +40,9 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn access(self) -> Access {
+    pub(super) fn access(&self) -> Access {
         let variable = |name: &str| std::env::var_os(name);
-        let credentials = Credentials::new(self.authfile, variable);
+        let credentials = Credentials::new(self.authfile.clone(), variable);
         let mut access = Access::new(credentials, variable);
         access.insecure = self.insecure;
         access

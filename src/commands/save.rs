@@ -1,14 +1,15 @@
 //! `dhow save`: images to an archive.
 
 use std::ffi::OsString;
-use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 
 use image::{Format, Image, Reference, Store};
 
 use super::{Outcome, parse};
 use crate::global::Global;
 use crate::report::{Failure, because};
+use crate::whole;
 
 /// Write images to an archive or a layout folder that docker, podman and skopeo read
 #[derive(Debug, clap::Parser)]
@@ -42,7 +43,9 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         _ => Format::DockerArchive,
     };
     match output {
-        Some(path) => to_file(&store, &images, format, &path)?,
+        Some(path) => whole::write(&path, |out| {
+            store.save(&images, format, out).map_err(because).map(drop)
+        })?,
         None if std::io::stdout().is_terminal() => {
             return Err(Failure::new(
                 "save: an archive is not for a terminal; say -o FILE",
@@ -76,23 +79,4 @@ fn asked_for(store: &Store, wanted: &[String]) -> Result<Vec<Image>, Failure> {
         }
     }
     Ok(images)
-}
-
-/// Under another name until it is whole: no half archive stands where somebody takes it for one.
-fn to_file(store: &Store, images: &[Image], format: Format, path: &Path) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let file = sys::file::create_new(&part, 0o644).map_err(because)?;
-    let out = BufWriter::with_capacity(256 * 1024, file);
-    let written = store
-        .save(images, format, out)
-        .map_err(because)
-        .and_then(|mut out| out.flush().map_err(because))
-        .and_then(|()| sys::file::rename(&part, path).map_err(because));
-    if written.is_err() {
-        // The first failure is the one that counts.
-        let _left_over = sys::file::remove_file(&part);
-    }
-    written
 }

@@ -38,6 +38,20 @@ pub fn thread_count() -> Result<u64> {
     Ok(u64::from(stat.st_nlink as u32).saturating_sub(2))
 }
 
+/// Waits until this process has one thread. A thread that was joined is counted until the kernel has let go
+/// of it, which nothing tells: we look again and again, giving the processor away. Where threads are still at
+/// work after two seconds that is left to whoever minds.
+///
+/// # Errors
+/// As [`thread_count`].
+pub fn outlive_threads() -> Result<()> {
+    let begun = std::time::Instant::now();
+    while thread_count()? > 1 && begun.elapsed() < std::time::Duration::from_secs(2) {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
 /// A handle on the running process `pid`.
 ///
 /// # Errors

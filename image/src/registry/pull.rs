@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::client::Scope;
+use super::repository::Tagged;
 use super::{Access, Watch};
 use crate::manifest::{self, Platform};
 use crate::offer;
@@ -44,9 +45,7 @@ impl Store {
         access: &Access,
         options: &PullOptions,
     ) -> Result<Pulled> {
-        let scope = Scope::Pull(name.path().to_owned());
-        let repository = access.repository(name, scope, options.watch.clone())?;
-        let tagged = Arc::new(repository).resolve(name)?;
+        let tagged = tagged(name, access, options.watch.clone())?;
         let platform = options.platform.clone().unwrap_or_else(manifest::host);
         let mut offer = offer::image(&tagged, &tagged.descriptor, &platform)?;
         if options.platform.is_some() {
@@ -55,6 +54,11 @@ impl Store {
         offer.names = name.tagged().into_iter().collect();
         let load = LoadOptions {
             names: Names::Move,
+            // Another platform's image is not what others mean who ask for the same index.
+            index: options
+                .platform
+                .is_none()
+                .then_some(tagged.descriptor.digest),
             ..LoadOptions::default()
         };
         let mut loaded = self.load_offers(&self.work()?, vec![offer], &load)?;
@@ -66,6 +70,24 @@ impl Store {
             digest: tagged.descriptor.digest,
         })
     }
+}
+
+/// The config of the image `name` for this platform, as its registry has it now; nothing else is brought.
+///
+/// # Errors
+/// As [`Store::pull`].
+pub fn config(name: &Reference, access: &Access) -> Result<Vec<u8>> {
+    let doing = || format!("ask for {}", name.familiar());
+    let tagged = tagged(name, access, None).map_err(|e| e.inside(doing()))?;
+    let offer = offer::image(&tagged, &tagged.descriptor, &manifest::host());
+    Ok(offer.map_err(|e| e.inside(doing()))?.config)
+}
+
+/// What a registry has under a name.
+fn tagged(name: &Reference, access: &Access, watch: Option<Watch>) -> Result<Tagged> {
+    let scope = Scope::Pull(name.path().to_owned());
+    let repository = access.repository(name, scope, watch)?;
+    Arc::new(repository).resolve(name)
 }
 
 /// An image that stands alone says in its config what it is for.

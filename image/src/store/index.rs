@@ -43,6 +43,9 @@ pub(super) struct Index {
     pub(super) images: BTreeMap<Digest, Record>,
     /// By full name with tag.
     names: BTreeMap<String, Digest>,
+    /// Documents of registries (indexes for several platforms) that led to an image, by their digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    leading: BTreeMap<Digest, Digest>,
 }
 
 impl Index {
@@ -91,7 +94,8 @@ impl Index {
         }
     }
 
-    /// The image of a name. With a digest, only one whose manifest or config has it.
+    /// The image of a name. With a digest, only one whose manifest or config has it, or that a document
+    /// with this digest led to.
     pub(super) fn by_name(&self, reference: &Reference) -> Option<Digest> {
         let Some(digest) = reference.digest() else {
             return self.names.get(&reference.to_string()).copied();
@@ -101,6 +105,18 @@ impl Index {
             .iter()
             .find(|(id, record)| fits(id, record))
             .map(|(id, _)| *id)
+            .or_else(|| self.leading.get(&digest).copied())
+    }
+
+    /// Notes that a document leads to an image, unless that shows by itself.
+    pub(super) fn lead(&mut self, document: Digest, id: Digest) {
+        if self
+            .images
+            .get(&id)
+            .is_some_and(|record| record.manifest != document)
+        {
+            self.leading.insert(document, id);
+        }
     }
 
     /// Gives an image a name; an image that had it loses it. A digest in the name is left out: it is
@@ -124,6 +140,7 @@ impl Index {
     /// Forgets an image and its names.
     pub(super) fn remove(&mut self, id: Digest) -> Option<Record> {
         self.names.retain(|_, named| *named != id);
+        self.leading.retain(|_, led| *led != id);
         self.images.remove(&id)
     }
 
@@ -187,6 +204,22 @@ mod tests {
         assert_eq!(index.names_of(ids[1]), [name]);
         index.remove(ids[1]);
         assert!(index.find("debian", Path::new("/s")).is_err());
+    }
+
+    #[test]
+    fn an_image_is_found_by_the_digest_of_what_led_to_it() {
+        let (mut index, ids) = index();
+        let leading = Digest::of(b"for many platforms");
+        let wanted = format!("debian@{leading}");
+        let find = |index: &Index| index.find(&wanted, Path::new("/s")).ok();
+        assert_eq!(find(&index), None);
+        index.lead(leading, ids[0]);
+        assert_eq!(
+            find(&Index::parse(&index.bytes().unwrap()).unwrap()),
+            Some(ids[0])
+        );
+        index.remove(ids[0]);
+        assert_eq!(find(&index), None);
     }
 
     #[test]

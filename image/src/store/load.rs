@@ -36,6 +36,9 @@ pub struct LoadOptions {
     pub name: Option<Reference>,
     /// Of several images the one that the archive calls so: by its tag, or by its whole name.
     pub only: Option<String>,
+    /// What the one image is known by where it came from, beside its own digests: that of an index that
+    /// leads to it.
+    pub index: Option<Digest>,
 }
 
 /// An image that was loaded.
@@ -209,6 +212,9 @@ impl Store {
         for offer in offers {
             for name in &offer.names {
                 index.name(name, offer.id)?;
+            }
+            if let Some(digest) = options.index {
+                index.lead(digest, offer.id);
             }
         }
         if !blobs.is_empty() {

@@ -11,8 +11,7 @@ fn a_name_is_not_taken_from_another_image_by_itself() {
     assert_eq!(place.store().find("hello:1").unwrap().id, first);
     let options = LoadOptions {
         names: Names::Move,
-        name: None,
-        only: None,
+        ..LoadOptions::default()
     };
     let path = place.path("archive.tar");
     let second = place.store().load(Source::Path(path), &options).unwrap()[0]
@@ -41,8 +40,7 @@ fn a_removed_image_takes_what_is_its_own_and_nothing_else() {
     fs::write(&path, tar_of(&oci(&layers, &blobs, |_| {}))).unwrap();
     let options = LoadOptions {
         names: Names::Move,
-        name: None,
-        only: None,
+        ..LoadOptions::default()
     };
     let second = place
         .store()

@@ -10,6 +10,7 @@ use crate::report::visible;
 pub(super) fn show(event: &Event<'_>) {
     match event {
         Event::Warning(text) => eprintln!("warning: {}", visible(text)),
+        Event::Pull(name) => eprintln!("pull {}", visible(name)),
         Event::Step {
             number,
             total,
