@@ -2,6 +2,7 @@
 //! their own. Each claim builds on a base of static busybox, in a store of its own.
 
 mod adding;
+mod course;
 mod files;
 mod hostile;
 mod registries;
@@ -38,6 +39,7 @@ pub(crate) fn claims() -> Vec<Claim> {
     [
         here::claims(),
         adding::claims(),
+        course::claims(),
         files::claims(),
         hostile::claims(),
         registries::claims(),
@@ -272,8 +274,16 @@ fn what_a_killed_build_left_is_cleared_by_the_next() {
     // A living build is left alone by another one.
     site.image("d", "FROM base\nRUN true\n");
     assert!(list().contains("running"));
+    // With it the step's process, which would end the command by itself.
+    let id = build.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    run(Command::new("kill").arg("-STOP").arg(id.to_string())).success();
+    for step in children.split_whitespace() {
+        run(Command::new("kill").args(["-KILL", step])).success();
+    }
     build.kill().unwrap();
     build.wait().unwrap();
+    assert!(list().contains("running"));
     site.image("e", "FROM base\nRUN true\n");
     assert_eq!(site.sandbox.left_behind(), Vec::<String>::new());
     let work = std::fs::read_dir(site.folder().join("store/work")).unwrap();

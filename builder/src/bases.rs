@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use image::registry::{self, PullOptions};
-use image::{Image, LoadOptions, Names, Reference, Source, Store};
+use image::{Image, Layer, LoadOptions, Names, Reference, Source, Store};
 
 use crate::config::Config;
 use crate::error::{Doing, Error, Result};
-use crate::plan::{Action, Plan};
+use crate::graph;
+use crate::plan::Plan;
 use crate::request::{Event, Options};
 use crate::stages::{Base, Origin};
 
@@ -69,10 +70,10 @@ impl<'a> Bases<'a> {
                 self.image(name, tell)?;
             }
             for step in &stage.steps {
-                if let Action::Copy(copy) = &step.action
-                    && let Origin::Image(name) = &copy.origin
-                {
-                    self.image(name, tell)?;
+                for origin in graph::origins(step) {
+                    if let Origin::Image(name) = origin {
+                        self.image(name, tell)?;
+                    }
                 }
             }
         }
@@ -91,6 +92,21 @@ impl<'a> Bases<'a> {
             self.found.insert(name.to_owned(), image);
         }
         Ok(&self.found[name])
+    }
+
+    /// An image that was found before.
+    ///
+    /// # Errors
+    /// If nobody has asked for it.
+    pub(crate) fn found(&self, name: &str) -> Result<&Image> {
+        let found = self.found.get(name);
+        found.ok_or_else(|| Error::Refused(format!("image {name} is none that the plan names")))
+    }
+
+    /// The layers of all images that were found.
+    pub(crate) fn layers(&self) -> Vec<Layer> {
+        let layers = self.found.values().flat_map(|image| &image.layers);
+        layers.cloned().collect()
     }
 
     /// The config of that image.

@@ -63,12 +63,17 @@ impl Key {
 
     /// The name of its entry.
     fn name(&self) -> String {
+        format!("{}.json", self.hex())
+    }
+
+    /// A digest of its parts.
+    pub(crate) fn hex(&self) -> String {
         let mut hasher = Sha256::new();
         for part in &self.parts {
             field(&mut hasher, part.name.as_bytes());
             field(&mut hasher, part.value.as_bytes());
         }
-        format!("{}.json", hex(&hasher.finalize()))
+        hex(&hasher.finalize())
     }
 }
 

@@ -79,6 +79,9 @@ pub enum Error {
         /// The last lines that it printed, each on a line of its own.
         output: String,
     },
+    /// A step's process says what went wrong: the chain of its error.
+    #[error("{0}")]
+    Told(String),
     /// What the recipe asks for can't be had with these files.
     #[error("{0}")]
     Refused(String),

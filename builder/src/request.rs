@@ -20,6 +20,8 @@ pub struct Options {
     pub names: Vec<Reference>,
     /// Build args, target, labels, network.
     pub settings: Settings,
+    /// How many steps may be at work at once; at least one is.
+    pub jobs: usize,
     /// Whether every step is done anew.
     pub no_cache: bool,
     /// How registries are reached, for images that the store lacks.

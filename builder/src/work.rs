@@ -1,6 +1,6 @@
 //! What a step has to work with, and what all kinds of steps do alike: a key is looked for in the cache,
-//! else the step acts on the tree so far and its changes become a layer. Not its job: what the kinds do
-//! (see `steps`), and the order of steps.
+//! else the step acts on the tree so far and its changes become a layer. All of it is done in the step's own
+//! process (`worker`). Not its job: what the kinds do (see `steps`), and the order of steps.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -11,14 +11,15 @@ use sys::beneath::Root;
 use crate::bases::Bases;
 use crate::cache::{Cache, Key, Outcome};
 use crate::commit::Document;
-use crate::context;
 use crate::error::{Doing, Result};
 use crate::ignore::Ignore;
 use crate::layers::{empty, overlay};
-use crate::request::{Event, Options};
+use crate::request::Options;
 use crate::stages::Origin;
 use crate::stubs::Stubs;
 use crate::tree::{Owners, Tree};
+use crate::worker::{Message, Voice};
+use crate::{context, turn};
 
 /// A stage so far.
 #[derive(Clone, Default)]
@@ -35,67 +36,72 @@ pub(crate) struct Work<'a> {
     pub(crate) store: &'a Store,
     /// What the caller says.
     pub(crate) options: &'a Options,
-    /// Images that are stood upon or copied from.
-    pub(crate) bases: Bases<'a>,
+    /// Images that are stood upon or copied from: all that the plan names have been found.
+    pub(crate) bases: &'a Bases<'a>,
     /// What was done before.
     pub(crate) cache: Cache<'a>,
-    /// The context, once somebody has asked for it.
-    pub(crate) context: Option<Tree>,
     /// The finished stages.
-    pub(crate) done: BTreeMap<usize, Built>,
-    /// Our signals.
-    pub(crate) signals: OwnedFd,
-    /// The step that is at work.
-    pub(crate) number: usize,
-    /// Who is told what happens.
-    pub(crate) tell: &'a mut dyn FnMut(Event<'_>),
+    pub(crate) done: &'a BTreeMap<usize, Built>,
+    /// The build's ear.
+    pub(crate) voice: &'a Voice,
 }
 
 impl Work<'_> {
     /// What the key's step left before, or what `act` leaves now.
     pub(crate) fn once(
-        &mut self,
+        &self,
         key: &Key,
         layers: &[Layer],
-        act: impl FnOnce(&mut Self, &OwnedFd, &Scratch) -> Result<Option<Stubs>>,
+        act: impl FnOnce(&OwnedFd, &Scratch) -> Result<Option<Stubs>>,
     ) -> Result<Outcome> {
-        if let Some(outcome) = self.cache.find(key)? {
-            (self.tell)(Event::Cached {
-                number: self.number,
-            });
+        self.known_or(key, |scratch| {
+            let mount = overlay(layers, Some(scratch))?;
+            let stubs = act(&mount, scratch)?;
+            // The layer is taken from the directory below: the mount must be gone.
+            drop(mount);
+            match stubs {
+                Some(stubs) => stubs.remove(&scratch.upper),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// As [`Work::once`], on nothing at all: the layer is the same whatever it is put on.
+    pub(crate) fn apart(
+        &self,
+        key: &Key,
+        act: impl FnOnce(&Root) -> Result<()>,
+    ) -> Result<Outcome> {
+        self.known_or(key, |scratch| {
+            let upper =
+                sys::file::open_path(&scratch.upper).doing(|| "begin a layer".to_owned())?;
+            act(&Root::new(upper))
+        })
+    }
+
+    /// What the cache knows, or what `act` leaves in a fresh directory.
+    fn known_or(&self, key: &Key, act: impl FnOnce(&Scratch) -> Result<()>) -> Result<Outcome> {
+        if let Some(outcome) = self.find(key)? {
+            return Ok(outcome);
+        }
+        // Another stage or build may be at this very step.
+        let _turn = turn::take(self.store.path(), &key.hex())?;
+        if let Some(outcome) = self.find(key)? {
             return Ok(outcome);
         }
         let scratch = self.store.scratch().doing(|| "begin a layer".to_owned())?;
-        let mount = overlay(layers, Some(&scratch))?;
-        let stubs = act(self, &mount, &scratch)?;
-        // The layer is taken from the directory below: the mount must be gone.
-        drop(mount);
-        if let Some(stubs) = stubs {
-            stubs.remove(&scratch.upper)?;
-        }
+        act(&scratch)?;
         let outcome = self.commit(scratch)?;
         self.cache.keep(key, &outcome)?;
         Ok(outcome)
     }
 
-    /// As [`Work::once`], on nothing at all: the layer is the same whatever it is put on.
-    pub(crate) fn apart(
-        &mut self,
-        key: &Key,
-        act: impl FnOnce(&Root) -> Result<()>,
-    ) -> Result<Outcome> {
-        if let Some(outcome) = self.cache.find(key)? {
-            (self.tell)(Event::Cached {
-                number: self.number,
-            });
-            return Ok(outcome);
+    fn find(&self, key: &Key) -> Result<Option<Outcome>> {
+        let found = self.cache.find(key)?;
+        if found.is_some() {
+            self.voice.say(&Message::Cached);
         }
-        let scratch = self.store.scratch().doing(|| "begin a layer".to_owned())?;
-        let upper = sys::file::open_path(&scratch.upper).doing(|| "begin a layer".to_owned())?;
-        act(&Root::new(upper))?;
-        let outcome = self.commit(scratch)?;
-        self.cache.keep(key, &outcome)?;
-        Ok(outcome)
+        Ok(found)
     }
 
     fn commit(&self, scratch: Scratch) -> Result<Outcome> {
@@ -120,13 +126,10 @@ impl Work<'_> {
     }
 
     /// The tree that a COPY takes from.
-    pub(crate) fn tree(&mut self, origin: &Origin) -> Result<Tree> {
+    pub(crate) fn tree(&self, origin: &Origin) -> Result<Tree> {
         let (name, layers) = match origin {
             Origin::Context => {
-                return match self.context.take() {
-                    Some(tree) => Ok(tree),
-                    None => context::open(&self.options.context, self.options.file.as_deref()),
-                };
+                return context::open(&self.options.context, self.options.file.as_deref());
             }
             Origin::Scratch => ("an empty tree".to_owned(), Vec::new()),
             Origin::Stage(index) => (
@@ -138,7 +141,7 @@ impl Work<'_> {
             ),
             Origin::Image(image) => (
                 format!("image {image}"),
-                self.bases.image(image, self.tell)?.layers.clone(),
+                self.bases.found(image)?.layers.clone(),
             ),
         };
         let mount = match layers.is_empty() {

@@ -73,6 +73,7 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
             labels: args.output.labels(),
             network: args.steps.network(),
         },
+        jobs: args.steps.jobs(),
         no_cache: args.cache.no_cache,
         access: args.cache.registry.access(),
         pull: args.cache.pull,

@@ -168,7 +168,7 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Asks for SIGKILL when our parent ends. It says nothing of a parent that has ended already:
+/// Asks for `signal` when our parent ends. It says nothing of a parent that has ended already:
 /// the caller checks that by a socket that they share.
 ///
 /// # Errors
@@ -271,6 +271,11 @@ pub fn set_umask(mask: u32) -> u32 {
 /// Our own process id.
 pub fn id() -> Pid {
     rustix::process::getpid()
+}
+
+/// Our parent's process id; `None` if it lives in another PID namespace.
+pub fn parent_id() -> Option<Pid> {
+    rustix::process::getppid()
 }
 
 /// When the process `pid` started, in clock ticks since boot: with the pid it names one process for ever

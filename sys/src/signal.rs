@@ -23,6 +23,11 @@ pub fn reset_signals() {
         // SAFETY: SIG_DFL is no handler of ours; unknown numbers (KILL, STOP, libc's own) give EINVAL.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    unblock_all();
+}
+
+/// Unblocks every signal: each acts again as it did before [`signals_as_fd`].
+pub fn unblock_all() {
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset fills the whole set.
     unsafe { libc::sigemptyset(none.as_mut_ptr()) };

@@ -15,12 +15,13 @@ use image::user;
 use oci_spec::runtime::Spec;
 use runtime::{CreateOptions, Created, Force, RootSource, Stdio};
 use serde_json::{Value, json};
-use sys::process::{Exit, Signal};
+use sys::process::Exit;
 
 use crate::error::{Doing, Error, Result};
 use crate::plan::RunStep;
 use crate::request::NetworkDefault;
 use crate::steps::planned::SCRIPTS;
+use crate::worker;
 
 /// What a RUN needs beside itself.
 pub(crate) struct Place<'a> {
@@ -160,7 +161,7 @@ fn beside(
         fds.push(if open { output.as_fd() } else { pidfd.as_fd() });
         let ready = sys::poll::readable(&fds, None).doing(doing)?;
         if ready[0] {
-            interrupted(signals)?;
+            worker::interrupted(signals)?;
         }
         if !ready[1] {
             continue;
@@ -175,21 +176,6 @@ fn beside(
         open = count > 0;
         print(&buffer[..count]);
     }
-}
-
-/// Whether a signal asks us to end.
-///
-/// # Errors
-/// [`Error::Refused`] with the signal if so.
-pub(crate) fn interrupted(signals: &OwnedFd) -> Result<()> {
-    let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
-    let doing = || "read our signals".to_owned();
-    while let Some(number) = sys::signal::next_signal(signals).doing(doing)? {
-        if ends.contains(&number) {
-            return Err(Error::Refused(format!("interrupted by signal {number}")));
-        }
-    }
-    Ok(())
 }
 
 fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {

@@ -11,7 +11,6 @@ use crate::ignore::Ignore;
 use crate::layers::root;
 use crate::plan::CopyStep;
 use crate::select::{Match, look};
-use crate::stages::Origin;
 use crate::steps::archive::Archive;
 use crate::steps::{copy, owner};
 use crate::tree::Tree;
@@ -26,7 +25,7 @@ enum Found {
 }
 
 /// Copies files, unless the same ones were copied before.
-pub(crate) fn files(work: &mut Work<'_>, layers: &[Layer], step: &CopyStep) -> Result<Outcome> {
+pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Result<Outcome> {
     // Its tree is kept through the step: what is hashed is what is copied.
     let tree = work.tree(&step.origin)?;
     let exclude = Ignore::patterns(&step.exclude).map_err(Error::Refused)?;
@@ -41,17 +40,13 @@ pub(crate) fn files(work: &mut Work<'_>, layers: &[Layer], step: &CopyStep) -> R
         key.add(&format!("heredoc {name}"), content.as_str());
     }
     let write = |root: &Root| write(root, step, &tree, &exclude, &found);
-    let outcome = match step.link {
+    match step.link {
         true => work.apart(&key, write),
-        false => work.once(&key, layers, |_, mount, _| {
+        false => work.once(&key, layers, |mount, _| {
             write(&root(mount)?)?;
             Ok(None)
         }),
-    };
-    if step.origin == Origin::Context {
-        work.context = Some(tree);
     }
-    outcome
 }
 
 /// What the instruction itself says, as parts of its key.

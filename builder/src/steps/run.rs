@@ -3,16 +3,15 @@
 use image::Layer;
 
 use crate::cache::Outcome;
-use crate::error::Result;
+use crate::error::{Doing, Result};
 use crate::layers::root;
 use crate::plan::RunStep;
-use crate::request::Event;
 use crate::steps::container;
 use crate::stubs::Stubs;
 use crate::work::Work;
 
 /// Runs the command, unless that was done before.
-pub(crate) fn run(work: &mut Work<'_>, layers: &[Layer], step: &RunStep) -> Result<Outcome> {
+pub(crate) fn run(work: &Work<'_>, layers: &[Layer], step: &RunStep) -> Result<Outcome> {
     let mut key = work.key("run", layers);
     key.add("args", json(&step.args));
     key.add("env", json(step.env.as_ref()));
@@ -22,20 +21,21 @@ pub(crate) fn run(work: &mut Work<'_>, layers: &[Layer], step: &RunStep) -> Resu
     if let Some((name, content)) = &step.script {
         key.add("script", json(&[name, content]));
     }
-    work.once(&key, layers, |work, mount, scratch| {
+    work.once(&key, layers, |mount, scratch| {
         let stubs = Stubs::before(&root(mount)?)?;
+        // While the container is there, a signal ends it before us.
+        let signals = sys::signal::signals_as_fd().doing(|| "take our signals".to_owned())?;
         let place = container::Place {
             folder: scratch.upper.with_file_name("made"),
             state: &work.options.state,
-            signals: &work.signals,
+            signals: &signals,
         };
-        let (number, tell) = (work.number, &mut work.tell);
-        container::run(mount, step, &place, &mut |bytes| {
-            tell(Event::Output { number, bytes })
-        })?;
-        Ok(Some(stubs))
+        let result = container::run(mount, step, &place, &mut |bytes| work.voice.print(bytes));
+        sys::signal::unblock_all();
+        result.map(|()| Some(stubs))
     })
 }
+
 /// Strings as JSON: no two lists give the same text.
 fn json<S: AsRef<str>>(list: &[S]) -> String {
     let list: Vec<&str> = list.iter().map(AsRef::as_ref).collect();

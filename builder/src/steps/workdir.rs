@@ -11,7 +11,7 @@ use crate::work::Work;
 
 /// Makes the working directory, unless it is there.
 pub(crate) fn workdir(
-    work: &mut Work<'_>,
+    work: &Work<'_>,
     layers: &[Layer],
     path: &str,
     user: &str,
@@ -23,7 +23,7 @@ pub(crate) fn workdir(
     let mut key = work.key("directory", layers);
     key.add("path", path.as_str());
     key.add("user", user);
-    work.once(&key, layers, |_, mount, _| {
+    work.once(&key, layers, |mount, _| {
         let root = root(mount)?;
         let (uid, gid) = owner::of_user(&root, user)?;
         directories::make_directories(&root, &path, uid, gid, 0o755)?;

@@ -1,0 +1,68 @@
+//! One process at a time does a step: stages and builds that have the same step wait for whoever does it, and take
+//! it from the cache. Done twice at once it would leave two layers that differ in times, and every step after it would
+//! have two keys. Not its job: the cache.
+//!
+//! `STORE/turns/HEX`, an empty directory that is locked while HEX, the step's key, is done; removed by whoever locked
+//! it. One that was left behind by a killed process is locked by nobody and serves the next.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use sys::Errno;
+use sys::file::{self, Lock, Wait};
+
+use crate::error::{Doing, Result};
+
+/// Held while the step is done.
+pub(crate) struct Turn {
+    path: PathBuf,
+    /// Locked.
+    _dir: OwnedFd,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Who waits for it sees that it is gone, and makes a new one.
+        let _stays_empty = file::remove_dir(&self.path);
+    }
+}
+
+/// Waits until nobody else does the step with the key `name`.
+pub(crate) fn take(store: &Path, name: &str) -> Result<Turn> {
+    let doing = || format!("wait for the turn of step {name}");
+    let path = store.join("turns").join(name);
+    loop {
+        file::create_dir_all(&path, 0o700).doing(doing)?;
+        let dir = match file::open_dir(&path) {
+            Ok(dir) => dir,
+            Err(e) if e.errno == Errno::NOENT => continue,
+            Err(e) => return Err(e).doing(doing),
+        };
+        file::lock(&dir, Lock::Exclusive, Wait::Block).doing(doing)?;
+        let stat = sys::at::fstat(&dir)
+            .map_err(|errno| sys::SysError::new("fstat", name, errno))
+            .doing(doing)?;
+        if stat.st_nlink > 0 {
+            return Ok(Turn { path, _dir: dir });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_had_by_one_and_leaves_nothing() {
+        let store = tempfile::tempdir().unwrap();
+        let turn = take(store.path(), "a").unwrap();
+        let other = take(store.path(), "b").unwrap();
+        let dir = file::open_dir(store.path().join("turns/a")).unwrap();
+        assert!(!file::lock(&dir, Lock::Exclusive, Wait::Try).unwrap());
+        drop(turn);
+        drop(other);
+        let turns = file::open_dir(store.path().join("turns")).unwrap();
+        assert!(file::list(turns).unwrap().is_empty());
+        drop(take(store.path(), "a").unwrap());
+    }
+}
