@@ -5,6 +5,7 @@ mod adding;
 mod course;
 mod files;
 mod hostile;
+mod outputs;
 mod registries;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         course::claims(),
         files::claims(),
         hostile::claims(),
+        outputs::claims(),
         registries::claims(),
     ]
     .into_iter()

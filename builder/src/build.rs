@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use image::{Image, Store};
+use image::Store;
 
 use crate::bases::Bases;
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
+use crate::finished::Finished;
 use crate::plan::{self, Plan};
 use crate::request::{Event, Options};
 use crate::source::Source;
@@ -34,11 +35,15 @@ pub fn plan_only(
     })
 }
 
-/// Builds the image. Must run in a process of one thread: it makes a process for each step.
+/// Builds what the target stage comes to. Must run in a process of one thread: it makes a process for each step.
 ///
 /// # Errors
 /// A fault of the recipe before any step is done; the step that failed, with its place.
-pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) -> Result<Image> {
+pub fn build<'a>(
+    store: &'a Store,
+    options: &Options,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished<'a>> {
     if !sys::privileges::is_root() {
         return Err(Error::Refused(
             "building as another user than root is not supported yet".to_owned(),
@@ -66,7 +71,7 @@ pub fn build(store: &Store, options: &Options, tell: &mut dyn FnMut(Event<'_>)) 
         tell(Event::Warning(warning));
     }
     let done = course::run(store, options, (&source, &plan), &bases, tell)?;
-    image(store, options, &plan, &done)
+    finished(store, options, &plan, &done)
 }
 
 /// An error at a place of the recipe.
@@ -81,14 +86,13 @@ pub(crate) fn at(source: &Source, span: crate::Span, step: &str, error: Error) -
     }
 }
 
-/// Makes the image of the last stage.
-fn image(
-    store: &Store,
+/// What the last stage has come to.
+fn finished<'a>(
+    store: &'a Store,
     options: &Options,
     plan: &Plan,
     done: &BTreeMap<usize, Built>,
-) -> Result<Image> {
-    let doing = || "make the image".to_owned();
+) -> Result<Finished<'a>> {
     let Some((stage, built)) = plan
         .stages
         .last()
@@ -102,16 +106,7 @@ fn image(
         &built.layers,
         options.epoch,
     );
-    // The same image with its names again: nothing to write, nothing to wait for.
-    let id = image::Digest::of(&config);
-    if let Ok(image) = store.find(&id.to_string())
-        && options.names.iter().all(|name| image.names.contains(name))
-    {
-        return Ok(image);
-    }
-    store
-        .commit_image(&config, &built.layers, &options.names)
-        .doing(doing)
+    Finished::new(store, config, built.layers.clone())
 }
 
 /// A step's text in one line.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use image::Reference;
 use image::registry::Access;
 
 use crate::instruction::Network;
@@ -16,8 +15,6 @@ pub struct Options {
     pub context: PathBuf,
     /// The recipe; without it, `Dockerfile` in the context.
     pub file: Option<PathBuf>,
-    /// The image's names.
-    pub names: Vec<Reference>,
     /// Build args, target, labels, network.
     pub settings: Settings,
     /// How many steps may be at work at once; at least one is.

@@ -3,6 +3,8 @@
 
 mod cache;
 mod context;
+mod deliver;
+mod destination;
 mod output;
 mod recipe;
 mod show;
@@ -44,7 +46,8 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         say(format_args!("{:#}\n", plan.to_json()));
         return Ok(0);
     }
-    args.output.prepare()?;
+    let wanted = args.output.wanted()?;
+    deliver::prepare(&args.output)?;
     // RUN's programs must not be able to write to dhow itself.
     runtime::guard(runtime::Aim::Make)?;
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
@@ -53,9 +56,15 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             show::show(&event);
         }
     };
-    let image = builder::build(&store, &options, &mut show).map_err(because)?;
-    args.output.deliver(&store, &image, &options.access)?;
-    say(format_args!("{}\n", image.id));
+    let finished = builder::build(&store, &options, &mut show).map_err(because)?;
+    let delivery = deliver::Delivery {
+        store: &store,
+        finished: &finished,
+        output: &args.output,
+        wanted: &wanted,
+        access: &options.access,
+    };
+    delivery.all()?;
     Ok(0)
 }
 
@@ -64,7 +73,6 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
     Ok(Options {
         context: args.context.folder()?,
         file: args.recipe.file.clone(),
-        names: args.output.names()?,
         // Else the beginning of time.
         epoch: epoch(&build_args)?.unwrap_or(0),
         settings: Settings {

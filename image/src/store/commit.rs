@@ -2,6 +2,7 @@
 //! Not its job: deciding what is in them.
 
 use std::io::{BufWriter, Write};
+use std::os::fd::OwnedFd;
 
 use sys::file::{self, Lock};
 
@@ -84,6 +85,20 @@ impl Store {
             covers: false,
             states_root: false,
         })
+    }
+
+    /// Writes all that is below `tree` to `out` as one tar: the same files give the same bytes, with owners as
+    /// images record them.
+    ///
+    /// # Errors
+    /// Names the file that no tar can carry; `out` is cut short then.
+    pub fn write_tar<W: Write>(&self, tree: OwnedFd, out: W) -> Result<W> {
+        let rules = diff::Rules {
+            owners: &self.manner.owners,
+            clamp_mtime: None,
+            settle: false,
+        };
+        diff::write(tree, &rules, out)
     }
 
     /// Makes an image of a config (its raw bytes) and its layers, the lowest first, and gives it the

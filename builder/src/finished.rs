@@ -1,0 +1,95 @@
+//! What a build has made, and the ways out of it: an image of the store, files in a folder, a tar. Not its
+//! job: making it, and what an archive or a registry wants.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use image::{Digest, Image, Layer, Lease, Reference, Store};
+use sys::beneath::Root;
+
+use crate::error::{Doing, Result};
+use crate::export;
+use crate::ignore::Ignore;
+use crate::layers::{empty, overlay};
+use crate::tree::{Owners, Tree};
+
+/// The target stage after its last step. Nobody prunes its layers until it is dropped.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    store: &'a Store,
+    config: Vec<u8>,
+    layers: Vec<Layer>,
+    _lease: Lease,
+}
+
+impl<'a> Finished<'a> {
+    /// Takes hold of what was made.
+    pub(crate) fn new(store: &'a Store, config: Vec<u8>, layers: Vec<Layer>) -> Result<Self> {
+        let lease = store.hold(&layers).doing(|| "hold the layers".to_owned())?;
+        Ok(Self {
+            store,
+            config,
+            layers,
+            _lease: lease,
+        })
+    }
+
+    /// The id that the image has, or would have.
+    pub fn id(&self) -> Digest {
+        Digest::of(&self.config)
+    }
+
+    /// The image, in the store, with these names; names that other images have move here.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    pub fn image(&self, names: &[Reference]) -> Result<Image> {
+        // The same image with its names again: nothing to write, nothing to wait for.
+        if let Ok(image) = self.store.find(&self.id().to_string())
+            && names.iter().all(|name| image.names.contains(name))
+        {
+            return Ok(image);
+        }
+        self.store
+            .commit_image(&self.config, &self.layers, names)
+            .doing(|| "make the image".to_owned())
+    }
+
+    /// Writes all files into the folder `path`, made if it is missing; what is there stays where it is not
+    /// in the way. Gives what was left out.
+    ///
+    /// # Errors
+    /// Names the file that can't be written.
+    pub fn write_files(&self, path: &Path) -> Result<Vec<String>> {
+        let doing = || format!("open the folder {}", path.display());
+        sys::file::create_dir_all(path, 0o755).doing(doing)?;
+        let folder = sys::file::open_dir(path).doing(doing)?;
+        let tree = Tree {
+            root: Root::new(self.mount()?),
+            name: "the image".to_owned(),
+            owners: Owners::Kept,
+            ignore: Ignore::default(),
+        };
+        export::into_folder(&tree, folder)
+    }
+
+    /// Writes all files as one tar; the same files give the same bytes.
+    ///
+    /// # Errors
+    /// Names the file that can't be read; `out` is cut short then.
+    pub fn write_tar<W: Write>(&self, out: W) -> Result<W> {
+        let tree = self.mount()?;
+        self.store
+            .write_tar(tree, out)
+            .doing(|| "write the tar".to_owned())
+    }
+
+    /// All layers as one tree.
+    fn mount(&self) -> Result<OwnedFd> {
+        match self.layers.is_empty() {
+            true => empty(),
+            false => overlay(&self.layers, None),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! `--output`: where a build's result goes, in docker's words. Not its job: bringing it there.
+
+use std::path::PathBuf;
+
+use image::{Format, Reference};
+
+/// Where a result goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// Files in a folder.
+    Files(PathBuf),
+    /// One tar of the files; without a path, stdout.
+    Tar(Option<PathBuf>),
+    /// An archive of the image, with more names for it; without a path, stdout.
+    Archive(Format, Option<PathBuf>, Vec<Reference>),
+    /// An OCI layout in a folder, with more names for the image.
+    Layout(PathBuf, Vec<Reference>),
+    /// The store, with more names for the image; or its registries, too.
+    Image { names: Vec<Reference>, push: bool },
+    /// Nowhere: the cache alone has gained.
+    Cache,
+}
+
+impl Destination {
+    /// Whether bytes go to stdout.
+    pub(super) fn is_stdout(&self) -> bool {
+        matches!(self, Self::Tar(None) | Self::Archive(_, None, _))
+    }
+
+    /// Whether the image itself is wanted, not its files alone.
+    pub(super) fn wants_image(&self) -> bool {
+        !matches!(self, Self::Files(_) | Self::Tar(_) | Self::Cache)
+    }
+
+    /// The names that it gives the image beside those of `-t`.
+    pub(super) fn names(&self) -> &[Reference] {
+        match self {
+            Self::Files(_) | Self::Tar(_) | Self::Cache => &[],
+            Self::Archive(_, _, names) | Self::Layout(_, names) | Self::Image { names, .. } => {
+                names
+            }
+        }
+    }
+}
+
+/// As docker has it: a path alone is a folder, `-` a tar on stdout, else `type=…` and more fields.
+pub(super) fn parse(text: &str) -> Result<Destination, String> {
+    let fields = fields(text)?;
+    if let [field] = &fields[..]
+        && !field.contains('=')
+    {
+        return match field.as_str() {
+            "" => Err("it is empty".to_owned()),
+            "-" => Ok(Destination::Tar(None)),
+            path => Ok(Destination::Files(path.into())),
+        };
+    }
+    let mut given = Given::default();
+    for field in &fields {
+        let (key, value) = field
+            .split_once('=')
+            .ok_or_else(|| format!("{field:?} is not KEY=VALUE"))?;
+        given.take(key, value)?;
+    }
+    given.destination()
+}
+
+/// The fields of a line of CSV: commas part them, but not within double quotes.
+fn fields(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let last = fields.len() - 1;
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                fields[last].push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            c => fields[last].push(c),
+        }
+    }
+    match quoted {
+        true => Err("a quote is not closed".to_owned()),
+        false => Ok(fields),
+    }
+}
+
+/// What the fields say.
+#[derive(Default)]
+struct Given {
+    kind: Option<String>,
+    dest: Option<String>,
+    names: Vec<Reference>,
+    push: Option<bool>,
+    tar: Option<bool>,
+}
+
+impl Given {
+    fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "type" => self.kind = Some(value.to_owned()),
+            "dest" => self.dest = Some(value.to_owned()),
+            "name" => {
+                for name in value.split(',').filter(|name| !name.is_empty()) {
+                    self.names.push(name.parse().map_err(|e| format!("{e}"))?);
+                }
+            }
+            "push" => self.push = Some(truth(key, value)?),
+            "tar" => self.tar = Some(truth(key, value)?),
+            // What dhow does anyway: there is one kind of manifest that it writes, and layers are not compressed.
+            "oci-mediatypes" if truth(key, value)? => {}
+            "compression" if value == "uncompressed" => {}
+            "oci-mediatypes" | "compression" => {
+                return Err(format!("{key}={value} is not supported"));
+            }
+            _ => return Err(format!("{key} is not supported")),
+        }
+        Ok(())
+    }
+
+    fn destination(self) -> Result<Destination, String> {
+        let Some(kind) = self.kind.clone() else {
+            return Err("it has no type=".to_owned());
+        };
+        let only = |field: &str, given: bool, kinds: &[&str]| match given
+            && !kinds.contains(&kind.as_str())
+        {
+            true => Err(format!("{field} means nothing for type={kind}")),
+            false => Ok(()),
+        };
+        let files = ["local", "tar", "oci", "docker"];
+        only("dest", self.dest.is_some(), &files)?;
+        only("push", self.push.is_some(), &["image", "registry"])?;
+        only("tar", self.tar.is_some(), &["oci"])?;
+        let images = ["oci", "docker", "image", "registry"];
+        only("name", !self.names.is_empty(), &images)?;
+        let path = self.dest.clone().filter(|dest| dest != "-");
+        let path = path.map(PathBuf::from);
+        Ok(match kind.as_str() {
+            "local" => Destination::Files(path.ok_or("type=local needs dest=FOLDER")?),
+            "tar" => Destination::Tar(path),
+            "oci" if self.tar == Some(false) => {
+                Destination::Layout(path.ok_or("tar=false needs dest=FOLDER")?, self.names)
+            }
+            "oci" => Destination::Archive(Format::OciArchive, path, self.names),
+            // Docker's own meaning of it without a file: where images are kept.
+            "docker" if self.dest.is_none() => Destination::Image {
+                names: self.names,
+                push: false,
+            },
+            "docker" => Destination::Archive(Format::DockerArchive, path, self.names),
+            "image" => Destination::Image {
+                names: self.names,
+                push: self.push.unwrap_or(false),
+            },
+            "registry" => Destination::Image {
+                names: self.names,
+                push: self.push.unwrap_or(true),
+            },
+            "cacheonly" => Destination::Cache,
+            other => {
+                return Err(format!(
+                    "type={other} is not supported; it can be local, tar, oci, docker, image, registry or cacheonly"
+                ));
+            }
+        })
+    }
+}
+
+fn truth(key: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("{key}={value}: it is true or false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_read_as_docker_reads_it() {
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        for (text, expected) in [
+            ("out", Destination::Files("out".into())),
+            ("-", Destination::Tar(None)),
+            ("type=local,dest=a b", Destination::Files("a b".into())),
+            (
+                "type=tar,dest=x.tar",
+                Destination::Tar(Some("x.tar".into())),
+            ),
+            ("type=tar,dest=-", Destination::Tar(None)),
+            ("type=cacheonly", Destination::Cache),
+            (
+                "type=oci",
+                Destination::Archive(Format::OciArchive, None, Vec::new()),
+            ),
+            (
+                "type=oci,tar=false,dest=d",
+                Destination::Layout("d".into(), Vec::new()),
+            ),
+            (
+                "type=docker,dest=x,name=a:1",
+                Destination::Archive(Format::DockerArchive, Some("x".into()), names(&["a:1"])),
+            ),
+            (
+                "type=docker",
+                Destination::Image {
+                    names: Vec::new(),
+                    push: false,
+                },
+            ),
+            (
+                "type=image,\"name=a,b:2\",push=true",
+                Destination::Image {
+                    names: names(&["a", "b:2"]),
+                    push: true,
+                },
+            ),
+            (
+                "type=registry,name=r.example/a",
+                Destination::Image {
+                    names: names(&["r.example/a"]),
+                    push: true,
+                },
+            ),
+        ] {
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_an_output_cannot_mean_is_refused_by_name() {
+        for (text, why) in [
+            ("", "it is empty"),
+            ("dest=x", "it has no type="),
+            ("type=local", "type=local needs dest=FOLDER"),
+            ("type=local,dest", "\"dest\" is not KEY=VALUE"),
+            (
+                "type=local,dest=x,name=a",
+                "name means nothing for type=local",
+            ),
+            ("type=image,unpack=true", "unpack is not supported"),
+            ("type=image,push=yes", "push=yes: it is true or false"),
+            (
+                "type=oci,compression=estargz",
+                "compression=estargz is not supported",
+            ),
+            ("type=image,\"name=a", "a quote is not closed"),
+            (
+                "type=gateway",
+                "type=gateway is not supported; it can be local, tar, oci, docker, image, registry or cacheonly",
+            ),
+        ] {
+            assert_eq!(parse(text), Err(why.to_owned()), "{text}");
+        }
+    }
+}
