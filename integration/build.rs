@@ -7,6 +7,8 @@ mod files;
 mod hostile;
 mod outputs;
 mod registries;
+mod remote;
+pub(crate) mod servers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +47,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         hostile::claims(),
         outputs::claims(),
         registries::claims(),
+        remote::claims(),
     ]
     .into_iter()
     .flatten()
@@ -241,10 +244,6 @@ fn what_is_not_supported_is_refused_with_its_line() {
         (
             "RUN --security=insecure x",
             "RUN --security=insecure: not supported",
-        ),
-        (
-            "ADD https://example.org/a /b",
-            "ADD https://example.org/a: remote sources are not supported yet",
         ),
     ] {
         site.context("c", &format!("FROM scratch\nCOPY Dockerfile /\n{line}\n"));

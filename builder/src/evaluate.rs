@@ -251,11 +251,7 @@ impl State<'_> {
                 Action::Run(step)
             }
             Kind::Copy(files) => Action::Copy(planned::copy(self, files)?),
-            Kind::Add(add) => {
-                let (step, why) = planned::add(self, add)?;
-                refusal = why;
-                Action::Copy(step)
-            }
+            Kind::Add(add) => Action::Copy(planned::add(self, add)?),
             Kind::Workdir(path) => metadata::workdir(self, path)?,
             kind => {
                 metadata::apply(self, kind, instruction.span)?;

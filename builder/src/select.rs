@@ -20,7 +20,8 @@ pub(crate) struct Match {
 }
 
 impl Match {
-    fn all(path: String) -> Self {
+    /// All of a path.
+    pub(crate) fn all(path: String) -> Self {
         Self {
             path,
             include: None,

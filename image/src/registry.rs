@@ -7,6 +7,7 @@ mod blob;
 mod challenge;
 mod client;
 mod credentials;
+mod download;
 mod endpoint;
 mod hosts;
 mod login;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use self::client::{Client, Scope};
 pub use self::credentials::{Credentials, Login};
+pub use self::download::{Download, FileFacts, download};
 pub use self::login::{domain, log_in};
 use self::patience::Patience;
 pub use self::pull::{PullOptions, Pulled, config};

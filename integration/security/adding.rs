@@ -4,9 +4,13 @@ use super::Canary;
 use super::archive::tar;
 use super::shapes::{INSIDE, KINDS, OUTSIDE, entries};
 use crate::build::Site;
+use crate::build::servers::{GitServer, Web};
 use crate::support::claims;
 
 claims![
+    f06_cve_2026_33748_a_folder_of_a_repository_is_no_link_out: [Root, Overlay, Dhow, Tool("git")],
+    f07_buildkit_9ce6f62_a_server_names_no_file: [Root, Overlay, Dhow],
+    f09_cve_2019_13139_an_address_is_no_option: [Root, Overlay, Dhow, Tool("git")],
     f08_buildkit_640eb23_no_shape_of_links_leads_an_added_archive_out: [Root, Overlay, Dhow],
     f11_buildkit_3916124_no_source_climbs_out_of_its_tree: [Root, Overlay, Dhow],
 ];
@@ -100,4 +104,106 @@ fn f11_buildkit_3916124_no_source_climbs_out_of_its_tree() {
     );
     assert_eq!(found.stdout, "");
     canary.assert_untouched();
+}
+
+/// Links of a repository lead nowhere, as its folder or on the way to it.
+fn f06_cve_2026_33748_a_folder_of_a_repository_is_no_link_out() {
+    let site = Site::bare();
+    let canary = Canary::new(&site.sandbox);
+    let server = GitServer::new(site.folder());
+    let inside = site.folder().join("evil.git");
+    std::fs::create_dir_all(inside.join("real")).unwrap();
+    std::os::unix::fs::symlink(canary.path(), inside.join("abs")).unwrap();
+    let up = format!("{}{}", "../".repeat(20), &canary.text()[1..]);
+    std::os::unix::fs::symlink(up, inside.join("real/up")).unwrap();
+    server.commit("evil.git");
+    let url = server.url("evil.git");
+    for folder in [
+        "abs",
+        "real/up",
+        "abs/b",
+        "../../canary",
+        "real/../../canary",
+    ] {
+        for line in [
+            format!("ADD {url}#:{folder} /x"),
+            format!("ADD {url}?subdir={folder} /x"),
+        ] {
+            site.context("c", &format!("FROM scratch\n{line}\n"));
+            let told = site.build(&["-q", "c"]).ends_with(1).stderr;
+            assert!(told.contains("open the folder"), "{told}");
+        }
+    }
+    canary.assert_untouched();
+}
+
+fn f07_buildkit_9ce6f62_a_server_names_no_file() {
+    let (site, web) = (Site::bare(), Web::new());
+    let canary = Canary::new(&site.sandbox);
+    let secret = format!("{}/secret", canary.text());
+    let bad = format!("attachment; filename=\"../../../../../../..{secret}\"");
+    web.file("/a", &[("Content-Disposition", &bad)], b"evil");
+    let encoded = format!("/%2e%2e{}", secret.replace('/', "%2F"));
+    web.file(&encoded, &[], b"evil");
+    for (path, name) in [("/a", "a"), (&encoded[..], "secret")] {
+        site.context("c", &format!("FROM scratch\nADD {} /t/\n", web.url(path)));
+        site.build(&["-q", "-t", "c", "c"]).success();
+        let layers = std::fs::read_dir(site.folder().join("store/layers")).unwrap();
+        let mut roots = layers.map(|layer| layer.unwrap().path().join("fs/t"));
+        assert!(roots.any(|root| root.join(name).is_file()), "{path}");
+    }
+    web.put(
+        "/to",
+        (
+            "302 There",
+            vec![("Location", "file:///etc/passwd".to_owned())],
+            Vec::new(),
+        ),
+    );
+    for path in ["/..", "/%2e%2e", "/a%00b", "/to"] {
+        site.context("c", &format!("FROM scratch\nADD {} /t/\n", web.url(path)));
+        site.build(&["-q", "c"]).ends_with(1);
+    }
+    canary.assert_untouched();
+}
+
+/// Neither a program nor a file is named by an address.
+fn f09_cve_2019_13139_an_address_is_no_option() {
+    let site = Site::bare();
+    let mark = site.folder().join("mark");
+    let touch = format!("touch${{IFS}}{}", mark.display());
+    let server = GitServer::new(site.folder());
+    std::fs::create_dir(site.folder().join("r.git")).unwrap();
+    server.commit("r.git");
+    let url = server.url("r.git");
+    for source in [
+        format!("git://--upload-pack={touch}/a"),
+        format!("ssh://-oProxyCommand={touch}/a"),
+        format!("git@-oProxyCommand={touch}:a"),
+        format!("git@localhost:--upload-pack={touch}"),
+        format!("{url}#--upload-pack={touch}"),
+        format!("{url}?ref=--upload-pack={touch}"),
+        format!("ext::sh -c {touch}"),
+        "file:///etc/passwd".to_owned(),
+        "/etc/passwd".to_owned(),
+    ] {
+        site.context("c", &format!("FROM scratch\nADD '{source}' /x\n"));
+        site.build(&["-q", "c"]).ends_with(1);
+        assert!(!mark.exists(), "{source}");
+    }
+    // Nor by what a repository brings.
+    let folder = site.folder().join("r.git");
+    let script = format!("#!/bin/sh\ntouch {}\n", mark.display());
+    std::fs::write(folder.join("run"), script).unwrap();
+    std::fs::write(folder.join(".gitattributes"), "* filter=x\n").unwrap();
+    let modules = "[submodule \"m\"]\n\tpath = m\n\turl = ext::sh -c ./run\n\tupdate = !./run\n";
+    std::fs::write(folder.join(".gitmodules"), modules).unwrap();
+    server.git("r.git", &["add", "-A"]);
+    let link = format!("160000,{},m", "1".repeat(40));
+    server.git("r.git", &["update-index", "--add", "--cacheinfo", &link]);
+    server.git("r.git", &["commit", "-q", "-m", "x"]);
+    site.context("c", &format!("FROM scratch\nADD {url} /x\n"));
+    // Some versions of git pass over such a submodule, others end with it.
+    let _either = site.build(&["-q", "c"]);
+    assert!(!mark.exists());
 }

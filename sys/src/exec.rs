@@ -85,6 +85,17 @@ pub fn only_stdio(command: &mut Command) -> &mut Command {
     }
 }
 
+/// Lets `command` make files with this umask, whatever ours is.
+pub fn with_umask(command: &mut Command, mask: u32) -> &mut Command {
+    // SAFETY: between fork and exec only umask(2) is called, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            crate::process::set_umask(mask);
+            Ok(())
+        })
+    }
+}
+
 /// Lets `command` end with the process that starts it, however that ends: for what nobody would look for
 /// any more.
 pub fn die_with_us(command: &mut Command) -> &mut Command {

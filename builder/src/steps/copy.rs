@@ -14,7 +14,8 @@ use crate::fingerprint::{CHUNK, Content, Fingerprint, Xattrs, opened, pour, xatt
 use crate::ignore::Ignore;
 use crate::mode::ModeChange;
 use crate::select::Match;
-use crate::steps::directories::{make_directories, own};
+use crate::steps::directories::own;
+use crate::steps::place::{clear, create, directory, look, place};
 use crate::tree::{Item, Part, Tree, Visitor};
 
 /// How files get to their place.
@@ -55,67 +56,6 @@ pub(crate) fn source(
     tree.visit_file(&found.path, &mut copier)
 }
 
-/// Writes a file from the recipe itself.
-pub(crate) fn text(manner: &Manner<'_>, name: &str, content: &str) -> Result<()> {
-    let (folder, path) = place(manner, name)?;
-    let name = path.rsplit('/').next().unwrap_or("");
-    let doing = || format!("write {path}");
-    clear(folder.as_fd(), name, &path)?;
-    let file = create(folder.as_fd(), name).doing(doing)?;
-    write_all(&file, content.as_bytes()).doing(doing)?;
-    let mode = manner
-        .mode
-        .map_or(0o644, |change| change.apply(0o644, false));
-    let (uid, gid) = manner.owner.unwrap_or((0, 0));
-    own(&file, uid, gid, mode).doing(doing)
-}
-
-/// The folder that a file goes to, and the file's whole path there.
-fn place(manner: &Manner<'_>, name: &str) -> Result<(OwnedFd, String)> {
-    let target = manner.target;
-    let is_directory = target.ends_with('/') || {
-        let found = manner
-            .root
-            .find(target)
-            .doing(|| format!("look at {target}"))?;
-        match found {
-            Some(fd) => {
-                file_type(&fd).doing(|| format!("look at {target}"))? == FileType::Directory
-            }
-            None => false,
-        }
-    };
-    let path = if is_directory {
-        format!("{}/{name}", target.trim_end_matches('/'))
-    } else {
-        target.to_owned()
-    };
-    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let folder = directory(manner, if parent.is_empty() { "/" } else { parent })?;
-    Ok((folder, path))
-}
-
-fn file_type(fd: impl AsFd) -> sys::Result<FileType> {
-    let stat = at::fstat(fd).map_err(|errno| SysError::new("stat", "", errno))?;
-    Ok(FileType::from_raw_mode(stat.st_mode))
-}
-
-/// Opens a directory of the written tree, made with its parents if it is missing: these belong to root
-/// (or whom `--chown` names) with mode 0755 (or `--chmod`'s, the last one).
-fn directory(manner: &Manner<'_>, path: &str) -> Result<OwnedFd> {
-    let (uid, gid) = manner.owner.unwrap_or((0, 0));
-    let mode = manner
-        .mode
-        .map_or(0o755, |change| change.apply(0o755, true));
-    make_directories(manner.root, path, uid, gid, mode)
-}
-
-fn create(folder: BorrowedFd<'_>, name: &str) -> sys::Result<OwnedFd> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    at::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|errno| SysError::new("create", name, errno))
-}
-
 fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> sys::Result<()> {
     while !bytes.is_empty() {
         match at::write(&fd, bytes) {
@@ -125,28 +65,6 @@ fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> sys::Result<()> {
         }
     }
     Ok(())
-}
-
-/// What has a name in a folder.
-fn look(folder: BorrowedFd<'_>, name: &str) -> sys::Result<Option<FileType>> {
-    match at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(SysError::new("stat", name, errno)),
-    }
-}
-
-/// Removes what a new file replaces: a link itself, never what it leads to; no directory.
-fn clear(folder: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
-    match look(folder, name).doing(|| format!("look at {path}"))? {
-        None => Ok(()),
-        Some(FileType::Directory) => Err(Error::Refused(format!(
-            "cannot replace directory {path} with a file"
-        ))),
-        Some(_) => at::unlinkat(folder, name, AtFlags::empty())
-            .map_err(|errno| SysError::new("unlink", name, errno))
-            .doing(|| format!("replace {path}")),
-    }
 }
 
 /// Writes the files of a walk.
@@ -304,9 +222,14 @@ impl<'a> Copier<'a> {
                 .map_err(fail("chmod"))
                 .doing(doing)?;
         }
-        at::utimensat(folder, name, &times(&item.stat), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(fail("utimens"))
-            .doing(doing)?;
+        at::utimensat(
+            folder,
+            name,
+            &times_of(&item.stat),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(fail("utimens"))
+        .doing(doing)?;
         Ok(content)
     }
 }
@@ -363,14 +286,17 @@ fn finish(fd: impl AsFd, xattrs: &Xattrs, stat: &Stat) -> sys::Result<()> {
             Err(errno) => return Err(SysError::new("setxattr", name, errno)),
         }
     }
-    at::futimens(&fd, &times(stat)).map_err(|errno| SysError::new("utimens", "", errno))
+    at::futimens(&fd, &times_of(stat)).map_err(|errno| SysError::new("utimens", "", errno))
 }
 
-fn times(stat: &Stat) -> Timestamps {
-    let time = Timespec {
+fn times_of(stat: &Stat) -> Timestamps {
+    times(Timespec {
         tv_sec: stat.st_mtime,
         tv_nsec: stat.st_mtime_nsec as _,
-    };
+    })
+}
+
+pub(super) fn times(time: Timespec) -> Timestamps {
     Timestamps {
         last_access: time,
         last_modification: time,

@@ -1,5 +1,5 @@
 //! COPY and ADD: which files, their key, and their way into the tree. Not its job: writing them (`copy`),
-//! and archives (`archive`).
+//! archives (`archive`), and what comes from servers (`web`, `git`).
 
 use image::Layer;
 use sys::beneath::Root;
@@ -7,12 +7,15 @@ use sys::beneath::Root;
 use crate::cache::{Key, Outcome};
 use crate::error::{Error, Result};
 use crate::fingerprint::{self, Fingerprint};
+use crate::git;
 use crate::ignore::Ignore;
 use crate::layers::root;
 use crate::plan::CopyStep;
+use crate::remote::{Remote, Repository, remote};
 use crate::select::{Match, look};
 use crate::steps::archive::Archive;
-use crate::steps::{copy, owner};
+use crate::steps::web::WebFile;
+use crate::steps::{copy, owner, place};
 use crate::tree::Tree;
 use crate::work::Work;
 
@@ -22,6 +25,10 @@ enum Found {
     Files(Match, String),
     /// An archive whose files are meant.
     Archive(Archive),
+    /// A file of a web server.
+    Web(Box<WebFile>),
+    /// A commit of a repository, and whether `.git` is wanted too.
+    Commit(Repository, String, bool),
 }
 
 /// Copies files, unless the same ones were copied before.
@@ -34,12 +41,16 @@ pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Resul
     say(&mut key, step);
     let mut found = Vec::new();
     for source in &step.sources {
-        find(&tree, step, source, &exclude, &mut key, &mut found)?;
+        match step.adding.as_ref().map(|_| remote(source)).transpose() {
+            Ok(None | Some(None)) => find(&tree, step, source, &exclude, &mut key, &mut found)?,
+            Ok(Some(Some(one))) => found.push(find_remote(work, step, one, &mut key)?),
+            Err(why) => return Err(Error::Refused(why)),
+        }
     }
     for (name, content) in &step.heredocs {
         key.add(&format!("heredoc {name}"), content.as_str());
     }
-    let write = |root: &Root| write(root, step, &tree, &exclude, &found);
+    let mut write = |root: &Root| write(work, root, step, &tree, &exclude, &mut found);
     match step.link {
         true => work.apart(&key, write),
         false => work.once(&key, layers, |mount, _| {
@@ -108,13 +119,46 @@ fn find(
     }
 }
 
+/// Asks a server what a source is, and adds it to the key.
+fn find_remote(work: &Work<'_>, step: &CopyStep, remote: Remote, key: &mut Key) -> Result<Found> {
+    let adding = step.adding.clone().unwrap_or_default();
+    let (store, checksum) = (work.store, adding.checksum);
+    let mut repository = match remote {
+        Remote::File(url) => {
+            let unpack = adding.unpack == Some(true);
+            let remember = !work.cache.write_only;
+            let file = WebFile::new(store, &url, checksum.as_deref(), unpack, remember)?;
+            let (name, sum) = file.part();
+            key.add(&name, sum);
+            return Ok(Found::Web(Box::new(file)));
+        }
+        Remote::Repository(repository) => repository,
+    };
+    if checksum.is_some() {
+        repository.checksum = checksum;
+    }
+    let keep = adding
+        .keep_git_dir
+        .or(repository.keep_git_dir)
+        .unwrap_or(false);
+    let commit = git::commit(store, &repository)?;
+    key.add("commit", commit.as_str());
+    key.add("folder", repository.folder.clone().unwrap_or_default());
+    key.add("keep git dir", keep.to_string());
+    key.add("submodules", repository.submodules.to_string());
+    // One commit may be in two repositories; what its submodules' relative addresses mean is not.
+    key.add("repository", repository.url.as_str());
+    Ok(Found::Commit(repository, commit, keep))
+}
+
 /// Writes what was found into the tree.
 fn write(
+    work: &Work<'_>,
     root: &Root,
     step: &CopyStep,
     tree: &Tree,
     exclude: &Ignore,
-    found: &[Found],
+    found: &mut [Found],
 ) -> Result<()> {
     let chown = step.chown.as_deref();
     let manner = copy::Manner {
@@ -137,10 +181,16 @@ fn write(
                 }
             }
             Found::Archive(archive) => archive.unpack(&manner)?,
+            Found::Web(file) => file.write(work.store, &manner)?,
+            Found::Commit(repository, commit, keep) => {
+                let out = git::check_out(work.store, repository, commit, *keep)?;
+                let mut seen = Fingerprint::new(out.tree.owners);
+                copy::source(&manner, &out.tree, &Match::all(String::new()), &mut seen)?;
+            }
         }
     }
     for (name, content) in &step.heredocs {
-        copy::text(&manner, name, content)?;
+        place::text(&manner, name, content)?;
     }
     Ok(())
 }

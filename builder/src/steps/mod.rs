@@ -7,6 +7,8 @@ pub(crate) mod directories;
 pub(crate) mod files;
 pub(crate) mod metadata;
 pub(crate) mod owner;
+pub(crate) mod place;
 pub(crate) mod planned;
 pub(crate) mod run;
+pub(crate) mod web;
 pub(crate) mod workdir;

@@ -11,6 +11,7 @@ use crate::instruction::{Add, CommandLine, Files, Run, Security};
 use crate::mode::ModeChange;
 use crate::mounts::{Mount, Mounted, Surroundings, mounted};
 use crate::plan::{Adding, CopyStep, RunStep};
+use crate::remote::remote;
 use crate::request::{self, NetworkDefault};
 use crate::source::Span;
 use crate::stages;
@@ -149,22 +150,22 @@ pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
     Ok(step)
 }
 
-/// ADD, and why it can't be done.
-pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<(CopyStep, Option<String>)> {
+/// ADD.
+pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<CopyStep> {
     let mut step = files_step(state, &add.files)?;
     let checksum = match &add.checksum {
         Some(word) => Some(checksum(state, word, &step.sources)?),
         None => None,
     };
-    let remote = step.sources.iter().find(|s| is_remote(s));
-    let refusal =
-        remote.map(|remote| format!("ADD {remote}: remote sources are not supported yet"));
+    for (source, word) in step.sources.iter().zip(&add.files.sources) {
+        remote(source).map_err(|why| Fault::new(word.span, why))?;
+    }
     step.adding = Some(Adding {
         checksum,
         keep_git_dir: add.keep_git_dir,
         unpack: add.unpack,
     });
-    Ok((step, refusal))
+    Ok(step)
 }
 
 /// `--checksum`, of the one source that comes from a server.
@@ -184,9 +185,7 @@ fn checksum(state: &State<'_>, word: &Word, sources: &[String]) -> Checked<Strin
 
 /// Whether a source comes from a server, not from the context.
 fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"]
-        .iter()
-        .any(|scheme| source.starts_with(scheme))
+    !matches!(remote(source), Ok(None))
 }
 
 fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {

@@ -204,13 +204,13 @@ impl Read for Reader {
 
 /// How fast bytes come while we wait for them; the time that we take with them is ours.
 #[derive(Debug, Default)]
-struct Pace {
+pub(super) struct Pace {
     bytes: u64,
     waited: Duration,
 }
 
 impl Pace {
-    fn is_too_slow(
+    pub(super) fn is_too_slow(
         &mut self,
         count: usize,
         waited: Duration,

@@ -1,0 +1,118 @@
+//! Where a file of COPY or ADD goes, and files that are of no tree. Not its job: the files of a walk
+//! (`copy`).
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use sys::at::{self, AtFlags, FileType, Mode, OFlags, Timespec};
+use sys::{Errno, SysError};
+
+use crate::error::{Doing, Error, Result};
+use crate::steps::copy::{Manner, times};
+use crate::steps::directories::{make_directories, own};
+
+/// Writes a file from the recipe itself.
+pub(crate) fn text(manner: &Manner<'_>, name: &str, content: &str) -> Result<()> {
+    new_file(manner, name, 0o644, &mut content.as_bytes(), None)
+}
+
+/// Writes a file that is of no tree: `name` counts where the target is a folder, `mode` unless there is
+/// another for all.
+pub(crate) fn new_file(
+    manner: &Manner<'_>,
+    name: &str,
+    mode: u32,
+    from: &mut dyn Read,
+    modified: Option<i64>,
+) -> Result<()> {
+    let (folder, path) = place(manner, name)?;
+    let name = path.rsplit('/').next().unwrap_or("");
+    let doing = || format!("write {path}");
+    clear(folder.as_fd(), name, &path)?;
+    let mut file: File = create(folder.as_fd(), name).doing(doing)?.into();
+    std::io::copy(from, &mut file)
+        .map_err(|e| SysError::from_io("write", "", &e))
+        .doing(doing)?;
+    let mode = manner.mode.map_or(mode, |change| change.apply(mode, false));
+    let (uid, gid) = manner.owner.unwrap_or((0, 0));
+    own(&file, uid, gid, mode).doing(doing)?;
+    let Some(seconds) = modified else {
+        return Ok(());
+    };
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    at::futimens(&file, &times(time))
+        .map_err(|errno| SysError::new("utimens", "", errno))
+        .doing(doing)
+}
+
+/// The folder that a file goes to, and the file's whole path there.
+pub(super) fn place(manner: &Manner<'_>, name: &str) -> Result<(OwnedFd, String)> {
+    let target = manner.target;
+    let is_directory = target.ends_with('/') || {
+        let found = manner
+            .root
+            .find(target)
+            .doing(|| format!("look at {target}"))?;
+        match found {
+            Some(fd) => {
+                file_type(&fd).doing(|| format!("look at {target}"))? == FileType::Directory
+            }
+            None => false,
+        }
+    };
+    let path = if is_directory {
+        format!("{}/{name}", target.trim_end_matches('/'))
+    } else {
+        target.to_owned()
+    };
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let folder = directory(manner, if parent.is_empty() { "/" } else { parent })?;
+    Ok((folder, path))
+}
+
+fn file_type(fd: impl AsFd) -> sys::Result<FileType> {
+    let stat = at::fstat(fd).map_err(|errno| SysError::new("stat", "", errno))?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
+/// Opens a directory of the written tree, made with its parents if it is missing: these belong to root
+/// (or whom `--chown` names) with mode 0755 (or `--chmod`'s, the last one).
+pub(super) fn directory(manner: &Manner<'_>, path: &str) -> Result<OwnedFd> {
+    let (uid, gid) = manner.owner.unwrap_or((0, 0));
+    let mode = manner
+        .mode
+        .map_or(0o755, |change| change.apply(0o755, true));
+    make_directories(manner.root, path, uid, gid, mode)
+}
+
+pub(super) fn create(folder: BorrowedFd<'_>, name: &str) -> sys::Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    at::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|errno| SysError::new("create", name, errno))
+}
+
+/// What has a name in a folder.
+pub(super) fn look(folder: BorrowedFd<'_>, name: &str) -> sys::Result<Option<FileType>> {
+    match at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(SysError::new("stat", name, errno)),
+    }
+}
+
+/// Removes what a new file replaces: a link itself, never what it leads to; no directory.
+pub(super) fn clear(folder: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
+    match look(folder, name).doing(|| format!("look at {path}"))? {
+        None => Ok(()),
+        Some(FileType::Directory) => Err(Error::Refused(format!(
+            "cannot replace directory {path} with a file"
+        ))),
+        Some(_) => at::unlinkat(folder, name, AtFlags::empty())
+            .map_err(|errno| SysError::new("unlink", name, errno))
+            .doing(|| format!("replace {path}")),
+    }
+}
