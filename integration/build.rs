@@ -2,6 +2,7 @@
 //! their own. Each claim builds on a base of static busybox, in a store of its own.
 
 mod adding;
+mod checking;
 mod course;
 mod files;
 mod hostile;
@@ -42,6 +43,7 @@ pub(crate) fn claims() -> Vec<Claim> {
     [
         here::claims(),
         adding::claims(),
+        checking::claims(),
         course::claims(),
         files::claims(),
         hostile::claims(),

@@ -10,7 +10,7 @@ use image::{Image, Layer, LoadOptions, Names, Reference, Source, Store};
 use crate::config::Config;
 use crate::error::{Doing, Error, Result};
 use crate::graph;
-use crate::plan::Plan;
+use crate::plan::{BaseConfig, Plan};
 use crate::request::{Event, Options};
 use crate::stages::{Base, Origin};
 
@@ -113,7 +113,7 @@ impl<'a> Bases<'a> {
     ///
     /// # Errors
     /// As [`Bases::image`]; a config that is none.
-    pub(crate) fn config(&mut self, name: &str, tell: Tell<'_>) -> Result<Config> {
+    pub(crate) fn config(&mut self, name: &str, tell: Tell<'_>) -> Result<BaseConfig> {
         config_of(name, &self.image(name, tell)?.config)
     }
 
@@ -121,7 +121,7 @@ impl<'a> Bases<'a> {
     ///
     /// # Errors
     /// As [`Bases::config`].
-    pub(crate) fn config_alone(&mut self, name: &str) -> Result<Config> {
+    pub(crate) fn config_alone(&mut self, name: &str) -> Result<BaseConfig> {
         match self.absent(name)? {
             Some(reference) => {
                 let bytes = registry::config(&reference, &self.options.access)
@@ -186,15 +186,21 @@ impl<'a> Bases<'a> {
     }
 }
 
-fn config_of(name: &str, bytes: &[u8]) -> Result<Config> {
-    #[derive(serde::Deserialize)]
+fn config_of(name: &str, bytes: &[u8]) -> Result<BaseConfig> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
     struct Document {
-        #[serde(default)]
         config: Option<Config>,
+        os: String,
+        architecture: String,
     }
     let document: Document = serde_json::from_slice(bytes)
         .map_err(|e| Error::Refused(format!("config of image {name}: {e}")))?;
-    Ok(document.config.unwrap_or_default())
+    let says = !document.os.is_empty() && !document.architecture.is_empty();
+    Ok(BaseConfig {
+        config: document.config.unwrap_or_default(),
+        platform: says.then(|| format!("{}/{}", document.os, document.architecture)),
+    })
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ pub fn plan_only(
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Plan> {
     let source = context::recipe(&options.context, options.file.as_deref())?;
-    let recipe = parse(&source).map_err(|fault| Error::Recipe(fault.of(&source)))?;
+    let recipe = parse(&source, &options.settings.build_args)
+        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
     plan::plan(&source, &recipe, &options.settings, &mut |name, span| {
         let store = open().doing(|| "open the store".to_owned())?;
         Bases::new(&store, options)
@@ -50,7 +51,8 @@ pub fn build<'a>(
         ));
     }
     let source = context::recipe(&options.context, options.file.as_deref())?;
-    let recipe = parse(&source).map_err(|fault| Error::Recipe(fault.of(&source)))?;
+    let recipe = parse(&source, &options.settings.build_args)
+        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
     let mut bases = Bases::new(store, options);
     let plan = plan::plan(&source, &recipe, &options.settings, &mut |name, span| {
         bases

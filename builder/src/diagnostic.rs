@@ -107,7 +107,7 @@ pub(crate) fn did_you_mean<'a>(written: &str, words: impl IntoIterator<Item = &'
     }
 }
 
-/// The word that needs the fewest edits, if that is at most a third of its letters.
+/// The word that needs the fewest edits: at most two of its letters and not more than half, or a third.
 fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > 64 {
         return None;
@@ -120,7 +120,11 @@ fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Optio
                 word,
             )
         })
-        .filter(|(edits, word)| *edits <= (word.chars().count() / 3).max(1) && *edits > 0)
+        .filter(|(edits, word)| {
+            let letters = word.chars().count();
+            let most = (letters / 2).clamp(1, 2).max(letters / 3);
+            *edits <= most && *word != written
+        })
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, word)| word)
 }

@@ -1,18 +1,23 @@
 //! One stage's instructions in order, variables filled in: steps and the config that comes of them.
 //! Pure. Not its job: other stages, and what single metadata instructions do (see `steps::metadata`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::diagnostic::{Checked, Fault};
-use crate::expand::{Expander, Quotes};
+use crate::expand::{Expander, Misuse, Quotes};
+use crate::ignore::Ignore;
 use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
+use crate::lint::{Linter, Place, Rule, recipe, values};
 use crate::plan::{self, Action, StagePlan, Step};
+use crate::platform::Platform;
 use crate::request::Settings;
 use crate::source::Span;
 use crate::stages::Base;
 use crate::steps::{metadata, planned};
 use crate::variables::Variables;
+use crate::words::Word;
 
 /// What all stages share.
 pub(crate) struct Scope<'a> {
@@ -22,6 +27,10 @@ pub(crate) struct Scope<'a> {
     pub(crate) globals: &'a Variables,
     /// What the person asks for.
     pub(crate) settings: &'a Settings,
+    /// Hears what is likely wrong.
+    pub(crate) linter: &'a Linter,
+    /// What the context leaves out, if somebody asks for it.
+    pub(crate) ignore: Option<&'a Ignore>,
 }
 
 /// What a stage begins with, and leaves to those that stand on it.
@@ -31,6 +40,18 @@ pub(crate) struct Inherited {
     /// The config's variables and the ARGs: ARGs of a base stage are seen by its children.
     variables: Variables,
     author: Option<String>,
+    memory: Memory,
+}
+
+/// What only the linter wants to know of a stage and those that it stands on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory {
+    /// Every ARG, with or without a value.
+    pub(crate) declared: BTreeSet<String>,
+    /// Whether there was a WORKDIR.
+    pub(crate) workdir: bool,
+    /// Whether the base image's variables are unknown.
+    pub(crate) unknown_base: bool,
 }
 
 impl Inherited {
@@ -50,7 +71,15 @@ impl Inherited {
             config,
             variables,
             author: None,
+            memory: Memory::default(),
         }
+    }
+
+    /// `FROM image` of an image that is not here: nothing is known of it.
+    pub(crate) fn unknown() -> Self {
+        let mut inherited = Self::scratch();
+        inherited.memory.unknown_base = true;
+        inherited
     }
 }
 
@@ -68,6 +97,12 @@ pub(crate) struct State<'a> {
     pub(crate) author: Option<String>,
     /// Whether this stage has a CMD of its own: ENTRYPOINT clears an inherited one.
     pub(crate) own_cmd: bool,
+    /// What the linter wants to know.
+    pub(crate) memory: Memory,
+    /// The instruction that is followed now.
+    pub(crate) place: Place,
+    /// Where this stage's last CMD, ENTRYPOINT and HEALTHCHECK stand.
+    pub(crate) last: [Option<Place>; 3],
     /// The variables as a list, made once for all RUNs that see the same.
     env: Option<Arc<Vec<String>>>,
     /// The environments made so far, in bytes.
@@ -127,6 +162,9 @@ pub(crate) fn stage(
         variables: inherited.variables,
         author: inherited.author,
         own_cmd: false,
+        memory: inherited.memory,
+        place: stage.place(),
+        last: [None, None, None],
         env: None,
         spent: 0,
     };
@@ -134,19 +172,21 @@ pub(crate) fn stage(
     state.config.on_build.clear();
     let mut steps = vec![from(&state, stage)?];
     for trigger in triggers {
+        let place = stage.place();
         let mut step = state
-            .follow(trigger)
+            .follow(trigger, place)
             .map_err(|fault| plan::in_trigger(fault, &trigger.text, stage.span))?;
         step.span = stage.span;
         steps.push(step);
     }
     for instruction in &stage.instructions {
-        steps.push(state.follow(instruction)?);
+        steps.push(state.follow(instruction, instruction.place())?);
     }
     let left = Inherited {
         config: state.config.clone(),
         variables: state.variables,
         author: state.author.clone(),
+        memory: state.memory,
     };
     let plan = StagePlan {
         index,
@@ -164,12 +204,32 @@ pub(crate) fn stage(
 fn from(state: &State<'_>, stage: &Stage) -> Checked<Step> {
     let mut refusal = None;
     if let Some(word) = &stage.platform {
-        let wanted = Expander {
-            variables: state.scope.globals,
+        let globals = state.scope.globals;
+        let expander = Expander {
+            variables: globals,
             escape: state.scope.recipe.escape,
             quotes: Quotes::Remove,
+        };
+        let (wanted, names) = expander.captured(&word.text);
+        let linter = state.scope.linter;
+        values::undeclared(
+            linter,
+            stage,
+            word.span,
+            &names,
+            state.scope.recipe,
+            globals,
+        );
+        let wanted = wanted.map_err(|misuse| misuse.within(word))?;
+        if wanted.is_empty() {
+            return Err(Fault::new(
+                word.span,
+                format!("empty platform value from expression {}", word.text),
+            ));
         }
-        .word(word)?;
+        values::platform(linter, stage, word, &wanted, &names, globals);
+        Platform::parse(&wanted)
+            .map_err(|why| Fault::new(word.span, format!("failed to parse platform {why}")))?;
         let ours = plan::architecture();
         let aliases = match ours {
             "amd64" => ["amd64", "x86_64", "x86-64"],
@@ -199,6 +259,39 @@ impl State<'_> {
             escape: self.scope.recipe.escape,
             quotes: Quotes::Remove,
         }
+    }
+
+    /// A word expanded with the variables of this moment; unset ones are told to the linter.
+    pub(crate) fn word(&self, word: &Word) -> Checked<String> {
+        let (text, names) = self.expander().captured(&word.text);
+        self.tell_undefined(word.span, &names);
+        text.map_err(|misuse| misuse.within(word))
+    }
+
+    /// The same for a text at some place of the recipe.
+    pub(crate) fn text(
+        &self,
+        expander: Expander<'_>,
+        text: &str,
+        at: Span,
+    ) -> Result<String, Misuse> {
+        let (text, names) = expander.captured(text);
+        self.tell_undefined(at, &names);
+        text
+    }
+
+    fn tell_undefined(&self, at: Span, names: &crate::expand::Names) {
+        if self.memory.unknown_base {
+            return;
+        }
+        let declared = &self.memory.declared;
+        let linter = self.scope.linter;
+        values::undefined(linter, &self.place, at, names, &self.variables, declared);
+    }
+
+    /// Tells of the instruction that is followed now.
+    pub(crate) fn lint(&self, rule: Rule, mark: Span, message: String) {
+        self.scope.linter.add(rule, &self.place, mark, message);
     }
 
     /// The variables as a list.
@@ -236,8 +329,11 @@ impl State<'_> {
             .collect()
     }
 
-    fn follow(&mut self, instruction: &Instruction) -> Checked<Step> {
+    fn follow(&mut self, instruction: &Instruction, place: Place) -> Checked<Step> {
+        self.place = place;
         let mut refusal = None;
+        let written = recipe::written(&instruction.text);
+        metadata::lint(self, &instruction.kind, written);
         let action = match &instruction.kind {
             Kind::Arg(arguments) => {
                 for argument in arguments {
@@ -268,16 +364,25 @@ impl State<'_> {
 
     /// ARG: the build's value, or the default, or the global one.
     fn argument(&mut self, argument: &Argument) -> Checked<()> {
+        let linter = self.scope.linter;
+        values::secret(linter, &self.place, argument.span, "ARG", &argument.name);
+        let value = self.argument_value(argument)?;
+        self.memory.declared.insert(argument.name.clone());
+        match value {
+            Some(value) if !values::SCANS.contains(&argument.name.as_str()) => {
+                self.set(&argument.name, &value, argument.span)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn argument_value(&self, argument: &Argument) -> Checked<Option<String>> {
         let given = self.scope.settings.build_args.get(&argument.name);
-        let value = match (given, &argument.default) {
-            (Some(value), _) => value.clone(),
-            (None, Some(default)) => self.expander().word(default)?,
-            (None, None) => match self.scope.globals.get(&argument.name) {
-                Some(value) => value.to_owned(),
-                // Not even empty.
-                None => return Ok(()),
-            },
-        };
-        self.set(&argument.name, &value, argument.span)
+        Ok(match (given, &argument.default) {
+            (Some(value), _) => Some(value.clone()),
+            (None, Some(default)) => Some(self.word(default)?),
+            // Without one it is not even empty.
+            (None, None) => self.scope.globals.get(&argument.name).map(str::to_owned),
+        })
     }
 }

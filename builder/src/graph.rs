@@ -130,10 +130,10 @@ mod tests {
 
     fn graph(recipe: &str) -> Graph {
         let source = Source::new("f", recipe.as_bytes().to_vec()).unwrap();
-        let recipe = parse(&source).unwrap();
+        let recipe = parse(&source, &std::collections::BTreeMap::new()).unwrap();
         let settings = crate::Settings::default();
         let plan = crate::plan(&source, &recipe, &settings, &mut |_, _| {
-            Ok(crate::Config::default())
+            Ok(crate::BaseConfig::default())
         });
         Graph::new(&plan.unwrap())
     }

@@ -14,6 +14,21 @@ struct Rule {
     glob: Glob,
     /// `!`: what matches is in after all.
     exception: bool,
+    /// The pattern, clean, without a leading slash.
+    pattern: String,
+}
+
+/// The folders of a pattern before the first one with a wildcard, and whether there is one.
+fn fixed_part(pattern: &str) -> (&str, bool) {
+    let Some(wild) = pattern.find(['*', '?', '[']) else {
+        return (pattern, false);
+    };
+    (
+        pattern[..wild]
+            .rsplit_once('/')
+            .map_or("", |(fixed, _)| fixed),
+        true,
+    )
 }
 
 /// More patterns than this are an attack: every file is asked of every pattern.
@@ -69,6 +84,40 @@ impl Ignore {
         out
     }
 
+    /// Whether the COPY source `source` is left out for sure: an exception at or below it makes that unknown, and
+    /// the context itself is left out only by a pattern for everything.
+    pub(crate) fn leaves_out_source(&self, source: &str) -> bool {
+        let clean = crate::steps::metadata::clean(source);
+        let path = &clean[1..];
+        if path.is_empty() {
+            let all = ["*", "**", "**/*"].map(|text| Glob::parse(text, Dialect::Ignore));
+            let matches_all = |rule: &&Rule| all.iter().any(|glob| glob.as_ref() == Ok(&rule.glob));
+            if !self
+                .rules
+                .iter()
+                .filter(|rule| !rule.exception)
+                .any(|rule| matches_all(&rule))
+            {
+                return false;
+            }
+        }
+        let below = |path: &str, folder: &str| {
+            folder.is_empty()
+                || path == folder
+                || path
+                    .strip_prefix(folder)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        };
+        let exceptions = self.rules.iter().filter(|rule| rule.exception);
+        for rule in exceptions {
+            let (fixed, wild) = fixed_part(&rule.pattern);
+            if below(fixed, path) || wild && below(path, fixed) {
+                return false;
+            }
+        }
+        path.is_empty() || self.leaves_out(path)
+    }
+
     /// Whether something below a folder that is left out may be in after all.
     pub(crate) fn has_exceptions(&self) -> bool {
         self.rules.iter().any(|rule| rule.exception)
@@ -93,7 +142,11 @@ fn rule(line: &str) -> Result<Rule, String> {
     }
     let clean = crate::steps::metadata::clean(pattern);
     let glob = Glob::parse(&clean[1..], Dialect::Ignore)?;
-    Ok(Rule { glob, exception })
+    Ok(Rule {
+        glob,
+        exception,
+        pattern: clean[1..].to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -125,6 +178,19 @@ mod tests {
         assert!(!left_out(patterns, "src/a.c"));
         assert!(left_out(patterns, "src/a.o"));
         assert!(!left_out(patterns, "src/keep.o"));
+    }
+
+    #[test]
+    fn a_source_is_left_out_for_sure_only_where_no_exception_may_bring_it_back() {
+        let left_out =
+            |patterns: &str, source| Ignore::parse(patterns).unwrap().leaves_out_source(source);
+        assert!(left_out("a", "./a/b"));
+        assert!(left_out("a\n!c", "a"));
+        assert!(!left_out("a\n!a/b", "a"));
+        assert!(!left_out("a\n!*/b", "a"));
+        assert!(!left_out("a", "."));
+        assert!(left_out("*", "."));
+        assert!(!left_out("*\n!a", "/"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The instructions of a recipe as types. Not its job: reading them, and carrying them out.
 
+use std::sync::Arc;
+
 use crate::heredoc::Heredoc;
+use crate::lint::{self, Lint, Place};
 use crate::source::Span;
 use crate::words::Word;
 
@@ -13,6 +16,18 @@ pub struct Instruction {
     pub span: Span,
     /// Its text in one line, as the image's history shows it.
     pub text: String,
+    /// What a comment before it says to the linter.
+    pub(crate) local: Option<Arc<lint::Options>>,
+}
+
+impl Instruction {
+    /// Where the linter tells of it.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            span: self.span,
+            local: self.local.clone(),
+        }
+    }
 }
 
 /// What an instruction says.
@@ -72,6 +87,8 @@ pub struct Pair {
     pub name: Word,
     /// The value.
     pub value: Word,
+    /// Whether it is written `name value`.
+    pub old: bool,
 }
 
 /// A command, either as its arguments or for a shell.
@@ -237,6 +254,20 @@ pub struct Stage {
     pub instructions: Vec<Instruction>,
     /// Where its FROM stands.
     pub span: Span,
+    /// The text of its FROM.
+    pub text: String,
+    /// What a comment before its FROM says to the linter.
+    pub(crate) local: Option<Arc<lint::Options>>,
+}
+
+impl Stage {
+    /// Where the linter tells of its FROM.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            span: self.span,
+            local: self.local.clone(),
+        }
+    }
 }
 
 /// A whole recipe.
@@ -248,4 +279,8 @@ pub struct Recipe {
     pub globals: Vec<Argument>,
     /// Its stages, in order; at least one.
     pub stages: Vec<Stage>,
+    /// `# check=`: settings of the linter.
+    pub check: Option<(String, Span)>,
+    /// What the linter found in how it is written.
+    pub(crate) lints: Vec<Lint>,
 }

@@ -41,6 +41,10 @@ pub(crate) struct Line {
     pieces: Vec<(usize, usize)>,
     /// The heredocs that it announces, with their bodies.
     pub heredocs: Vec<Heredoc>,
+    /// The comments right before it, without `#` and blanks.
+    pub comments: Vec<String>,
+    /// Its last line, if one inside it is empty.
+    pub gap: Option<Span>,
 }
 
 impl Line {
@@ -50,6 +54,8 @@ impl Line {
             text: text.to_owned(),
             pieces: vec![(0, at)],
             heredocs: Vec::new(),
+            comments: Vec::new(),
+            gap: None,
         }
     }
 
@@ -213,17 +219,28 @@ fn logical_line(reader: &mut Reader<'_>, escape: char) -> Checked<Option<Line>> 
         text: String::new(),
         pieces: Vec::new(),
         heredocs: Vec::new(),
+        comments: Vec::new(),
+        gap: None,
     };
     let mut open = false;
+    let mut gap = false;
     while let Some(physical) = reader.next()? {
         if physical.is_comment() {
+            if !open {
+                comment(&mut line.comments, physical.text);
+            }
             continue;
         }
         let piece = if open { physical } else { physical.trimmed() };
         // An empty line neither begins nor ends an instruction.
         if physical.text.trim().is_empty() {
+            gap |= open;
+            if !open {
+                line.comments.clear();
+            }
             continue;
         }
+        line.gap = gap.then_some(physical.span());
         let (text, goes_on) = continued(piece.text, escape);
         line.pieces.push((line.text.len(), piece.start));
         line.text.push_str(text);
@@ -238,6 +255,14 @@ fn logical_line(reader: &mut Reader<'_>, escape: char) -> Checked<Option<Line>> 
     }
     attach_heredocs(&mut line, reader)?;
     Ok(Some(line))
+}
+
+/// Keeps a comment; an empty one parts those before it from what follows.
+fn comment(comments: &mut Vec<String>, text: &str) {
+    match text.trim().trim_start_matches('#').trim() {
+        "" => comments.clear(),
+        text => comments.push(text.to_owned()),
+    }
 }
 
 /// The line without its continuation character, and whether it had one: a single one at the end, blanks

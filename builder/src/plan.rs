@@ -10,14 +10,16 @@ use crate::config::Config;
 use crate::diagnostic::{Checked, Fault};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Inherited, Scope};
+use crate::globals;
+use crate::ignore::Ignore;
 use crate::instruction::{Device, Instruction, Kind, Recipe, Security};
+use crate::lint::{self, Finding, Linter, asked};
 use crate::mode::ModeChange;
 use crate::mounts::Mount;
+use crate::parse;
 use crate::request::{NetworkDefault, Settings};
 use crate::source::{Source, Span};
 use crate::stages::{self, Base, Origin};
-use crate::variables::Variables;
-use crate::{expand, parse};
 
 /// The needed stages, each after those that it needs.
 #[derive(Debug, Clone)]
@@ -159,29 +161,83 @@ pub fn plan(
     source: &Source,
     recipe: &Recipe,
     settings: &Settings,
-    base_config: &mut dyn FnMut(&str, Span) -> Result<Config>,
+    base_config: &mut dyn FnMut(&str, Span) -> Result<BaseConfig>,
 ) -> Result<Plan> {
     let said = |fault: Fault| Error::Recipe(fault.of(source));
-    let globals = globals(recipe, settings).map_err(said)?;
-    let bases = stages::bases(recipe, &globals).map_err(said)?;
-    for (index, stage) in recipe.stages.iter().enumerate() {
-        for instruction in &stage.instructions {
-            stages::origins(recipe, index, instruction).map_err(said)?;
-        }
+    let options = asked::options(recipe, settings).map_err(said)?;
+    let linter = Linter::with(recipe.lints.clone());
+    let asks = Asks::default();
+    let mut known = |name: &str, span| Ok(BaseImage::Known(Box::new(base_config(name, span)?)));
+    let mut plan = plan_linted(source, recipe, settings, &asks, &linter, &mut known)?;
+    let findings = lint::findings(source, &options, &linter.found());
+    if let Some(first) = findings.first().filter(|_| options.error) {
+        return Err(asked::error(first, &findings));
     }
+    let lines = findings.iter().map(Finding::line);
+    plan.warnings.splice(0..0, lines);
+    Ok(plan)
+}
+
+/// What is asked beside a plan.
+#[derive(Default)]
+pub(crate) struct Asks<'a> {
+    /// Every stage, not just what the target needs.
+    pub(crate) all: bool,
+    /// What the context leaves out.
+    pub(crate) ignore: Option<&'a Ignore>,
+}
+
+/// What is known of a base image.
+pub(crate) enum BaseImage {
+    /// Its config.
+    Known(Box<BaseConfig>),
+    /// It is not here.
+    Missing,
+}
+
+/// What a plan needs of a base image.
+#[derive(Debug, Clone, Default)]
+pub struct BaseConfig {
+    /// Its config.
+    pub config: Config,
+    /// `os/architecture`, if it says so.
+    pub platform: Option<String>,
+}
+
+/// [`plan`], where `linter` hears what is likely wrong, also before a fault.
+pub(crate) fn plan_linted(
+    source: &Source,
+    recipe: &Recipe,
+    settings: &Settings,
+    asks: &Asks<'_>,
+    linter: &Linter,
+    base_config: &mut dyn FnMut(&str, Span) -> Result<BaseImage>,
+) -> Result<Plan> {
+    let said = |fault: Fault| Error::Recipe(fault.of(source));
+    globals::lint_bases(linter, recipe, settings);
+    let globals = globals::globals(recipe, settings).map_err(said)?;
+    let bases = stages::bases(recipe, &globals, linter).map_err(said)?;
     let target =
         stages::target(recipe, settings.target.as_deref()).map_err(|why| Error::Target { why })?;
-    let mut wanted = wanted(source, recipe, &bases, target, base_config)?;
+    stages::check_origins(recipe, &bases).map_err(said)?;
+    let all = asks.all && settings.target.is_none();
+    let mut wanted = wanted(source, recipe, &bases, target, all, base_config)?;
     let scope = Scope {
         recipe,
         globals: &globals,
         settings,
+        linter,
+        ignore: asks.ignore,
     };
     let mut done: BTreeMap<usize, (StagePlan, Inherited)> = BTreeMap::new();
     for (index, entry) in &mut wanted {
-        let inherited = match (&bases[*index], entry.config.take()) {
+        let inherited = match (&bases[*index], entry.image.take()) {
             (Base::Stage(earlier), _) => done[earlier].1.clone(),
-            (_, Some(config)) => Inherited::image(config),
+            (Base::Image(name), Some(BaseImage::Known(image))) => {
+                globals::lint_platform(linter, &recipe.stages[*index], name, &image);
+                Inherited::image(image.config)
+            }
+            (_, Some(_)) => Inherited::unknown(),
             (_, None) => Inherited::scratch(),
         };
         let evaluated = evaluate::stage(&scope, *index, &bases[*index], inherited, &entry.triggers);
@@ -193,15 +249,19 @@ pub fn plan(
     }
     Ok(Plan {
         stages,
-        warnings: unused_arguments(recipe, &wanted, settings),
+        warnings: globals::unused(
+            recipe,
+            wanted.values().flat_map(|entry| &entry.triggers),
+            settings,
+        ),
     })
 }
 
 /// A stage that the target needs.
 #[derive(Default)]
 struct Wanted {
-    /// The config of its base image, if it stands on one.
-    config: Option<Config>,
+    /// Its base image, if it stands on one.
+    image: Option<BaseImage>,
     /// The ONBUILD triggers of its base.
     triggers: Vec<Instruction>,
 }
@@ -213,9 +273,13 @@ fn wanted(
     recipe: &Recipe,
     bases: &[Base],
     target: usize,
-    base_config: &mut dyn FnMut(&str, Span) -> Result<Config>,
+    all: bool,
+    base_config: &mut dyn FnMut(&str, Span) -> Result<BaseImage>,
 ) -> Result<BTreeMap<usize, Wanted>> {
     let mut wanted = BTreeMap::from([(target, Wanted::default())]);
+    if all {
+        wanted.extend((0..target).map(|index| (index, Wanted::default())));
+    }
     for index in (0..=target).rev() {
         if !wanted.contains_key(&index) {
             continue;
@@ -226,9 +290,12 @@ fn wanted(
             Base::Scratch => Vec::new(),
             Base::Stage(earlier) => triggers_of_stage(recipe, *earlier),
             Base::Image(name) => {
-                let mut config = base_config(name, stage.base.span)?;
-                let texts = std::mem::take(&mut config.on_build);
-                entry.config = Some(config);
+                let mut image = base_config(name, stage.base.span)?;
+                let texts = match &mut image {
+                    BaseImage::Known(image) => std::mem::take(&mut image.config.on_build),
+                    BaseImage::Missing => Vec::new(),
+                };
+                entry.image = Some(image);
                 texts
             }
         };
@@ -285,38 +352,6 @@ pub(crate) fn in_trigger(fault: Fault, text: &str, from: Span) -> Fault {
     )
 }
 
-/// Platforms, then the ARGs before the first FROM, each seeing those before it.
-fn globals(recipe: &Recipe, settings: &Settings) -> Checked<Variables> {
-    let architecture = architecture();
-    let platform = format!("linux/{architecture}");
-    let mut globals = Variables::default();
-    for side in ["BUILD", "TARGET"] {
-        globals.set(&format!("{side}PLATFORM"), &platform);
-        globals.set(&format!("{side}OS"), "linux");
-        globals.set(&format!("{side}OSVERSION"), "");
-        globals.set(&format!("{side}ARCH"), architecture);
-        globals.set(&format!("{side}VARIANT"), "");
-    }
-    globals.set(
-        "TARGETSTAGE",
-        settings.target.as_deref().unwrap_or("default"),
-    );
-    for argument in &recipe.globals {
-        let value = match (settings.build_args.get(&argument.name), &argument.default) {
-            (Some(value), _) => value.clone(),
-            (None, Some(default)) => expand::Expander {
-                variables: &globals,
-                escape: recipe.escape,
-                quotes: expand::Quotes::Remove,
-            }
-            .word(default)?,
-            (None, None) => continue,
-        };
-        evaluate::set(&mut globals, &argument.name, &value, argument.span)?;
-    }
-    Ok(globals)
-}
-
 /// This machine's architecture in an image's words.
 pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -325,35 +360,6 @@ pub(crate) fn architecture() -> &'static str {
         "powerpc64" => "ppc64le",
         other => other,
     }
-}
-
-/// Build args that no ARG takes.
-fn unused_arguments(
-    recipe: &Recipe,
-    wanted: &BTreeMap<usize, Wanted>,
-    settings: &Settings,
-) -> Vec<String> {
-    let declared = |name: &str| {
-        let in_stage = |instruction: &Instruction| match &instruction.kind {
-            Kind::Arg(arguments) => arguments.iter().any(|argument| argument.name == name),
-            _ => false,
-        };
-        recipe.globals.iter().any(|argument| argument.name == name)
-            || recipe
-                .stages
-                .iter()
-                .any(|stage| stage.instructions.iter().any(in_stage))
-            || wanted
-                .values()
-                .any(|entry| entry.triggers.iter().any(in_stage))
-    };
-    settings
-        .build_args
-        .keys()
-        .filter(|name| !evaluate::is_proxy(name) && *name != "SOURCE_DATE_EPOCH")
-        .filter(|name| !declared(name))
-        .map(|name| format!("build arg {name} is not used: no ARG names it"))
-        .collect()
 }
 
 impl Plan {

@@ -4,6 +4,8 @@
 use crate::diagnostic::{Checked, Fault, did_you_mean};
 use crate::expand::{Expander, Quotes};
 use crate::instruction::{Files, Instruction, Kind, Recipe, Stage};
+use crate::lint::{Linter, values};
+use crate::source::Span;
 use crate::variables::Variables;
 use crate::words::Word;
 
@@ -35,7 +37,7 @@ pub enum Origin {
 ///
 /// # Errors
 /// A base that is blank or can't be expanded.
-pub(crate) fn bases(recipe: &Recipe, globals: &Variables) -> Checked<Vec<Base>> {
+pub(crate) fn bases(recipe: &Recipe, globals: &Variables, linter: &Linter) -> Checked<Vec<Base>> {
     let expander = Expander {
         variables: globals,
         escape: recipe.escape,
@@ -43,7 +45,9 @@ pub(crate) fn bases(recipe: &Recipe, globals: &Variables) -> Checked<Vec<Base>> 
     };
     let mut bases = Vec::new();
     for (index, stage) in recipe.stages.iter().enumerate() {
-        let name = expander.word(&stage.base)?;
+        let (name, names) = expander.captured(&stage.base.text);
+        values::undeclared(linter, stage, stage.base.span, &names, recipe, globals);
+        let name = name.map_err(|misuse| misuse.within(&stage.base))?;
         if name.is_empty() {
             return Err(Fault::new(
                 stage.base.span,
@@ -52,6 +56,15 @@ pub(crate) fn bases(recipe: &Recipe, globals: &Variables) -> Checked<Vec<Base>> 
         }
         let earlier = by_name(&recipe.stages[..index], &name);
         bases.push(match earlier {
+            Some(_) if name != name.to_lowercase() => {
+                return Err(Fault::new(
+                    stage.base.span,
+                    format!(
+                        "base name {name:?}: an image's name must be lowercase (did you mean stage {}?)",
+                        name.to_lowercase()
+                    ),
+                ));
+            }
             Some(earlier) => Base::Stage(earlier),
             None if name == "scratch" => Base::Scratch,
             None => Base::Image(name),
@@ -97,8 +110,29 @@ pub(crate) fn target(recipe: &Recipe, wanted: Option<&str>) -> Result<usize, Str
 /// What `--from` of COPY or a mount in stage `current` means.
 ///
 /// # Errors
-/// A number that is no earlier stage's, a name of this or a later stage.
+/// A number that is no stage's, a name of this or a later stage.
 pub(crate) fn origin(recipe: &Recipe, current: usize, from: Option<&Word>) -> Checked<Origin> {
+    let found = named(recipe, current, from)?;
+    match (&found, from) {
+        (Origin::Stage(index), Some(from)) if *index >= current => {
+            let this = match &recipe.stages[current].name {
+                Some(name) => name.clone(),
+                None => current.to_string(),
+            };
+            Err(Fault::new(
+                from.span,
+                format!(
+                    "cannot copy from stage {:?}, it needs to be defined before current stage {this:?}",
+                    from.text
+                ),
+            ))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// What `--from` in stage `current` names, wherever that stands: of stages with one name the last.
+fn named(recipe: &Recipe, current: usize, from: Option<&Word>) -> Checked<Origin> {
     let Some(from) = from.filter(|from| !from.text.is_empty()) else {
         return Ok(Origin::Context);
     };
@@ -123,26 +157,74 @@ pub(crate) fn origin(recipe: &Recipe, current: usize, from: Option<&Word>) -> Ch
             )),
         };
     }
-    if let Some(earlier) = by_name(&recipe.stages[..current], &from.text) {
-        return Ok(Origin::Stage(earlier));
-    }
-    if by_name(&recipe.stages, &from.text).is_some() {
-        let this = match &recipe.stages[current].name {
-            Some(name) => name.clone(),
-            None => current.to_string(),
-        };
-        return Err(Fault::new(
-            from.span,
-            format!(
-                "cannot copy from stage {:?}, it needs to be defined before current stage {this:?}",
-                from.text
-            ),
-        ));
-    }
-    Ok(match from.text.as_str() {
-        "scratch" => Origin::Scratch,
-        image => Origin::Image(image.to_owned()),
+    Ok(match by_name(&recipe.stages, &from.text) {
+        Some(index) => Origin::Stage(index),
+        None if from.text == "scratch" => Origin::Scratch,
+        None => Origin::Image(from.text.clone()),
     })
+}
+
+/// Checks what every instruction takes files from, also in stages that nobody needs: it must be named
+/// rightly, and no stage may need itself. That a needed stage takes only from earlier ones is asked when it
+/// is followed.
+pub(crate) fn check_origins(recipe: &Recipe, bases: &[Base]) -> Checked<()> {
+    // Stages of which all are known that they need, directly or not.
+    let mut needs: Vec<Vec<(usize, Span)>> = Vec::new();
+    for (current, (stage, base)) in recipe.stages.iter().zip(bases).enumerate() {
+        let mut of_stage = Vec::new();
+        if let Base::Stage(earlier) = base {
+            of_stage.push((*earlier, stage.base.span));
+        }
+        for instruction in &stage.instructions {
+            for from in froms(instruction) {
+                if let Origin::Stage(index) = named(recipe, current, Some(from))? {
+                    of_stage.push((index, from.span));
+                }
+            }
+        }
+        needs.push(of_stage);
+    }
+    for start in 0..needs.len() {
+        check_circle(recipe, &needs, start)?;
+    }
+    Ok(())
+}
+
+/// Whether a later stage that `start` takes files from needs `start` itself.
+fn check_circle(recipe: &Recipe, needs: &[Vec<(usize, Span)>], start: usize) -> Checked<()> {
+    for (first, span) in needs[start].iter().filter(|(index, _)| *index >= start) {
+        let mut seen = vec![false; needs.len()];
+        let mut open = vec![*first];
+        while let Some(index) = open.pop() {
+            if index == start {
+                let name = |index: usize| match &recipe.stages[index].name {
+                    Some(name) => name.clone(),
+                    None => index.to_string(),
+                };
+                return Err(Fault::new(
+                    *span,
+                    format!(
+                        "cannot copy from stage {:?}, it needs to be defined before current stage {:?}",
+                        name(*first),
+                        name(start)
+                    ),
+                ));
+            }
+            if !std::mem::replace(&mut seen[index], true) {
+                open.extend(needs[index].iter().map(|(next, _)| *next));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Each `--from` of an instruction.
+fn froms(instruction: &Instruction) -> Vec<&Word> {
+    match &instruction.kind {
+        Kind::Copy(files) => files.from.iter().collect(),
+        Kind::Run(run) => run.mounts.iter().filter_map(|m| m.from.as_ref()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// What `from` of a mount in stage `current` means: a stage has no number there.
@@ -184,17 +266,23 @@ pub(crate) fn origins(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{Source, parse};
 
     fn recipe(text: &str) -> Recipe {
-        parse(&Source::new("f", text.as_bytes().to_vec()).unwrap()).unwrap()
+        parse(
+            &Source::new("f", text.as_bytes().to_vec()).unwrap(),
+            &BTreeMap::new(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_stage_beats_an_image_and_the_last_of_a_name_counts() {
         let recipe = recipe("FROM x AS a\nFROM a AS A\nFROM a\nFROM b");
-        let bases = bases(&recipe, &Variables::default()).unwrap();
+        let bases = bases(&recipe, &Variables::default(), &Linter::default()).unwrap();
         assert_eq!(
             bases,
             [
@@ -209,7 +297,7 @@ mod tests {
     #[test]
     fn a_blank_base_is_a_fault() {
         let recipe = recipe("ARG scratch=1\nFROM ${NOPE}");
-        let fault = bases(&recipe, &Variables::default()).unwrap_err();
+        let fault = bases(&recipe, &Variables::default(), &Linter::default()).unwrap_err();
         assert_eq!(fault.message, "base name (${NOPE}) should not be blank");
     }
 

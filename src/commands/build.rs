@@ -2,6 +2,7 @@
 //! recipe's language, and steps (builder).
 
 mod cache;
+mod check;
 mod context;
 mod deliver;
 mod destination;
@@ -40,6 +41,10 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     };
     let options = options(global, &args)?;
+    let json = args.recipe.is_json()?;
+    if args.recipe.check {
+        return check::check(global, &options, json);
+    }
     if args.recipe.plan {
         let mut open = || image::Store::open(&global.image_store().unwrap_or_default());
         let plan = builder::plan_only(&options, &mut open).map_err(because)?;

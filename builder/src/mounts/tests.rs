@@ -1,7 +1,7 @@
 //! What mounts become, and what is said of wrong ones.
 
 use super::*;
-use crate::expand::Quotes;
+use crate::expand::{Expander, Quotes};
 use crate::variables::Variables;
 use crate::{Source, parse};
 
@@ -9,7 +9,8 @@ use crate::{Source, parse};
 fn mounts(flags: &str) -> Result<Vec<Mounted>, String> {
     let text = format!("FROM scratch AS tools\nFROM scratch\nRUN {flags} x\n");
     let source = Source::new("f", text.into_bytes()).unwrap();
-    let recipe = parse(&source).map_err(|fault| fault.message)?;
+    let recipe =
+        parse(&source, &std::collections::BTreeMap::new()).map_err(|fault| fault.message)?;
     let crate::instruction::Kind::Run(run) = &recipe.stages[1].instructions[0].kind else {
         panic!()
     };
@@ -17,12 +18,13 @@ fn mounts(flags: &str) -> Result<Vec<Mounted>, String> {
     variables.set("N", "name");
     let mut done = Vec::new();
     for mount in &run.mounts {
+        let expander = Expander {
+            variables: &variables,
+            escape: '\\',
+            quotes: Quotes::Remove,
+        };
         let around = Surroundings {
-            expander: Expander {
-                variables: &variables,
-                escape: '\\',
-                quotes: Quotes::Remove,
-            },
+            expand: &|text| expander.text(text),
             working_dir: "/w",
             origin: mount.from.as_ref().map(|_| Origin::Stage(0)),
             namespace: "",

@@ -109,6 +109,7 @@ fn pair(word: &Word, name: &str, value: &str) -> Pair {
             text: value.to_owned(),
             span: part(name.len() + 1, value.len()),
         },
+        old: false,
     }
 }
 
@@ -124,5 +125,6 @@ fn old_pair(request: &Request<'_>) -> Checked<Pair> {
     Ok(Pair {
         name: Word::new(request.line, range.start..range.start + end),
         value: Word::new(request.line, range.start + value..range.end),
+        old: true,
     })
 }

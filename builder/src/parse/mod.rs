@@ -7,10 +7,15 @@ mod healthcheck;
 mod metadata;
 mod run;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::diagnostic::{Checked, Fault, did_you_mean};
 use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
 use crate::lines::{self, Line};
+use crate::lint::{self, Linter, Place};
 use crate::source::{Source, Span};
+use crate::syntax;
 use crate::words::{self, Parts, Word};
 use flags::Flags;
 
@@ -94,15 +99,25 @@ impl Request<'_> {
     }
 }
 
-/// Parses a recipe.
+/// Parses a recipe. Of the build args, `BUILDKIT_SYNTAX` may name another front end than the recipe does.
 ///
 /// # Errors
 /// The first fault, with its place.
-pub fn parse(source: &Source) -> Checked<Recipe> {
+pub fn parse(source: &Source, build_args: &BTreeMap<String, String>) -> Checked<Recipe> {
+    let linter = Linter::default();
+    let mut recipe = parse_linted(source, build_args, &linter)?;
+    recipe.lints = linter.found();
+    Ok(recipe)
+}
+
+/// [`parse`], where `linter` also hears what was found before a fault.
+pub(crate) fn parse_linted(
+    source: &Source,
+    build_args: &BTreeMap<String, String>,
+    linter: &Linter,
+) -> Checked<Recipe> {
+    syntax::check(&source.text, build_args)?;
     let (directives, lines) = lines::read(source)?;
-    if let Some((syntax, span)) = &directives.syntax {
-        check_syntax(syntax, *span)?;
-    }
     let start = Span { start: 0, end: 0 };
     if lines.is_empty() {
         return Err(Fault::new(start, "file with no instructions"));
@@ -117,9 +132,13 @@ pub fn parse(source: &Source) -> Checked<Recipe> {
         escape: directives.escape,
         globals: Vec::new(),
         stages: Vec::new(),
+        check: directives
+            .check
+            .or_else(|| syntax::check_after_shebang(&source.text)),
+        lints: Vec::new(),
     };
     for line in &lines {
-        place(&mut recipe, line)?;
+        place(&mut recipe, line, linter)?;
     }
     if recipe.stages.is_empty() {
         return Err(Fault::new(
@@ -127,39 +146,33 @@ pub fn parse(source: &Source) -> Checked<Recipe> {
             "no build stage in current context: a recipe needs a FROM",
         ));
     }
+    lint::recipe::whole(linter, &recipe);
     Ok(recipe)
 }
 
-/// We read docker/dockerfile ourselves; another front end would be a program from elsewhere that says
-/// what runs here.
-fn check_syntax(syntax: &str, span: Span) -> Checked<()> {
-    let image = syntax.split_whitespace().next().unwrap_or("");
-    let name = image.split(['@']).next().unwrap_or("");
-    let name = match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => name,
-    };
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    if matches!(
-        name,
-        "docker/dockerfile" | "docker/dockerfile-upstream" | "dockerfile.v0"
-    ) {
-        return Ok(());
-    }
-    Err(Fault::new(
-        span,
-        format!("syntax {image:?}: foreign front ends are not supported (only docker/dockerfile)"),
-    ))
-}
-
 /// Parses one line and puts it where it belongs.
-fn place(recipe: &mut Recipe, line: &Line) -> Checked<()> {
+fn place(recipe: &mut Recipe, line: &Line, linter: &Linter) -> Checked<()> {
     let request = request(line, recipe.escape);
+    let local = lint::Options::of_comments(&line.comments).map(Arc::new);
+    let place = Place {
+        span: line.whole_span(),
+        local,
+    };
+    lint::recipe::line(linter, &request, &place);
     if request.name == "FROM" {
-        recipe.stages.push(stage(&request)?);
+        let stage = stage(&request, &place)?;
+        if let Some(name) = &stage.name {
+            lint::recipe::description(linter, &request, &place, &[name]);
+        }
+        recipe.stages.push(stage);
         return Ok(());
     }
-    let parsed = instruction(&request)?;
+    let mut parsed = instruction(&request)?;
+    if let Kind::Arg(arguments) = &parsed.kind {
+        let names: Vec<&str> = arguments.iter().map(|a| a.name.as_str()).collect();
+        lint::recipe::description(linter, &request, &place, &names);
+    }
+    parsed.local = place.local;
     match (recipe.stages.last_mut(), parsed.kind) {
         (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..parsed }),
         (None, Kind::Arg(arguments)) => recipe.globals.extend(arguments),
@@ -230,10 +243,11 @@ fn instruction(request: &Request<'_>) -> Checked<Instruction> {
         kind,
         span: request.line.whole_span(),
         text: request.line.text.trim_end().to_owned(),
+        local: None,
     })
 }
 
-fn stage(request: &Request<'_>) -> Checked<Stage> {
+fn stage(request: &Request<'_>, place: &Place) -> Checked<Stage> {
     let flags = Flags::read(&request.parts.flags, &["platform"])?;
     let words = words::by_blanks(request.line, request.parts.rest.clone());
     let name = match words.as_slice() {
@@ -249,7 +263,9 @@ fn stage(request: &Request<'_>) -> Checked<Stage> {
         name: name.map(|word| word.text.to_lowercase()),
         platform: flags.value("platform")?,
         instructions: Vec::new(),
-        span: request.line.whole_span(),
+        span: place.span,
+        text: request.line.text.trim_end().to_owned(),
+        local: place.local.clone(),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::instruction::CommandLine;
 
 fn parsed(text: &str) -> Recipe {
     let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
-    parse(&source).unwrap()
+    parse(&source, &BTreeMap::new()).unwrap()
 }
 
 fn kind(line: &str) -> Kind {
@@ -23,7 +23,7 @@ fn kind(line: &str) -> Kind {
 /// `line: message` of the fault.
 fn fault(text: &str) -> String {
     let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
-    let shown = parse(&source).unwrap_err().of(&source);
+    let shown = parse(&source, &BTreeMap::new()).unwrap_err().of(&source);
     format!("{}: {}", shown.line, shown.message)
 }
 

@@ -11,45 +11,83 @@ use super::*;
 
 fn planned(text: &str, settings: &Settings) -> Result<Plan> {
     let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
-    let recipe = parse::parse(&source).map_err(|fault| Error::Recipe(fault.of(&source)))?;
-    plan(&source, &recipe, settings, &mut |name, _| {
-        assert_eq!(name, "base", "only one image is known here");
-        Ok(serde_json::from_value(serde_json::json!({
-            "Env": ["A=base"], "Cmd": ["old"], "OnBuild": ["COPY --from=tools /t /t", "RUN $A"]
-        }))
-        .unwrap())
-    })
+    let recipe = parse::parse(&source, &settings.build_args)
+        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
+    plan(&source, &recipe, settings, &mut |name, _| Ok(base(name)))
+}
+
+/// The one image that is known here.
+fn base(name: &str) -> BaseConfig {
+    assert_eq!(name, "base", "only one image is known here");
+    let config = serde_json::json!({
+        "Env": ["A=base"], "Cmd": ["old"], "OnBuild": ["COPY --from=tools /t /t", "RUN $A"]
+    });
+    BaseConfig {
+        config: serde_json::from_value(config).unwrap(),
+        platform: Some("linux/s390x".to_owned()),
+    }
+}
+
+/// What the linter finds, as `LINT Rule:line message`, sorted; `ignore` is the context's ignore file.
+fn linted(text: &str, settings: &Settings, ignore: &str) -> Vec<String> {
+    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let linter = Linter::default();
+    let mut options = lint::Options::default();
+    let ignore = Ignore::parse(ignore).unwrap();
+    let asks = Asks {
+        all: true,
+        ignore: Some(&ignore),
+    };
+    if let Ok(recipe) = parse::parse_linted(&source, &settings.build_args, &linter) {
+        options = asked::options(&recipe, settings).unwrap_or_default();
+        let mut base = |name: &str, _| Ok(BaseImage::Known(Box::new(base(name))));
+        let _fault = plan_linted(&source, &recipe, settings, &asks, &linter, &mut base).err();
+    }
+    let mut lines: Vec<String> = lint::findings(&source, &options, &linter.found())
+        .into_iter()
+        .map(|finding| {
+            let shown = finding.shown;
+            format!("LINT {:?}:{} {}", finding.rule, shown.line, shown.message)
+        })
+        .collect();
+    lines.sort();
+    lines
 }
 
 /// Each folder of tests/cases holds a recipe and what must come of it: `error` (the first line
-/// of the message), or `config` and `run`.
+/// of the message), or `config` and `run`; and `lints`, what the linter finds. `ignore` is the context's ignore
+/// file.
 #[test]
 fn every_case_comes_out_as_expected() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut count = 0;
+    let mut wrong = Vec::new();
     for folder in std::fs::read_dir(cases).unwrap() {
         let folder = folder.unwrap().path();
         let text = std::fs::read_to_string(folder.join("Dockerfile")).unwrap();
         let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
-        let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
-        let name = folder.display();
-        match (planned(&text, &Settings::default()), expected.get("error")) {
-            (Ok(plan), None) => {
-                let plan = plan.to_json();
-                assert_eq!(plan["config"], expected["config"], "{name}");
-                assert_eq!(plan["run"], expected["run"], "{name}");
-            }
-            (Err(error), Some(wanted)) => {
+        let mut expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
+        let fields = expected.as_object_mut().unwrap();
+        let ignore = fields.remove("ignore").unwrap_or_default();
+        let lints = linted(&text, &Settings::default(), ignore.as_str().unwrap_or(""));
+        let mut got = match planned(&text, &Settings::default()) {
+            Ok(plan) => plan.to_json(),
+            Err(error) => {
                 let shown = error.to_string();
-                let first = shown.lines().next().unwrap();
-                assert_eq!(first, wanted.as_str().unwrap(), "{name}");
+                serde_json::json!({ "error": shown.lines().next() })
             }
-            (Ok(plan), Some(wanted)) => panic!("{name}: {} instead of {wanted}", plan.to_json()),
-            (Err(error), None) => panic!("{name}: {error}"),
+        };
+        if !lints.is_empty() {
+            got["lints"] = lints.into();
+        }
+        if got != expected {
+            let name = folder.file_name().unwrap().display();
+            wrong.push(format!("{name}: {got}\n  instead of {expected}"));
         }
         count += 1;
     }
-    assert!(count >= 60, "only {count} cases");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count >= 120, "only {count} cases");
 }
 
 fn runs(plan: &Plan) -> Vec<String> {

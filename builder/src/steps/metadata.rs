@@ -7,17 +7,59 @@ use crate::config::Health;
 use crate::diagnostic::{Checked, Fault};
 use crate::evaluate::State;
 use crate::instruction::{CommandLine, Healthcheck, Kind, Pair};
+use crate::lint::{Rule, values};
 use crate::plan::Action;
 use crate::source::Span;
 use crate::words::Word;
 use crate::{ports, signal};
+
+/// Tells the linter of what an instruction, written so, does again or in an old way.
+pub(crate) fn lint(state: &mut State<'_>, kind: &Kind, written: &str) {
+    let place = state.place.clone();
+    let which = match kind {
+        Kind::Cmd(_) => 0,
+        Kind::Entrypoint(_) => 1,
+        Kind::Healthcheck(_) => 2,
+        Kind::Env(pairs) | Kind::Label(pairs) => {
+            if pairs.iter().any(|pair| pair.old) {
+                let message = format!(
+                    "\"{written} key=value\" should be used instead of legacy \"{written} key value\" format"
+                );
+                state.lint(Rule::LegacyKeyValueFormat, place.span, message);
+            }
+            return;
+        }
+        _ => return,
+    };
+    if let Some(earlier) = state.last[which].replace(place.clone()) {
+        let message = format!(
+            "Multiple {written} instructions should not be used in the same stage because only the last \
+             one will be used"
+        );
+        let rule = Rule::MultipleInstructionsDisallowed;
+        state
+            .scope
+            .linter
+            .add(rule, &earlier, earlier.span, message);
+    }
+    if let Kind::Cmd(CommandLine::Shell(_)) | Kind::Entrypoint(CommandLine::Shell(_)) = kind
+        && state.config.shell.is_empty()
+    {
+        let message = format!(
+            "JSON arguments recommended for {written} to prevent unintended behavior related to OS signals"
+        );
+        state.lint(Rule::JSONArgsRecommended, place.span, message);
+    }
+}
 
 /// Applies one of them.
 pub(crate) fn apply(state: &mut State<'_>, kind: &Kind, span: Span) -> Checked<()> {
     match kind {
         Kind::Env(pairs) => {
             // All values see the variables from before the line.
-            for (name, value) in expanded(state, pairs)? {
+            for ((name, value), pair) in expanded(state, pairs)?.into_iter().zip(pairs) {
+                let linter = state.scope.linter;
+                values::secret(linter, &state.place, pair.name.span, "ENV", &name);
                 state.set(&name, &value, span)?;
                 state.config.set_env(&name, &value);
             }
@@ -26,7 +68,7 @@ pub(crate) fn apply(state: &mut State<'_>, kind: &Kind, span: Span) -> Checked<(
             let labels = expanded(state, pairs)?;
             state.config.labels.extend(labels);
         }
-        Kind::User(user) => state.config.user = state.expander().word(user)?,
+        Kind::User(user) => state.config.user = state.word(user)?,
         Kind::Cmd(command) => {
             state.config.cmd = arguments(state, command);
             state.config.args_escaped = true;
@@ -42,7 +84,7 @@ pub(crate) fn apply(state: &mut State<'_>, kind: &Kind, span: Span) -> Checked<(
         Kind::Expose(ports) => expose(state, ports)?,
         Kind::Volume(volumes) => {
             for word in volumes {
-                let volume = state.expander().word(word)?;
+                let volume = state.word(word)?;
                 if volume.is_empty() {
                     return Err(Fault::new(
                         word.span,
@@ -53,7 +95,7 @@ pub(crate) fn apply(state: &mut State<'_>, kind: &Kind, span: Span) -> Checked<(
             }
         }
         Kind::StopSignal(word) => {
-            let text = state.expander().word(word)?;
+            let text = state.word(word)?;
             signal::check(&text).map_err(|why| Fault::new(word.span, why))?;
             state.config.stop_signal = text;
         }
@@ -68,7 +110,14 @@ pub(crate) fn apply(state: &mut State<'_>, kind: &Kind, span: Span) -> Checked<(
 
 /// WORKDIR: an absolute path is kept as it is written, a relative one is put below the last.
 pub(crate) fn workdir(state: &mut State<'_>, word: &Word) -> Checked<Action> {
-    let path = state.expander().word(word)?;
+    let path = state.word(word)?;
+    if !state.memory.workdir && !path.starts_with('/') {
+        let message = format!(
+            "Relative workdir {path:?} can have unexpected results if the base image changes"
+        );
+        state.lint(Rule::WorkdirRelativePath, word.span, message);
+    }
+    state.memory.workdir = true;
     let path = if path.starts_with('/') {
         path
     } else {
@@ -97,18 +146,17 @@ pub(crate) fn clean(path: &str) -> String {
 }
 
 fn expanded(state: &State<'_>, pairs: &[Pair]) -> Checked<Vec<(String, String)>> {
-    let expander = state.expander();
     pairs
         .iter()
         .map(|pair| {
-            let name = expander.word(&pair.name)?;
+            let name = state.word(&pair.name)?;
             if name.is_empty() {
                 return Err(Fault::new(
                     pair.name.span,
                     "the name is blank once expanded",
                 ));
             }
-            Ok((name, expander.word(&pair.value)?))
+            Ok((name, state.word(&pair.value)?))
         })
         .collect()
 }
@@ -126,18 +174,39 @@ pub(crate) fn arguments(state: &State<'_>, command: &CommandLine) -> Vec<String>
 }
 
 fn expose(state: &mut State<'_>, words: &[Word]) -> Checked<()> {
-    for word in words {
+    // BuildKit reads them in this order: the first fault is the same.
+    let mut sorted: Vec<&Word> = words.iter().collect();
+    sorted.sort_by(|a, b| a.text.cmp(&b.text));
+    for word in sorted {
         let specs = state
             .expander()
             .words(&word.text)
             .map_err(|misuse| misuse.within(word))?;
         for spec in specs {
+            lint_port(state, &spec, word);
             let ports = ports::parse(&spec).map_err(|why| Fault::new(word.span, why))?;
             let ports = ports.into_iter().map(|port| (port, Map::new()));
             state.config.exposed_ports.extend(ports);
         }
     }
     Ok(())
+}
+
+/// What of a port's words belongs elsewhere.
+fn lint_port(state: &State<'_>, spec: &str, word: &Word) {
+    let (ports, protocol) = spec.split_once('/').unwrap_or((spec, ""));
+    if protocol != protocol.to_lowercase() {
+        let message =
+            format!("Defined protocol '{spec}' in EXPOSE instruction should be lowercase");
+        state.lint(Rule::ExposeProtoCasing, word.span, message);
+    }
+    let host = ports.rsplit_once(':').map_or("", |(host, _)| host);
+    if !host.trim_matches(':').is_empty() {
+        let message = format!(
+            "EXPOSE instruction should not define an IP address or host-port mapping, found '{spec}'"
+        );
+        state.lint(Rule::ExposeInvalidFormat, word.span, message);
+    }
 }
 
 fn health(check: &Healthcheck) -> Health {

@@ -8,13 +8,14 @@ use crate::evaluate::State;
 use crate::expand::{Expander, Quotes};
 use crate::heredoc::Heredoc;
 use crate::instruction::{Add, CommandLine, Files, Run, Security};
+use crate::lint::Rule;
 use crate::mode::ModeChange;
 use crate::mounts::{Mount, Mounted, Surroundings, mounted};
 use crate::plan::{Adding, CopyStep, RunStep};
 use crate::remote::remote;
 use crate::request::{self, NetworkDefault};
 use crate::source::Span;
-use crate::stages;
+use crate::stages::{self, Origin};
 use crate::steps::metadata::{arguments, clean};
 use crate::words::Word;
 
@@ -105,7 +106,7 @@ fn mounts(state: &State<'_>, run: &Run) -> Checked<Vec<Mount>> {
         let origin =
             from.map(|from| stages::origin_of_mount(state.scope.recipe, state.index, from));
         let around = Surroundings {
-            expander: state.expander(),
+            expand: &|text| state.text(state.expander(), text, mount.span),
             working_dir: &state.config.working_dir,
             origin: origin.transpose()?,
             namespace: namespace.map_or("", String::as_str),
@@ -139,6 +140,7 @@ fn refused_in_run(run: &Run, mounts: &[Mount]) -> Option<String> {
 /// COPY.
 pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
     let step = files_step(state, files)?;
+    lint_ignored(state, files, &step, "Copy");
     for (source, word) in step.sources.iter().zip(&files.sources) {
         if is_remote(source) {
             return Err(Fault::new(
@@ -153,6 +155,7 @@ pub(crate) fn copy(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
 /// ADD.
 pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<CopyStep> {
     let mut step = files_step(state, &add.files)?;
+    lint_ignored(state, &add.files, &step, "Add");
     let checksum = match &add.checksum {
         Some(word) => Some(checksum(state, word, &step.sources)?),
         None => None,
@@ -171,7 +174,7 @@ pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<CopyStep> {
 /// `--checksum`, of the one source that comes from a server.
 fn checksum(state: &State<'_>, word: &Word, sources: &[String]) -> Checked<String> {
     match sources {
-        [one] if is_remote(one) => state.expander().word(word),
+        [one] if is_remote(one) => state.word(word),
         [_] => Err(Fault::new(
             word.span,
             "checksum requires HTTP(S) or Git sources",
@@ -189,14 +192,14 @@ fn is_remote(source: &str) -> bool {
 }
 
 fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
-    let expander = state.expander();
-    let all = |words: &[Word]| {
-        words
-            .iter()
-            .map(|w| expander.word(w))
-            .collect::<Checked<_>>()
-    };
-    let optional = |word: &Option<Word>| word.as_ref().map(|w| expander.word(w)).transpose();
+    let all = |words: &[Word]| words.iter().map(|w| state.word(w)).collect::<Checked<_>>();
+    let optional = |word: &Option<Word>| word.as_ref().map(|w| state.word(w)).transpose();
+    // The words first, then the bodies: as BuildKit does, so that the first fault is the same.
+    let chown = optional(&files.chown)?;
+    let mode = optional(&files.chmod)?;
+    let exclude = all(&files.exclude)?;
+    let sources: Vec<String> = all(&files.sources)?;
+    let to = state.word(&files.target)?;
     let body = Expander {
         variables: &state.variables,
         escape: '\\',
@@ -207,14 +210,15 @@ fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
         let content = heredoc.content();
         let content = if heredoc.expand {
             let place = files.target.span;
-            body.text(&content)
+            state
+                .text(body, &content, place)
                 .map_err(|misuse| Fault::new(place, misuse.message))?
         } else {
             content
         };
         heredocs.push((heredoc.name.clone(), content));
     }
-    let chmod = match (&files.chmod, optional(&files.chmod)?) {
+    let chmod = match (&files.chmod, mode) {
         (Some(word), Some(text)) => {
             Some(ModeChange::parse(&text).map_err(|why| Fault::new(word.span, why))?)
         }
@@ -222,17 +226,41 @@ fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
     };
     let origin = stages::origin(state.scope.recipe, state.index, files.from.as_ref())?;
     Ok(CopyStep {
-        sources: all(&files.sources)?,
+        sources,
         heredocs,
-        target: target(&state.config.working_dir, &expander.word(&files.target)?),
-        chown: optional(&files.chown)?,
+        target: target(&state.config.working_dir, &to),
+        chown,
         chmod,
-        exclude: all(&files.exclude)?,
+        exclude,
         origin,
         link: files.link.is_some(),
         parents: files.parents.is_some(),
         adding: None,
     })
+}
+
+/// Tells of sources that the ignore file leaves out.
+fn lint_ignored(state: &State<'_>, files: &Files, step: &CopyStep, command: &str) {
+    let Some(ignore) = state
+        .scope
+        .ignore
+        .filter(|_| step.origin == Origin::Context)
+    else {
+        return;
+    };
+    for (source, word) in step.sources.iter().zip(&files.sources) {
+        if !is_remote(source) && ignore.leaves_out_source(source) {
+            let path = clean(source);
+            let path = if source.starts_with('/') {
+                path.as_str()
+            } else {
+                &path[1..]
+            };
+            let message =
+                format!("Attempting to {command} file {path:?} that is excluded by .dockerignore");
+            state.lint(Rule::CopyIgnoredFile, word.span, message);
+        }
+    }
 }
 
 /// The target below the working directory; a trailing slash, `.` and `..` mean a directory.

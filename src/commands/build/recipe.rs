@@ -18,14 +18,25 @@ pub(super) struct Recipe {
     #[arg(long, value_name = "STAGE")]
     pub(super) target: Option<String>,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, group = "instead")]
     pub(super) plan: bool,
-    /// How to print the plan
-    #[arg(long, requires = "plan", default_value = "json", value_parser = ["json"])]
-    format: String,
+    /// Say what is wrong or likely wrong in the recipe, and do nothing
+    #[arg(long, group = "instead")]
+    pub(super) check: bool,
+    /// How to print plan or check [default: a plan as json, a check as text]
+    #[arg(long, requires = "instead", value_parser = ["json", "text"])]
+    format: Option<String>,
 }
 
 impl Recipe {
+    /// Whether plan or check is printed as JSON.
+    pub(super) fn is_json(&self) -> Result<bool, Failure> {
+        match self.format.as_deref() {
+            Some("text") if self.plan => Err(Failure::new("--plan: it is printed as json alone")),
+            format => Ok(self.plan || format == Some("json")),
+        }
+    }
+
     pub(super) fn build_args(&self) -> BTreeMap<String, String> {
         self.build_arg
             .iter()

@@ -1,0 +1,110 @@
+//! `dhow build --check`: what is wrong in a recipe, and what is likely wrong, said without building it. Not
+//! its job: the rules (see `lint`).
+
+use image::Store;
+use serde_json::json;
+
+use crate::bases::Bases;
+use crate::context;
+use crate::error::{Error, Result};
+use crate::ignore::Ignore;
+use crate::lint::{self, Finding, Linter};
+use crate::parse;
+use crate::plan::{self, Asks, BaseImage};
+use crate::request::Options;
+
+/// What is wrong in a recipe.
+#[derive(Debug)]
+pub struct Check {
+    /// Rules that are broken, in the order of the recipe.
+    pub findings: Vec<Finding>,
+    /// What would end a build.
+    pub fault: Option<Error>,
+    /// Base images that are not here: which variables they set is unknown, so undefined ones were not asked for.
+    pub missing: Vec<String>,
+}
+
+/// Reads the recipe and asks all rules, of every stage or of those that `--target` needs. `open` is asked for
+/// the store only if the recipe stands on an image; one that is not there is no fault.
+///
+/// # Errors
+/// If recipe or ignore file can't be read.
+pub fn check(
+    options: &Options,
+    open: &mut dyn FnMut() -> Result<Store, image::Error>,
+) -> Result<Check> {
+    let source = context::recipe(&options.context, options.file.as_deref())?;
+    let tree = context::open(&options.context, options.file.as_deref())?;
+    let linter = Linter::default();
+    let settings = &options.settings;
+    let mut missing = Vec::new();
+    let mut rules = lint::Options::default();
+    let fault = match parse::parse_linted(&source, &settings.build_args, &linter) {
+        Err(fault) => Some(Error::Recipe(fault.of(&source))),
+        Ok(recipe) => match lint::asked::options(&recipe, settings) {
+            Err(fault) => Some(Error::Recipe(fault.of(&source))),
+            Ok(asked) => {
+                rules = asked;
+                let asks = Asks {
+                    all: true,
+                    ignore: Some(&tree.ignore).filter(|ignore| !Ignore::is_empty(ignore)),
+                };
+                let mut base = |name: &str, _| {
+                    let found = open()
+                        .ok()
+                        .and_then(|store| Bases::new(&store, options).config_alone(name).ok());
+                    Ok(found.map_or_else(
+                        || {
+                            missing.push(name.to_owned());
+                            BaseImage::Missing
+                        },
+                        |found| BaseImage::Known(Box::new(found)),
+                    ))
+                };
+                plan::plan_linted(&source, &recipe, settings, &asks, &linter, &mut base).err()
+            }
+        },
+    };
+    Ok(Check {
+        findings: lint::findings(&source, &rules, &linter.found()),
+        fault,
+        missing,
+    })
+}
+
+impl Check {
+    /// Whether nothing at all is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty() && self.fault.is_none()
+    }
+
+    /// In the form of BuildKit's lint request, without links.
+    pub fn to_json(&self) -> serde_json::Value {
+        let lines = |line: usize| {
+            let at = json!({ "line": line, "character": 0 });
+            json!({ "sourceIndex": 0, "ranges": [{ "start": at, "end": at }] })
+        };
+        let warnings: Vec<_> = self
+            .findings
+            .iter()
+            .map(|finding| {
+                json!({
+                    "ruleName": finding.rule.name(),
+                    "description": finding.rule.about(),
+                    "detail": finding.shown.message,
+                    "location": lines(finding.shown.line),
+                })
+            })
+            .collect();
+        let mut whole = json!({ "warnings": warnings });
+        match &self.fault {
+            Some(Error::Recipe(shown)) => {
+                whole["buildError"] =
+                    json!({ "message": shown.message, "location": lines(shown.line) });
+            }
+            Some(other) => whole["buildError"] = json!({ "message": other.to_string() }),
+            None => {}
+        }
+        whole
+    }
+}

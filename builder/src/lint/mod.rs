@@ -1,0 +1,124 @@
+//! What the linter finds in a recipe: what is allowed and yet likely wrong. Not its job: what is not allowed
+//! (see `parse` and `evaluate`).
+
+pub(crate) mod asked;
+mod options;
+pub(crate) mod recipe;
+mod rule;
+pub(crate) mod values;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Fault};
+use crate::source::{Source, Span};
+pub(crate) use options::Options;
+pub use rule::Rule;
+
+/// A rule that is broken somewhere, before it is known whether anybody asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lint {
+    rule: Rule,
+    /// The instruction.
+    span: Span,
+    /// What of it.
+    mark: Span,
+    message: String,
+    local: Option<Arc<Options>>,
+}
+
+/// Where an instruction stands, and what its own comment says of rules.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// The whole instruction.
+    pub(crate) span: Span,
+    /// `# check=` right before it.
+    pub(crate) local: Option<Arc<Options>>,
+}
+
+/// A rule that is broken at a place of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule.
+    pub rule: Rule,
+    /// Where and how.
+    pub shown: Diagnostic,
+}
+
+impl Finding {
+    /// All of it but the excerpt, in one line.
+    pub fn line(&self) -> String {
+        let Diagnostic {
+            file,
+            line,
+            message,
+            ..
+        } = &self.shown;
+        format!("{file}:{line}: {message} ({:?})", self.rule)
+    }
+}
+
+/// Takes up what is found.
+#[derive(Debug, Default)]
+pub(crate) struct Linter {
+    found: RefCell<Vec<Lint>>,
+}
+
+/// What is more is an attack: it is not told.
+const MOST: usize = 10_000;
+
+impl Linter {
+    /// Goes on from what was found before.
+    pub(crate) fn with(found: Vec<Lint>) -> Self {
+        Self {
+            found: RefCell::new(found),
+        }
+    }
+
+    /// Takes up one; `mark` is what of the instruction breaks the rule.
+    pub(crate) fn add(&self, rule: Rule, place: &Place, mark: Span, message: String) {
+        let mut found = self.found.borrow_mut();
+        if found.len() < MOST {
+            found.push(Lint {
+                rule,
+                span: place.span,
+                mark,
+                message,
+                local: place.local.clone(),
+            });
+        }
+    }
+
+    /// Whether so much was found that a search for the right word would take too long.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.found.borrow().len() > 100
+    }
+
+    /// What was found.
+    pub(crate) fn found(self) -> Vec<Lint> {
+        self.found.into_inner()
+    }
+}
+
+/// What is found and asked for, in the order of the file.
+pub(crate) fn findings(source: &Source, options: &Options, found: &[Lint]) -> Vec<Finding> {
+    let asked = found
+        .iter()
+        .filter(|lint| options.ask(lint.rule, lint.local.as_deref()));
+    let mut findings: Vec<Finding> = asked
+        .map(|lint| {
+            let mark = if source.line_number(lint.mark.start) == source.line_number(lint.span.start)
+            {
+                lint.mark
+            } else {
+                lint.span
+            };
+            Finding {
+                rule: lint.rule,
+                shown: Fault::new(mark, lint.message.clone()).of(source),
+            }
+        })
+        .collect();
+    findings.sort_by_key(|finding| (finding.shown.line, finding.rule.name()));
+    findings
+}
