@@ -1,22 +1,20 @@
 //! Network devices by rtnetlink(7): their addresses, and moving one into another namespace. A socket asks in
 //! the namespace in which it was made. Not its job: which devices, routes.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+mod channel;
+mod message;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use std::os::fd::{AsFd, AsRawFd};
 
 use crate::{Errno, Result, SysError};
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
+pub use channel::{Channel, Family, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+pub use message::{Body, Message, attributes, number};
+
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_GETLINK: u16 = 18;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
-const NLM_F_CREATE_EXCL: u16 = 0x400 | 0x200;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFA_ADDRESS: u16 = 1;
@@ -46,7 +44,7 @@ pub struct Address {
 /// A socket to the network of the namespace in which this thread is now.
 #[derive(Debug)]
 pub struct Network {
-    socket: OwnedFd,
+    channel: Channel,
 }
 
 impl Network {
@@ -55,11 +53,9 @@ impl Network {
     /// # Errors
     /// As socket(2).
     pub fn here() -> Result<Self> {
-        let kind = SocketType::RAW;
-        let socket =
-            rustix::net::socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, None)
-                .map_err(|errno| SysError::new("socket", "rtnetlink", errno))?;
-        Ok(Self { socket })
+        Ok(Self {
+            channel: Channel::open(Family::Route)?,
+        })
     }
 
     /// The device `name`.
@@ -67,10 +63,9 @@ impl Network {
     /// # Errors
     /// ENODEV if there is none.
     pub fn device(&self, name: &str) -> Result<Device> {
-        let mut body = vec![0; 16];
-        put(&mut body, IFLA_IFNAME, &zero_ended(name));
+        let body = Body::new(&[0; 16]).with_text(IFLA_IFNAME, name);
         let mut found = None;
-        self.ask("RTM_GETLINK", name, RTM_GETLINK, 0, &body, |kind, body| {
+        self.ask("RTM_GETLINK", name, RTM_GETLINK, 0, body, |kind, body| {
             if kind == RTM_NEWLINK && body.len() >= 16 {
                 let flags = number(&body[8..12]);
                 found = Some(Device {
@@ -89,13 +84,13 @@ impl Network {
     /// As recvmsg(2).
     pub fn addresses(&self, index: u32) -> Result<Vec<Address>> {
         let mut list = Vec::new();
-        let body = [0; 8];
+        let body = Body::new(&[0; 8]);
         self.ask(
             "RTM_GETADDR",
             index,
             RTM_GETADDR,
             NLM_F_DUMP,
-            &body,
+            body,
             |kind, body| {
                 if kind == RTM_NEWADDR && body.len() >= 8 && number(&body[4..8]) == index {
                     list.extend(address(body));
@@ -111,19 +106,13 @@ impl Network {
     /// # Errors
     /// EEXIST if the name is taken there; EINVAL for a device that can't be moved.
     pub fn move_device(&self, index: u32, to: impl AsFd, name: &str) -> Result<()> {
-        let mut body = vec![0; 16];
-        body[4..8].copy_from_slice(&index.to_ne_bytes());
-        put(&mut body, IFLA_IFNAME, &zero_ended(name));
+        let mut header = [0; 16];
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
         let fd = to.as_fd().as_raw_fd();
-        put(&mut body, IFLA_NET_NS_FD, &fd.to_ne_bytes());
-        self.ask(
-            "RTM_NEWLINK",
-            name,
-            RTM_NEWLINK,
-            NLM_F_ACK,
-            &body,
-            |_, _| (),
-        )
+        let body = Body::new(&header)
+            .with_text(IFLA_IFNAME, name)
+            .with(IFLA_NET_NS_FD, &fd.to_ne_bytes());
+        self.ask("RTM_NEWLINK", name, RTM_NEWLINK, NLM_F_ACK, body, |_, _| ())
     }
 
     /// Brings the device `index` up.
@@ -131,17 +120,18 @@ impl Network {
     /// # Errors
     /// As the device has it.
     pub fn bring_up(&self, index: u32) -> Result<()> {
-        let mut body = vec![0; 16];
+        let mut header = [0; 16];
         let up = libc::IFF_UP as u32;
-        body[4..8].copy_from_slice(&index.to_ne_bytes());
-        body[8..12].copy_from_slice(&up.to_ne_bytes());
-        body[12..16].copy_from_slice(&up.to_ne_bytes());
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        header[8..12].copy_from_slice(&up.to_ne_bytes());
+        header[12..16].copy_from_slice(&up.to_ne_bytes());
+        let body = Body::new(&header);
         self.ask(
             "RTM_NEWLINK",
             index,
             RTM_NEWLINK,
             NLM_F_ACK,
-            &body,
+            body,
             |_, _| (),
         )
     }
@@ -151,59 +141,33 @@ impl Network {
     /// # Errors
     /// EEXIST if it has that one.
     pub fn add_address(&self, index: u32, address: &Address) -> Result<()> {
-        let mut body = vec![address.family, address.prefix, 0, libc::RT_SCOPE_UNIVERSE];
-        body.extend(index.to_ne_bytes());
+        let mut header = vec![address.family, address.prefix, 0, libc::RT_SCOPE_UNIVERSE];
+        header.extend(index.to_ne_bytes());
+        let mut body = Body::new(&header);
         for (kind, value) in &address.attributes {
-            put(&mut body, *kind, value);
+            body = body.with(*kind, value);
         }
-        let flags = NLM_F_ACK | NLM_F_CREATE_EXCL;
-        self.ask("RTM_NEWADDR", index, RTM_NEWADDR, flags, &body, |_, _| ())
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.ask("RTM_NEWADDR", index, RTM_NEWADDR, flags, body, |_, _| ())
     }
 
-    /// Sends one request and hears its answers: of a dump until its end, else until the kernel's word that
-    /// it was done or why not.
     fn ask(
         &self,
         call: &'static str,
         subject: impl std::fmt::Display,
         kind: u16,
         flags: u16,
-        body: &[u8],
-        mut heard: impl FnMut(u16, &[u8]),
+        body: Body,
+        heard: impl FnMut(u16, &[u8]),
     ) -> Result<()> {
-        let fail = |errno| SysError::new(call, &subject, errno);
-        let ends_itself = flags & (NLM_F_ACK | NLM_F_DUMP) == 0;
-        let flags = flags | NLM_F_REQUEST;
-        let length = u32::try_from(16 + body.len()).map_err(|_| fail(Errno::MSGSIZE))?;
-        let mut request = Vec::with_capacity(16 + body.len());
-        request.extend(length.to_ne_bytes());
-        request.extend(kind.to_ne_bytes());
-        request.extend(flags.to_ne_bytes());
-        request.extend([0; 8]);
-        request.extend(body);
-        rustix::net::send(&self.socket, &request, SendFlags::empty()).map_err(fail)?;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let (_, length) =
-                rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC).map_err(fail)?;
-            let mut rest = buffer.get(..length).ok_or_else(|| fail(Errno::MSGSIZE))?;
-            while let Some((kind, body)) = next_message(&mut rest) {
-                match kind {
-                    NLMSG_DONE => return Ok(()),
-                    NLMSG_ERROR => {
-                        return match body.get(..4).map(number).map(u32::cast_signed) {
-                            Some(0) => Ok(()),
-                            Some(code) => Err(fail(Errno::from_raw_os_error(code.wrapping_neg()))),
-                            None => Err(fail(Errno::BADMSG)),
-                        };
-                    }
-                    kind => heard(kind, body),
-                }
-            }
-            if ends_itself {
-                return Ok(());
-            }
-        }
+        let message = Message {
+            call,
+            subject: subject.to_string(),
+            kind,
+            flags,
+            body,
+        };
+        self.channel.ask(&message, heard)
     }
 }
 
@@ -216,8 +180,7 @@ fn address(body: &[u8]) -> Option<Address> {
     }
     let mut flags = u32::from(body[2]);
     let mut attributes = Vec::new();
-    let mut rest = body.get(8..)?;
-    while let Some((kind, value)) = next_attribute(&mut rest) {
+    for (kind, value) in message::attributes(body.get(8..)?) {
         match kind {
             IFA_FLAGS if value.len() == 4 => flags = number(value),
             IFA_ADDRESS | IFA_LOCAL | IFA_BROADCAST | IFA_RT_PRIORITY => {
@@ -235,46 +198,6 @@ fn address(body: &[u8]) -> Option<Address> {
         prefix: body[1],
         attributes,
     })
-}
-
-fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
-    let length = usize::try_from(number(rest.get(..4)?)).ok()?;
-    let kind = u16::from_ne_bytes(rest.get(4..6)?.try_into().ok()?);
-    let body = rest.get(16..length)?;
-    *rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, body))
-}
-
-fn next_attribute<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
-    let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
-    let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
-    let value = rest.get(4..length)?;
-    *rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    // The two upper bits say how it is coded.
-    Some((kind & 0x3fff, value))
-}
-
-fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(4 + value.len()).expect("names and addresses are short");
-    body.extend(length.to_ne_bytes());
-    body.extend(kind.to_ne_bytes());
-    body.extend(value);
-    body.resize(body.len().next_multiple_of(4), 0);
-}
-
-fn zero_ended(name: &str) -> Vec<u8> {
-    let mut bytes = name.as_bytes().to_vec();
-    bytes.push(0);
-    bytes
-}
-
-/// The first four bytes as a number.
-fn number(bytes: &[u8]) -> u32 {
-    let mut four = [0; 4];
-    for (to, from) in four.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    u32::from_ne_bytes(four)
 }
 
 #[cfg(test)]
@@ -295,8 +218,10 @@ mod tests {
     #[test]
     fn only_addresses_that_stay_are_kept() {
         let mut body = vec![2, 24, 0x80, 0, 7, 0, 0, 0];
-        put(&mut body, IFA_LOCAL, &[10, 0, 0, 1]);
-        put(&mut body, 3, b"eth0\0");
+        let attributes = Body::default()
+            .with(IFA_LOCAL, &[10, 0, 0, 1])
+            .with_text(3, "eth0");
+        body.extend(attributes.bytes());
         let kept = address(&body).unwrap();
         assert_eq!(kept.attributes, [(IFA_LOCAL, vec![10, 0, 0, 1])]);
         body[2] = 0;
@@ -307,13 +232,5 @@ mod tests {
             None,
             "one that the kernel makes itself"
         );
-    }
-
-    #[test]
-    fn a_message_that_is_cut_short_is_none() {
-        let mut rest: &[u8] = &[99, 0, 0, 0, 1, 0, 0, 0];
-        assert_eq!(next_message(&mut rest), None);
-        let mut rest: &[u8] = &[9, 0, 1, 0];
-        assert_eq!(next_attribute(&mut rest), None);
     }
 }
