@@ -12,7 +12,7 @@ use crate::finished::Finished;
 use crate::plan::{self, Plan};
 use crate::request::{Event, Options};
 use crate::source::Source;
-use crate::steps::container;
+use crate::steps::{container, network};
 use crate::work::Built;
 use crate::{context, course, parse};
 
@@ -64,6 +64,7 @@ pub fn build<'a>(
     }
     bases.find_all(&plan, tell)?;
     container::end_orphans(&options.state)?;
+    network::clear()?;
     // Nobody may remove what the steps stand on, or make.
     let _lease = Cache::hold(store)?;
     let _images = store

@@ -71,6 +71,13 @@ pub enum Error {
         #[source]
         source: Box<runtime::Error>,
     },
+    /// A RUN's way to other machines could not be had.
+    #[error("give the command a network (it needs none with --network=none or --network=host)")]
+    Network {
+        /// Why.
+        #[source]
+        source: network::Error,
+    },
     /// A RUN's command failed.
     #[error("{how}{output}")]
     Command {

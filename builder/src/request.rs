@@ -94,8 +94,10 @@ pub struct Settings {
 /// The network of RUN steps that do not name one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NetworkDefault {
-    /// Their own, with nothing but loopback.
+    /// Their own, with a way to other machines, and none to this one.
     #[default]
+    Outbound,
+    /// Their own, with nothing but loopback.
     None,
     /// The host's.
     Host,
@@ -111,7 +113,7 @@ pub(crate) fn network(
         (Network::None, _) => Ok(NetworkDefault::None),
         (Network::Host, NetworkDefault::Host) => Ok(NetworkDefault::Host),
         // A recipe must not open the host's network by itself.
-        (Network::Host, NetworkDefault::None) => Err(
+        (Network::Host, NetworkDefault::Outbound | NetworkDefault::None) => Err(
             "RUN --network=host is not allowed: the build must be started with --network=host"
                 .to_owned(),
         ),

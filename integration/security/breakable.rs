@@ -22,6 +22,10 @@ pub(super) const GUARDS: &[Breakable] = &[
         "no-close-descriptors",
         &["a03_cve_2016_9962_a_waiting_container_holds_only_what_it_needs"],
     ),
+    named(
+        "no-host-closed",
+        &["build::network::f13_a_command_reaches_nothing_of_the_host"],
+    ),
     named("no-no-new-privs", &["process::no_new_privs_is_set"]),
     named(
         "no-capability-limit",

@@ -36,6 +36,8 @@ pub(crate) enum Need {
     WithoutAppArmor,
     /// That SELinux is not enabled: for what is said then.
     WithoutSeLinux,
+    /// Pairs of network devices, and packet rules.
+    Translation,
     /// A file system that can be made, and mounted on a loop device.
     Loop(&'static str),
     /// A program in PATH.
@@ -78,6 +80,7 @@ impl fmt::Display for Need {
             Self::AppArmor => out.write_str("AppArmor"),
             Self::WithoutAppArmor => out.write_str("a kernel without AppArmor"),
             Self::WithoutSeLinux => out.write_str("a kernel without SELinux"),
+            Self::Translation => out.write_str("pairs of network devices and packet rules"),
             Self::Loop(kind) => write!(out, "{kind} on a loop device"),
             Self::Tool(name) => write!(out, "program {name}"),
             Self::Criu => out.write_str("a CRIU that knows this kernel"),
@@ -120,6 +123,7 @@ impl Need {
                 !read("/sys/module/apparmor/parameters/enabled").starts_with('Y')
             }
             Self::WithoutSeLinux => !read("/proc/filesystems").contains("selinuxfs"),
+            Self::Translation => can_translate(),
             Self::Loop(kind) => can_loop(kind),
             Self::Tool(name) => program(name).is_some(),
             Self::Criu => criu_works(),
@@ -134,6 +138,18 @@ impl Need {
             Self::Release => std::env::var_os("DHOW_TEST_RELEASE").is_some(),
         }
     }
+}
+
+fn can_translate() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let pair = ["-n", "ip", "link", "add", "name", "end0", "type", "veth"];
+        sys::netlink::Channel::open(sys::netlink::Family::Netfilter).is_ok()
+            && Command::new("unshare")
+                .args(pair)
+                .output()
+                .is_ok_and(|tried| tried.status.success())
+    })
 }
 
 fn can_loop(kind: &str) -> bool {

@@ -2,8 +2,8 @@
 //! its job: making that tree, and layers.
 //!
 //! The command gets eleven capabilities and may gain them by set-user-id programs (package scripts need
-//! both), its own namespaces, a network of nothing but loopback unless the person gave it the host's,
-//! and three files made for it: /etc/hosts, /etc/resolv.conf, /etc/hostname. These are mounts; the empty
+//! both), its own namespaces, a network that leads past the host (steps/network), and three files made for
+//! it: /etc/hosts, /etc/resolv.conf, /etc/hostname. These are mounts; the empty
 //! files below them are removed again, so that no layer holds them.
 
 use std::io::Read;
@@ -20,6 +20,7 @@ use sys::process::Exit;
 use crate::error::{Doing, Error, Result};
 use crate::plan::RunStep;
 use crate::request::NetworkDefault;
+use crate::steps::network;
 use crate::steps::planned::SCRIPTS;
 use crate::worker;
 
@@ -50,7 +51,9 @@ pub(crate) fn run(
     place: &Place<'_>,
     print: &mut dyn FnMut(&[u8]),
 ) -> Result<()> {
-    let spec = spec(mount, step, place)?;
+    let mut say = |text: &str| print(format!("dhow: {text}\n").as_bytes());
+    let resolver = network::resolver(step.network, &mut say)?;
+    let spec = spec(mount, step, place, &resolver)?;
     let id = format!("build-{}-{}", std::process::id(), unique());
     let id: runtime::ContainerId = id.parse().map_err(container)?;
     let store = runtime::Store::new(place.state.to_owned());
@@ -69,14 +72,20 @@ pub(crate) fn run(
     options.stdio = stdio;
     let created = runtime::create(options).map_err(container)?;
     let mut tail = Tail::default();
-    let ended = runtime::start(&store, &id)
-        .map_err(container)
-        .and_then(|()| {
-            beside(&created, &mut output, place.signals, &mut |bytes| {
-                tail.add(bytes);
-                print(bytes);
-            })
+    let way = network::give(
+        step.network,
+        created.process.pid.as_raw_nonzero().get(),
+        &mut |text| print(format!("dhow: {text}\n").as_bytes()),
+    );
+    let ended = way.and_then(|way| {
+        runtime::start(&store, &id).map_err(container)?;
+        let exit = beside(&created, &mut output, place.signals, &mut |bytes| {
+            tail.add(bytes);
+            print(bytes);
         });
+        let ended = network::end(way);
+        exit.and_then(|exit| ended.map(|()| exit))
+    });
     let deleted = runtime::delete(&store, &id, Force::Yes).map_err(container);
     let exit = ended?;
     deleted?;
@@ -178,7 +187,7 @@ fn beside(
     }
 }
 
-fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {
+fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>, resolver: &[u8]) -> Result<Spec> {
     let root = crate::layers::root(mount)?;
     let who = user::lookup(&root, &step.user).doing(|| format!("USER {}", step.user))?;
     let hostname = "dhow-build";
@@ -203,7 +212,7 @@ fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {
         namespaces.retain(|namespace| namespace["type"] != "network");
     }
     value["annotations"] = json!({ MARK: "run" });
-    let mounts = made_files(step, place, hostname)?;
+    let mounts = made_files(step, place, hostname, resolver)?;
     if let Some(Value::Array(all)) = value.get_mut("mounts") {
         all.extend(mounts);
     }
@@ -212,18 +221,19 @@ fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>) -> Result<Spec> {
 }
 
 /// Files that are there only while the command runs, as mounts.
-fn made_files(step: &RunStep, place: &Place<'_>, hostname: &str) -> Result<Vec<Value>> {
+fn made_files(
+    step: &RunStep,
+    place: &Place<'_>,
+    hostname: &str,
+    resolver: &[u8],
+) -> Result<Vec<Value>> {
     let doing = || "make the command's files".to_owned();
     sys::file::create_dir_all(&place.folder, 0o700).doing(doing)?;
-    let resolver = match step.network {
-        NetworkDefault::Host => sys::file::read("/etc/resolv.conf", 1 << 16).unwrap_or_default(),
-        NetworkDefault::None => Vec::new(),
-    };
     let hosts =
         format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let files = [
         ("hosts", hosts.into_bytes()),
-        ("resolv.conf", resolver),
+        ("resolv.conf", resolver.to_vec()),
         ("hostname", format!("{hostname}\n").into_bytes()),
     ];
     let mut mounts = Vec::new();

@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod directories;
 pub(crate) mod files;
 pub(crate) mod metadata;
+pub(crate) mod network;
 pub(crate) mod owner;
 pub(crate) mod place;
 pub(crate) mod planned;

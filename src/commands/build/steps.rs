@@ -5,8 +5,8 @@ use builder::NetworkDefault;
 /// How steps are carried out.
 #[derive(Debug, clap::Args)]
 pub(super) struct Steps {
-    /// What RUN sees of networks: loopback alone, or the host's
-    #[arg(long, value_name = "MODE", default_value = "none", value_parser = ["none", "host"])]
+    /// What RUN sees of networks: a way to other machines, loopback alone, or all that the host has
+    #[arg(long, value_name = "MODE", default_value = "default", value_parser = ["default", "none", "host"])]
     network: String,
     /// How many steps may be at work at once [default: the number of CPUs]
     #[arg(short, long, value_name = "N")]
@@ -22,7 +22,8 @@ impl Steps {
     pub(super) fn network(&self) -> NetworkDefault {
         match self.network.as_str() {
             "host" => NetworkDefault::Host,
-            _ => NetworkDefault::None,
+            "none" => NetworkDefault::None,
+            _ => NetworkDefault::Outbound,
         }
     }
 }
