@@ -5,6 +5,7 @@
 //! integration --kill-at STOP PROGRAM ARG...          kills the program there
 //! integration --fail-at CALL ERRNO PROGRAM ARG...    answers the call (stops at entries alone count) with the errno
 //! integration --swap-at STOP A B PROGRAM ARG...      swaps the names A and B there
+//! integration --do-at STOP SCRIPT PROGRAM ARG...     runs a shell's script there, to its end
 //! integration --cut-at CALL DIR PROGRAM ARG...       cuts the power of DIR's file system before the call (those that
 //!                                                    write alone count; 0: when it has ended), and kills the program
 //! ```
@@ -27,6 +28,9 @@ pub(crate) const FAIL: &str = "--fail-at";
 
 /// The first argument that makes the test binary the driver that swaps two names.
 pub(crate) const SWAP: &str = "--swap-at";
+
+/// The first argument that makes the test binary the driver that runs something else meanwhile.
+pub(crate) const DO: &str = "--do-at";
 
 /// The first argument that makes the test binary the driver that cuts the power of a file system.
 pub(crate) const CUT: &str = "--cut-at";
@@ -53,6 +57,7 @@ enum Act {
     Kill,
     Fail(i64),
     Swap(PathBuf, PathBuf),
+    Do(String),
     Cut(PathBuf),
 }
 
@@ -64,6 +69,7 @@ pub(crate) fn act() -> Option<ExitCode> {
         (KILL, [at, program @ ..]) => (Act::Kill, at, program),
         (FAIL, [at, errno, program @ ..]) => (Act::Fail(errno.parse().ok()?), at, program),
         (SWAP, [at, a, b, program @ ..]) => (Act::Swap(a.into(), b.into()), at, program),
+        (DO, [at, script, program @ ..]) => (Act::Do(script.clone()), at, program),
         (CUT, [at, dir, program @ ..]) => (Act::Cut(dir.into()), at, program),
         _ => return None,
     };
@@ -211,6 +217,11 @@ impl Row {
                 self.answers.insert(task, -errno);
             }
             Act::Swap(a, b) => swap(a, b),
+            Act::Do(script) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", script]).stdout(Stdio::null());
+                assert!(shell.status().unwrap().success(), "{script}");
+            }
         }
     }
 

@@ -156,6 +156,10 @@ pub(super) const GUARDS: &[Breakable] = &[
         &["e06_cve_2026_32766_what_is_malformed_is_refused_and_never_skipped"],
     ),
     named(
+        "no-load-hold",
+        &["store::storm::a_prune_at_any_call_of_a_load_takes_nothing_from_it"],
+    ),
+    named(
         "no-header-limit",
         &["e07_cve_2025_58183_no_header_is_larger_than_its_use"],
     ),

@@ -37,6 +37,29 @@ pub(super) struct Ready {
 }
 
 impl Store {
+    /// Holds what the store has of the images on offer.
+    pub(super) fn hold_offered(&self, work: &Work, offers: &[Offer]) -> Result<()> {
+        let keys = offers.iter().flat_map(|offer| {
+            let chains = chains(&offer.layers);
+            (0..offer.layers.len()).flat_map(move |layer| self.keys(offer, &chains, layer))
+        });
+        self.hold_known(work, keys)
+    }
+
+    /// What a layer is called where it stands by itself, and where it hangs on those below.
+    fn keys(&self, offer: &Offer, chains: &[Digest], layer: usize) -> [String; 2] {
+        let suffix = self.manner.owners.suffix();
+        let diff_id = offer.layers[layer].diff_id.hex();
+        let below = match layer {
+            0 => "base".to_owned(),
+            _ => chains[layer - 1].hex(),
+        };
+        [
+            format!("{diff_id}{suffix}"),
+            format!("{diff_id}.{below}{suffix}"),
+        ]
+    }
+
     /// All layers of one image, the lowest first: found, or read into the work directory.
     pub(super) fn layers_of(
         &self,
@@ -130,7 +153,7 @@ impl Job<'_> {
 
     fn layer(&self, layer: usize) -> Result<Ready> {
         let offered = &self.offer.layers[layer];
-        let [free, leaning] = self.keys(layer);
+        let [free, leaning] = self.store.keys(self.offer, self.chains, layer);
         for key in [&free, &leaning] {
             if let Some(known) = self.known(key)? {
                 return self.with_blob(layer, key, known);
@@ -162,20 +185,6 @@ impl Job<'_> {
     fn unique(&self, kind: &str, layer: usize) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         format!("{kind}-{layer}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// What the layer is called where it stands by itself, and where it hangs on those below.
-    fn keys(&self, layer: usize) -> [String; 2] {
-        let suffix = self.store.manner.owners.suffix();
-        let diff_id = self.offer.layers[layer].diff_id.hex();
-        let below = match layer {
-            0 => "base".to_owned(),
-            _ => self.chains[layer - 1].hex(),
-        };
-        [
-            format!("{diff_id}{suffix}"),
-            format!("{diff_id}.{below}{suffix}"),
-        ]
     }
 
     /// The layer as another image of the archive or the store has it.

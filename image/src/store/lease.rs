@@ -86,6 +86,27 @@ impl Store {
         Ok(lease)
     }
 
+    /// Holds those of `layers` that are whole, for as long as `work` is there: what is found in the store afterwards stays
+    /// until it is referred to.
+    pub(super) fn hold_known(
+        &self,
+        work: &Work,
+        layers: impl Iterator<Item = String>,
+    ) -> Result<()> {
+        let mut held = Held::default();
+        for key in layers {
+            if self.known_layer(&key)?.is_some() {
+                held.layers.insert(key);
+            }
+        }
+        if held.layers.is_empty() || sys::fault::broken("no-load-hold") {
+            return Ok(());
+        }
+        put(work, &held)?;
+        // Whoever had looked for holds before that one has removed what it removes when we get the lock.
+        self.lock(Lock::Shared).map(drop)
+    }
+
     /// Holds `image` for as long as something is at `dir`, whoever makes and removes it: a container that
     /// outlives this process. Until `dir` is there, a [`Store::hold`] must cover the layers.
     ///
@@ -196,11 +217,14 @@ impl Store {
 impl Lease {
     /// Holds these from now on, and no others.
     pub(super) fn put(&self, held: &Held) -> Result<()> {
-        let bytes = bytes_of(HOLDS, held)?;
-        let dir = &self.place.dir;
-        file::replace(dir, HOLDS, &bytes, 0o600, file::Durability::Memory)
-            .doing(|| "hold layers".to_owned())
+        put(&self.place, held)
     }
+}
+
+fn put(place: &Work, held: &Held) -> Result<()> {
+    let bytes = bytes_of(HOLDS, held)?;
+    file::replace(&place.dir, HOLDS, &bytes, 0o600, file::Durability::Memory)
+        .doing(|| "hold layers".to_owned())
 }
 
 impl Held {

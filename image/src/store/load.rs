@@ -110,6 +110,7 @@ impl Store {
         loop {
             ready.clear();
             let mut new = HashMap::new();
+            self.hold_offered(work, &offers)?;
             let index = self.index()?;
             for offer in &offers {
                 ready.push(match self.is_whole(&index, offer.id)? {
