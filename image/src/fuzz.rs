@@ -11,7 +11,7 @@ use crate::layer::entry::{Entries, Entry, Kind, Limits, Skip};
 use crate::layer::unpack::{Manner, unpack};
 use crate::layer::whiteout::OverlayXattrs;
 use crate::manifest;
-use crate::{OwnerPolicy, Result};
+use crate::{Digest, OwnerPolicy, Result};
 
 /// An entry in words that every reader of tars has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,30 @@ pub struct Listed {
     pub mtime: (i64, u32),
     /// A file's bytes, with its holes.
     pub content: Option<Vec<u8>>,
+}
+
+impl Listed {
+    /// The entry as `integration/fuzz/oracle.py` has other readers say it: one line, names in hex.
+    pub fn line(&self) -> String {
+        let hex = |name: &[u8]| match name {
+            b"" => "-".to_owned(),
+            name => name.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        let (major, minor) = self.device;
+        let content = self.content.as_ref();
+        format!(
+            "{} {} {} {} {major},{minor} {:o} {} {} {} {}",
+            self.kind,
+            hex(&self.path),
+            self.size,
+            hex(&self.link),
+            self.mode,
+            self.uid,
+            self.gid,
+            self.mtime.0,
+            content.map_or("-".to_owned(), |content| Digest::of(content).hex()),
+        )
+    }
 }
 
 struct Slice<'a>(&'a [u8]);

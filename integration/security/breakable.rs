@@ -156,6 +156,14 @@ pub(super) const GUARDS: &[Breakable] = &[
         &["e06_cve_2026_32766_what_is_malformed_is_refused_and_never_skipped"],
     ),
     named(
+        "no-dialect-check",
+        &["e06_cve_2025_62518_other_readers_see_the_same_entries_or_ours_refuses"],
+    ),
+    named(
+        "no-padding-check",
+        &["e06_cve_2025_62518_other_readers_see_the_same_entries_or_ours_refuses"],
+    ),
+    named(
         "no-load-hold",
         &["store::storm::a_prune_at_any_call_of_a_load_takes_nothing_from_it"],
     ),

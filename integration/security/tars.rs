@@ -1,6 +1,7 @@
 //! E6, E7, E9, E17: tars that two readers would see in two ways, that cost more than they are, that are cut short or go on
 //! behind their end. Not its job: where entries lead (shapes, layers), and what they are (metadata).
 
+use std::path::Path;
 use std::process::Command;
 
 use super::archive::{Entry, block, file, folder, kept, pax, put, record, symlink, tar, whole};
@@ -11,6 +12,7 @@ use crate::support::{claims, run};
 claims![
     e06_cve_2025_62518_a_size_is_the_same_for_every_reader: [Root, Dhow],
     e06_cve_2026_32766_what_is_malformed_is_refused_and_never_skipped: [Root, Dhow],
+    e06_cve_2025_62518_other_readers_see_the_same_entries_or_ours_refuses: [Dhow, Tool("python3"), Tool("tar")],
     e07_cve_2025_58183_no_header_is_larger_than_its_use: [Root, Dhow],
     e07_cve_2025_58183_a_sparse_file_costs_what_it_stores: [Root, Dhow, Tool("tar")],
     e09_what_stands_behind_the_end_of_a_layer_counts: [Root, Dhow, Tool("gzip")],
@@ -104,6 +106,36 @@ fn e06_cve_2026_32766_what_is_malformed_is_refused_and_never_skipped() {
     ] {
         refused(&site, &[whole(&parts)], words);
     }
+}
+
+/// What the fuzzer's readers are given first, and what it found: some of these tars they read in two ways.
+fn e06_cve_2025_62518_other_readers_see_the_same_entries_or_ours_refuses() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/fuzz");
+    let seeds = std::fs::read_dir(folder.join("seeds/tar")).unwrap();
+    let mut seeds: Vec<_> = seeds.map(|seed| seed.unwrap().path()).collect();
+    seeds.sort();
+    let (mut same, mut refused) = (0, 0);
+    for seed in &seeds {
+        let bytes = std::fs::read(seed).unwrap();
+        let Ok(ours) = image::fuzz::entries(&bytes, 1 << 20) else {
+            refused += 1;
+            continue;
+        };
+        let ours: Vec<String> = ours.iter().map(image::fuzz::Listed::line).collect();
+        for reader in ["tarfile", "gnutar"] {
+            let mut oracle = Command::new("python3");
+            let said = run(oracle.arg(folder.join("oracle.py")).arg(reader).arg(seed)).success();
+            if !said.stdout.starts_with('!') {
+                let theirs: Vec<&str> = said.stdout.lines().collect();
+                assert_eq!(ours, theirs, "{} as {reader} reads it", seed.display());
+                same += 1;
+            }
+        }
+    }
+    assert!(
+        same >= 12 && refused >= 6,
+        "{same} the same, {refused} refused"
+    );
 }
 
 /// A header may promise what it likes; memory is taken for what may be honest, and before that it is refused.

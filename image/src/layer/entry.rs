@@ -4,18 +4,18 @@
 //! The rule for dialects: what all readers (GNU tar, Go, libarchive, Python) take for the same is taken,
 //! what they differ on is refused by name, and nothing is skipped in silence.
 
+mod ahead;
+
 use std::io::{self, Read};
 
+use self::ahead::Ahead;
 use super::header::{BLOCK, Header, Rule};
 pub(crate) use super::kind::Kind;
 use super::kind::{kind_of, owner};
 use super::path::LayerPath;
-use super::pax::{Extensions, Time};
+use super::pax::Time;
 use super::sparse::{self, Fault, Form, OldMap, Sparse};
 use crate::{Error, Result};
-
-/// Bytes of one extended header or long name at most (CVE-2025-58183 and its like).
-const MAX_EXTENSION: u64 = 1 << 20;
 
 /// How much one archive may hold.
 #[derive(Debug, Clone, Copy)]
@@ -79,14 +79,6 @@ pub(crate) struct Entries<R> {
     holes: u64,
 }
 
-/// What precedes an entry: long names and PAX records.
-#[derive(Default, PartialEq)]
-struct Ahead {
-    gnu_path: Option<Vec<u8>>,
-    gnu_link: Option<Vec<u8>>,
-    pax: Option<Extensions>,
-}
-
 impl<R: Skip> Entries<R> {
     pub(crate) fn new(inner: R, limits: Limits) -> Self {
         Self {
@@ -131,56 +123,6 @@ impl<R: Skip> Entries<R> {
                 return self.entry(&header, ahead).map(Some);
             }
         }
-    }
-
-    /// Takes a header that only says something about the next one; `false` if it is an entry itself.
-    fn extension(&mut self, header: &Header<'_>, ahead: &mut Ahead) -> Result<bool> {
-        let slot = match header.flag() {
-            b'L' => &mut ahead.gnu_path,
-            b'K' => &mut ahead.gnu_link,
-            b'x' if ahead.pax.is_some() => {
-                return Err(self.refuse("two extended headers before one entry"));
-            }
-            b'x' => {
-                let data = self.extension_data(header)?;
-                let parsed = Extensions::parse(&data).map_err(|rule| self.refuse(rule))?;
-                ahead.pax = Some(parsed);
-                return Ok(true);
-            }
-            b'g' => {
-                let data = self.extension_data(header)?;
-                Extensions::check_global(&data).map_err(|rule| self.refuse(rule))?;
-                return Ok(true);
-            }
-            _ => return Ok(false),
-        };
-        if slot.is_some() {
-            return Err(self.refuse("two long names before one entry"));
-        }
-        let mut name = self.extension_data(header)?;
-        // The name ends at the first NUL; GNU tar counts that in the size.
-        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
-        if name[end..].iter().any(|b| *b != 0) {
-            return Err(self.refuse("a long name holds a NUL"));
-        }
-        name.truncate(end);
-        *slot = Some(name);
-        Ok(true)
-    }
-
-    fn extension_data(&mut self, header: &Header<'_>) -> Result<Vec<u8>> {
-        let size = header.size().map_err(|rule| self.refuse(rule))?;
-        if size > MAX_EXTENSION && !sys::fault::broken("no-header-limit") {
-            return Err(self.refuse(format!(
-                "an extended header of {size} bytes, more than {MAX_EXTENSION}"
-            )));
-        }
-        self.expect_data(size)?;
-        // At most MAX_EXTENSION.
-        let mut data = vec![0; usize::try_from(size).unwrap_or(0)];
-        self.read_exact(&mut data).map_err(|e| self.failed(&e))?;
-        self.pass_over()?;
-        Ok(data)
     }
 
     fn entry(&mut self, header: &Header<'_>, ahead: Ahead) -> Result<Entry> {

@@ -291,3 +291,61 @@ proptest::proptest! {
         proptest::prop_assert!(data.len() <= bytes.len());
     }
 }
+
+#[test]
+fn what_only_another_dialect_has_is_refused() {
+    let gnu = |flag| {
+        block(b"f", flag, 0, b"", |block| {
+            block[257..265].copy_from_slice(b"ustar  \0");
+            block[483..490].copy_from_slice(b"0001000");
+        })
+    };
+    refused(
+        &gnu(b'0'),
+        "the map of a sparse file in a header that has none",
+    );
+    refused(
+        &gnu(b'5'),
+        "the map of a sparse file in a header that has none",
+    );
+    let old = |flag, place: usize| {
+        block(b"f", flag, 0, b"", |block| {
+            block[257..265].fill(0);
+            block[place] = b'1';
+        })
+    };
+    refused(&old(b'0', 345), "a prefix in a header that has none");
+    refused(&old(b'3', 329), "a device in a header without its numbers");
+    // Times of GNU tar's, in the place of a prefix.
+    let times = block(b"f", b'0', 0, b"", |block| {
+        block[257..265].copy_from_slice(b"ustar  \0");
+        block[345..356].copy_from_slice(b"15000000000");
+    });
+    assert_eq!(read(&times).unwrap()[0].path.bytes(), b"f");
+}
+
+#[test]
+fn a_name_with_a_slash_is_a_directorys() {
+    for flag in [0, b'0', b'7'] {
+        assert_eq!(
+            read(&plain("d/", flag, b"")).unwrap()[0].kind,
+            Kind::Directory
+        );
+    }
+    refused(
+        &plain("d/", b'S', b""),
+        "a sparse file called like a directory",
+    );
+}
+
+#[test]
+fn nothing_stands_behind_the_end_of_a_name() {
+    let long = |behind: &[u8]| {
+        let data = [b"name", behind].concat();
+        let header = block(b"././@LongLink", b'L', 4, &data, |_| {});
+        [header, plain("f", b'0', b"")].concat()
+    };
+    assert_eq!(read(&long(b"")).unwrap()[0].path.bytes(), b"name");
+    refused(&long(b"\0more"), "bytes behind an extended header's end");
+    refused(&long(b"more"), "bytes behind an extended header's end");
+}

@@ -110,8 +110,27 @@ impl<'a> Header<'a> {
         (self.dialect == Dialect::Gnu).then_some(self.bytes)
     }
 
-    /// Device numbers.
+    /// Refuses what stands where only another dialect has a field: some readers look there all the same. libarchive takes
+    /// the length of a sparse file for any file's, tarfile a prefix for the oldest tars' too.
+    pub(crate) fn keep_to_dialect(&self) -> Result<(), Rule> {
+        let foreign = match (self.dialect, self.flag()) {
+            (Dialect::Gnu, b'S') => return Ok(()),
+            (Dialect::Gnu, _) => (386..495, "the map of a sparse file"),
+            (Dialect::V7, _) => (345..500, "a prefix"),
+            (Dialect::Ustar | Dialect::Star, _) => return Ok(()),
+        };
+        let (place, what) = foreign;
+        match self.bytes[place].iter().all(|b| *b == 0) || sys::fault::broken("no-dialect-check") {
+            true => Ok(()),
+            false => Err(format!("{what} in a header that has none")),
+        }
+    }
+
+    /// Device numbers, for which the oldest tars have no place.
     pub(crate) fn device(&self) -> Result<(u32, u32), Rule> {
+        if self.dialect == Dialect::V7 {
+            return Err("a device in a header without its numbers".to_owned());
+        }
         let part = |range: std::ops::Range<usize>, field| {
             let value = positive(&self.bytes[range], field)?;
             u32::try_from(value).map_err(|_| format!("{field} {value} is too large"))

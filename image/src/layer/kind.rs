@@ -26,10 +26,14 @@ pub(crate) fn kind_of(
     size: u64,
     link: Vec<u8>,
 ) -> Result<Kind, Rule> {
+    header.keep_to_dialect()?;
     let device = || header.device();
     let kind = match header.flag() {
         // Tars older than POSIX mark a directory by its slash.
-        0 | b'0' if raw.ends_with(b"/") => Kind::Directory,
+        0 | b'0' | b'7' if raw.ends_with(b"/") => Kind::Directory,
+        b'S' if raw.ends_with(b"/") => {
+            return Err("a sparse file called like a directory".to_owned());
+        }
         0 | b'0' | b'7' | b'S' => return Ok(Kind::File { size }),
         b'1' => Kind::HardLink {
             target: hard_link_target(&link)?,

@@ -130,7 +130,8 @@ fn record(data: &[u8]) -> Result<Record<'_>, Rule> {
     }
     let body = &data[space + 1..length - 1];
     let equals = body.iter().position(|b| *b == b'=').ok_or_else(bad)?;
-    if equals == 0 {
+    // A line's end in a key is where some readers begin to see another record.
+    if equals == 0 || body[..equals].iter().any(u8::is_ascii_control) {
         return Err(bad());
     }
     Ok((&body[..equals], &body[equals + 1..], &data[length..]))
@@ -287,6 +288,7 @@ mod tests {
             b"7 a=b\n",
             b"5 a=b\n",
             b"6 =bc\n",
+            b"8 \n\0a=b\n",
             b"6 abc\n",
             b" 6 a=b\n",
             b"+6 a=b\n",
