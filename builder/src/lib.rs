@@ -63,6 +63,8 @@ pub use mode::ModeChange;
 pub use mounts::{Access, Mount, Mounted, Seed, Sharing};
 pub use parse::parse;
 pub use plan::{Action, Adding, BaseConfig, CopyStep, Plan, RunStep, StagePlan, Step, plan};
-pub use request::{Event, NetworkDefault, Options, Settings};
+pub use request::{
+    Agent, Allowed, Event, Limits, NetworkDefault, Options, Secret, SecretSource, Settings,
+};
 pub use source::{Source, Span};
 pub use stages::{Base, Origin};

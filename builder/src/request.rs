@@ -1,6 +1,7 @@
 //! What a caller of the builder says, and what it is told meanwhile. Not its job: flags and printing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ pub struct Options {
     pub settings: Settings,
     /// How many steps may be at work at once; at least one is.
     pub jobs: usize,
+    /// What RUN may mount as secrets.
+    pub secrets: Vec<Secret>,
+    /// What RUN may reach of agents.
+    pub agents: Vec<Agent>,
+    /// What each RUN is held to.
+    pub limits: Limits,
     /// Whether every step is done anew.
     pub no_cache: bool,
     /// How registries are reached, for images that the store lacks.
@@ -29,6 +36,61 @@ pub struct Options {
     pub epoch: i64,
     /// Where the runtime keeps the records of RUN's containers.
     pub state: PathBuf,
+}
+
+/// What each RUN is held to. None of it is part of a step's key.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<i64>,
+    /// How many CPUs' time.
+    pub cpus: Option<f64>,
+    /// Processes and threads; without it, 32768 where the host has the controller.
+    pub pids: Option<i64>,
+    /// `RLIMIT_NAME`, soft and hard value.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// Bytes of /dev/shm.
+    pub shm_size: Option<i64>,
+    /// Further lines of /etc/hosts.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// The cgroup below which those of RUN are made.
+    pub cgroup_parent: Option<PathBuf>,
+}
+
+/// `--allow`: what recipes may ask for beyond the usual.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// `RUN --network=host`
+    pub network_host: bool,
+    /// `RUN --security=insecure`
+    pub security_insecure: bool,
+}
+
+/// `--secret`: what no layer, key, history or log may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its name in recipes.
+    pub id: String,
+    /// Where its value is.
+    pub source: SecretSource,
+}
+
+/// Where a secret is; it is read when a step needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file.
+    File(PathBuf),
+    /// A variable of our own environment.
+    Variable(String),
+}
+
+/// `--ssh`: an agent that RUN may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its name in recipes.
+    pub id: String,
+    /// Its socket.
+    pub socket: PathBuf,
 }
 
 /// What happens in a build, for whoever shows it. Several steps may run at once: what one says names it by its
@@ -89,6 +151,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// `--network`: what RUN sees unless it says otherwise.
     pub network: NetworkDefault,
+    /// `--allow`
+    pub allowed: Allowed,
 }
 
 /// The network of RUN steps that do not name one.
@@ -103,18 +167,19 @@ pub enum NetworkDefault {
     Host,
 }
 
-/// What `--network` of a RUN comes to, or why not.
+/// What network a RUN gets, or why it can't have what it asks for.
 pub(crate) fn network(
     wanted: Network,
-    default: NetworkDefault,
+    settings: &Settings,
 ) -> std::result::Result<NetworkDefault, String> {
-    match (wanted, default) {
-        (Network::Default, default) => Ok(default),
-        (Network::None, _) => Ok(NetworkDefault::None),
-        (Network::Host, NetworkDefault::Host) => Ok(NetworkDefault::Host),
+    let host = settings.network == NetworkDefault::Host || settings.allowed.network_host;
+    match wanted {
+        Network::Default => Ok(settings.network),
+        Network::None => Ok(NetworkDefault::None),
         // A recipe must not open the host's network by itself.
-        (Network::Host, NetworkDefault::Outbound | NetworkDefault::None) => Err(
-            "RUN --network=host is not allowed: the build must be started with --network=host"
+        Network::Host if host || sys::fault::broken("no-entitlements") => Ok(NetworkDefault::Host),
+        Network::Host => Err(
+            "RUN --network=host is not allowed: the build must be started with --allow network.host or --network=host"
                 .to_owned(),
         ),
     }

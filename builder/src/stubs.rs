@@ -2,6 +2,7 @@
 //! the upper directory once nothing is mounted on it any more, name by name without following links: the
 //! command may have put a link to elsewhere in a stub's place (CVE-2024-23652). Not its job: the mounts.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use sys::{Errno, SysError};
 
 use crate::error::{Doing, Result};
 
-/// Everything that is mounted on while a command runs, parents first.
+/// Everything that is always mounted on while a command runs.
 const MOUNTED: [&str; 7] = [
     "etc",
     "dev",
@@ -22,10 +23,13 @@ const MOUNTED: [&str; 7] = [
     "etc/hostname",
 ];
 
-/// Which of them were in the tree before the command ran.
+/// Which of them were in the tree before the command ran, by their paths: parents before what is in them.
 pub(crate) struct Stubs {
-    before: Vec<(&'static str, Option<Looks>)>,
+    before: BTreeMap<String, Option<Looks>>,
 }
+
+/// As the kernel has it.
+const MOST_LINKS: usize = 40;
 
 /// What a folder looks like from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,20 +51,26 @@ impl Looks {
 }
 
 impl Stubs {
-    /// Looks at the tree before the command runs.
-    pub(crate) fn before(root: &Root) -> Result<Self> {
-        let mut before = Vec::new();
-        for path in MOUNTED {
-            let doing = || format!("look at /{path}");
-            let looks = match root.find(path).doing(doing)? {
-                None => None,
-                Some(fd) => Some(
-                    Looks::of(&fd)
-                        .map_err(|errno| SysError::new("stat", path, errno))
-                        .doing(doing)?,
-                ),
-            };
-            before.push((path, looks));
+    /// Looks at the tree before the command runs, which will see mounts at `targets` too.
+    pub(crate) fn before(root: &Root, targets: &[String]) -> Result<Self> {
+        let mut before = BTreeMap::new();
+        for target in MOUNTED
+            .iter()
+            .copied()
+            .chain(targets.iter().map(String::as_str))
+        {
+            for path in places(root, target)? {
+                let doing = || format!("look at /{path}");
+                let looks = match root.find(&path).doing(doing)? {
+                    None => None,
+                    Some(fd) => Some(
+                        Looks::of(&fd)
+                            .map_err(|errno| SysError::new("stat", &path, errno))
+                            .doing(doing)?,
+                    ),
+                };
+                before.insert(path, looks);
+            }
         }
         Ok(Self { before })
     }
@@ -69,6 +79,7 @@ impl Stubs {
     /// says nothing new.
     pub(crate) fn remove(&self, upper: &Path) -> Result<()> {
         let upper = sys::file::open_dir(upper).doing(|| "open the layer".to_owned())?;
+        // What is in a folder before the folder.
         for (path, looks) in self.before.iter().rev() {
             clear(&upper, path, *looks)
                 .map_err(|errno| SysError::new("remove", path, errno))
@@ -79,14 +90,15 @@ impl Stubs {
 }
 
 fn clear(upper: &OwnedFd, path: &str, before: Option<Looks>) -> Result<(), Errno> {
-    let (parent, name) = match path.split_once('/') {
-        None => (None, path),
-        Some((parent, name)) => match folder(upper, parent)? {
-            Some(fd) => (Some(fd), name),
+    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut opened: Option<OwnedFd> = None;
+    for part in parents.split('/').filter(|part| !part.is_empty()) {
+        match folder(opened.as_ref().unwrap_or(upper), part)? {
+            Some(fd) => opened = Some(fd),
             None => return Ok(()),
-        },
-    };
-    let parent = parent.as_ref().unwrap_or(upper);
+        }
+    }
+    let parent = opened.as_ref().unwrap_or(upper);
     let stat = match at::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(()),
@@ -116,11 +128,64 @@ fn clear(upper: &OwnedFd, path: &str, before: Option<Looks>) -> Result<(), Errno
 }
 
 fn folder(parent: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if sys::fault::broken("no-stub-check") {
+        flags -= OFlags::NOFOLLOW;
+    }
     match at::openat(parent, name, flags, Mode::empty()) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Where a target and the folders above it really are in the tree, links followed inside it; parents first.
+fn places(root: &Root, target: &str) -> Result<Vec<String>> {
+    let parts = |path: &str| -> Vec<String> { path.split('/').map(str::to_owned).collect() };
+    let mut left: VecDeque<String> = parts(target).into();
+    let mut here: Vec<String> = Vec::new();
+    let mut places = Vec::new();
+    let mut links = 0;
+    while let Some(part) = left.pop_front() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                here.pop();
+                continue;
+            }
+            _ => {}
+        }
+        here.push(part);
+        let path = here.join("/");
+        match link(root, &path)? {
+            Some(to) if links < MOST_LINKS => {
+                links += 1;
+                here.pop();
+                if to.starts_with('/') {
+                    here.clear();
+                }
+                for part in parts(&to).into_iter().rev() {
+                    left.push_front(part);
+                }
+            }
+            _ => places.push(path),
+        }
+    }
+    Ok(places)
+}
+
+/// What a link says; `None` if there is none.
+fn link(root: &Root, path: &str) -> Result<Option<String>> {
+    let doing = || format!("look at /{path}");
+    let (folder, name) = match root.parent(path) {
+        Ok(found) => found,
+        Err(e) if [Errno::NOENT, Errno::NOTDIR].contains(&e.errno) => return Ok(None),
+        Err(e) => return Err(e).doing(doing),
+    };
+    match at::readlinkat(&folder, &name, Vec::new()) {
+        Ok(to) => Ok(Some(to.to_string_lossy().into_owned())),
+        Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(errno) => Err(SysError::new("readlink", path, errno)).doing(doing),
     }
 }
 
@@ -147,7 +212,7 @@ mod tests {
         std::fs::create_dir_all(lower.join("etc")).unwrap();
         std::fs::create_dir_all(&upper).unwrap();
         let root = Root::new(sys::file::open_path(&lower).unwrap());
-        let stubs = Stubs::before(&root).unwrap();
+        let stubs = Stubs::before(&root, &[]).unwrap();
         for folder in ["etc", "dev", "proc", "sys/kept"] {
             std::fs::create_dir_all(upper.join(folder)).unwrap();
         }
@@ -169,6 +234,29 @@ mod tests {
     }
 
     #[test]
+    fn a_targets_stubs_are_where_the_links_of_the_tree_lead() {
+        let dir = tempfile::tempdir().unwrap();
+        let lower = dir.path().join("lower");
+        let upper = dir.path().join("upper");
+        std::fs::create_dir_all(lower.join("real/sub")).unwrap();
+        std::os::unix::fs::symlink("/real", lower.join("link")).unwrap();
+        std::os::unix::fs::symlink("loop", lower.join("loop")).unwrap();
+        let root = Root::new(sys::file::open_path(&lower).unwrap());
+        let targets = ["/link/sub/a/b".to_owned(), "/new/file".to_owned()];
+        let stubs = Stubs::before(&root, &targets).unwrap();
+        std::fs::create_dir_all(upper.join("real/sub/a/b")).unwrap();
+        std::fs::create_dir_all(upper.join("new")).unwrap();
+        std::fs::write(upper.join("new/file"), "").unwrap();
+        std::fs::write(upper.join("kept"), "").unwrap();
+        // The folders of the lower layer look the same in the upper one.
+        stubs.remove(&upper).unwrap();
+        let names: Vec<_> = std::fs::read_dir(&upper).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        assert!(upper.join("kept").exists());
+        assert!(places(&root, "/loop/x").is_ok());
+    }
+
+    #[test]
     fn a_link_in_a_stubs_place_leads_nowhere() {
         let dir = tempfile::tempdir().unwrap();
         let lower = dir.path().join("lower");
@@ -179,7 +267,7 @@ mod tests {
         }
         std::fs::write(outside.join("hosts"), "").unwrap();
         let root = Root::new(sys::file::open_path(&lower).unwrap());
-        let stubs = Stubs::before(&root).unwrap();
+        let stubs = Stubs::before(&root, &[]).unwrap();
         std::os::unix::fs::symlink(&outside, upper.join("etc")).unwrap();
         stubs.remove(&upper).unwrap();
         assert!(outside.join("hosts").exists());

@@ -32,9 +32,10 @@ pub(crate) fn take(store: &Path, name: &str) -> Result<Turn> {
     let doing = || format!("wait for the turn of step {name}");
     let path = store.join("turns").join(name);
     loop {
-        file::create_dir_all(&path, 0o700).doing(doing)?;
-        let dir = match file::open_dir(&path) {
+        let made = file::create_dir_all(&path, 0o700).and_then(|()| file::open_dir(&path));
+        let dir = match made {
             Ok(dir) => dir,
+            // Whoever had the turn removed it between our look and our use.
             Err(e) if e.errno == Errno::NOENT => continue,
             Err(e) => return Err(e).doing(doing),
         };

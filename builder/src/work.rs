@@ -125,24 +125,28 @@ impl Work<'_> {
         key
     }
 
+    /// The layers of a stage or image; `None` for the context.
+    pub(crate) fn layers_of(&self, origin: &Origin) -> Result<Option<Vec<Layer>>> {
+        Ok(match origin {
+            Origin::Context => None,
+            Origin::Scratch => Some(Vec::new()),
+            Origin::Stage(index) => {
+                let built = self.done.get(index);
+                Some(built.map(|built| built.layers.clone()).unwrap_or_default())
+            }
+            Origin::Image(image) => Some(self.bases.found(image)?.layers.clone()),
+        })
+    }
+
     /// The tree that a COPY takes from.
     pub(crate) fn tree(&self, origin: &Origin) -> Result<Tree> {
-        let (name, layers) = match origin {
-            Origin::Context => {
-                return context::open(&self.options.context, self.options.file.as_deref());
-            }
-            Origin::Scratch => ("an empty tree".to_owned(), Vec::new()),
-            Origin::Stage(index) => (
-                format!("stage {index}"),
-                self.done
-                    .get(index)
-                    .map(|b| b.layers.clone())
-                    .unwrap_or_default(),
-            ),
-            Origin::Image(image) => (
-                format!("image {image}"),
-                self.bases.found(image)?.layers.clone(),
-            ),
+        let Some(layers) = self.layers_of(origin)? else {
+            return context::open(&self.options.context, self.options.file.as_deref());
+        };
+        let name = match origin {
+            Origin::Stage(index) => format!("stage {index}"),
+            Origin::Image(image) => format!("image {image}"),
+            Origin::Scratch | Origin::Context => "an empty tree".to_owned(),
         };
         let mount = match layers.is_empty() {
             true => empty()?,

@@ -13,6 +13,8 @@ claims![
     the_same_step_of_two_stages_is_done_once: [Root, Cgroup2, Overlay, Dhow],
     the_first_failure_ends_the_other_steps: [Root, Cgroup2, Overlay, Dhow],
     a_killed_build_takes_its_steps_with_it: [Root, Cgroup2, Overlay, Dhow],
+    twenty_builds_at_once_do_each_step_once: [Root, Cgroup2, Overlay, Dhow],
+    a_build_killed_after_any_line_leaves_a_whole_store_and_the_next_goes_on: [Root, Cgroup2, Overlay, Dhow],
 ];
 
 /// Two stages that wait for ever, and one that needs both.
@@ -124,5 +126,50 @@ fn a_killed_build_takes_its_steps_with_it() {
     // No further build is needed for that.
     wait_for("the end of the steps", PATIENCE, || {
         site.sandbox.left_behind().is_empty().then_some(())
+    });
+}
+
+/// Many small steps, one of which leaves another number each time that it is done.
+const STEPS: &str = "FROM base AS one\nRUN cat /proc/sys/kernel/random/uuid > /number\nRUN echo a > /a\n\
+     FROM base\nRUN echo b > /b\nCOPY --from=one /number /a /\nRUN echo c > /c\n";
+
+fn twenty_builds_at_once_do_each_step_once() {
+    let site = Site::new();
+    site.context("c", STEPS);
+    let builds: Vec<Child> = (0..20).map(|_| site.begin(&["-q", "c"])).collect();
+    let ids: std::collections::BTreeSet<Vec<u8>> = builds
+        .into_iter()
+        .map(|build| {
+            let output = build.wait_with_output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{told}");
+            output.stdout
+        })
+        .collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(site.work(), Vec::<String>::new());
+}
+
+fn a_build_killed_after_any_line_leaves_a_whole_store_and_the_next_goes_on() {
+    use std::io::BufRead as _;
+    let site = Site::new();
+    site.context("c", STEPS);
+    for lines in 1..=7 {
+        let mut build = site.begin(&["--jobs", "2", "c"]);
+        let stderr = std::io::BufReader::new(build.stderr.take().unwrap());
+        let seen = stderr.lines().take(lines).count();
+        build.kill().unwrap();
+        build.wait().unwrap();
+        assert!(seen > 0);
+    }
+    let first = site.build(&["-q", "c"]).success().stdout;
+    run(site.dhow().args(["store", "check"])).success();
+    assert_eq!(site.build(&["-q", "c"]).success().stdout, first);
+    wait_for("the end of the steps", PATIENCE, || {
+        site.sandbox.left_behind().is_empty().then_some(())
+    });
+    wait_for("an empty work folder", PATIENCE, || {
+        run(site.dhow().arg("images")).success();
+        site.work().is_empty().then_some(())
     });
 }

@@ -265,7 +265,9 @@ fn builds_at_once_share_no_address() {
             let name = format!("at-once-{number}");
             // Builds that have the same step do it once.
             let step = format!("ip -o -4 addr show eth0 && nc 198.51.100.2 8000 && : {name}");
-            world.site.context(&name, &format!("FROM base\nRUN {step}\n"));
+            world
+                .site
+                .context(&name, &format!("FROM base\nRUN {step}\n"));
             let mut command = world.site.dhow();
             command.args(["build", "--no-cache", "--network=default", &name]);
             command.stderr(Stdio::piped()).stdout(Stdio::null());

@@ -15,6 +15,18 @@ const fn named(name: &'static str, claims: &'static [&'static str]) -> Breakable
 /// Guards. Without one, each of its claims fails.
 pub(super) const GUARDS: &[Breakable] = &[
     named(
+        "no-stub-check",
+        &["f02_cve_2024_23652_an_empty_mount_point_is_removed_without_following_links"],
+    ),
+    named(
+        "no-entitlements",
+        &["f03_cve_2024_23653_a_recipe_has_no_right_that_was_not_allowed"],
+    ),
+    named(
+        "no-secret-apart",
+        &["f10_cve_2019_13509_a_secret_is_in_no_byte_of_store_and_output"],
+    ),
+    named(
         "no-self-guard",
         &["a01_cve_2019_5736_the_runtimes_binary_takes_no_write"],
     ),

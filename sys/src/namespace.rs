@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 
+use crate::at::{Mode, OFlags};
 use crate::process::NamespaceFlags;
 use crate::{Errno, Result, SysError};
 
@@ -43,6 +44,29 @@ pub fn enter(fd: impl AsFd, kinds: NamespaceFlags) -> Result<()> {
         ThreadNameSpaceType::from_bits_retain(narrow("setns", kinds)?),
     )
     .map_err(|errno| SysError::new("setns", "", errno))
+}
+
+/// Does `act` in a mount namespace of its own: what it attaches is seen by nobody else, and gone afterwards; detached
+/// mounts that it makes stay. Descriptors from before belong to other mounts than those that it opens: no file can be
+/// renamed from one to the other.
+///
+/// # Errors
+/// As unshare(2), mount(2) and setns(2).
+pub fn with_own_mounts<T>(act: impl FnOnce() -> T) -> Result<T> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = crate::at::openat(rustix::fs::CWD, ".", flags, Mode::empty())
+        .map_err(|errno| SysError::new("open", ".", errno))?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let ours = crate::at::openat(crate::proc::handle()?, "self/ns/mnt", flags, Mode::empty())
+        .map_err(|errno| SysError::new("open", "/proc/self/ns/mnt", errno))?;
+    let kind = libc::CLONE_NEWNS as NamespaceFlags;
+    unshare(kind)?;
+    crate::mount::propagate_all(crate::mount::Propagation::Private)?;
+    let result = act();
+    enter(ours, kind)?;
+    // Coming back put us into its root directory.
+    crate::process::change_dir_fd(here)?;
+    Ok(result)
 }
 
 /// Gives this process new namespaces of these kinds (CLONE_NEW* bits and nothing else). Those of PIDs

@@ -42,6 +42,18 @@ pub fn listen(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// A stream socket named `name` in the directory `dir`, to which others can connect.
+///
+/// # Errors
+/// As bind(2) and listen(2).
+pub fn listen_stream(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let fail = |call| move |errno| SysError::new(call, name, errno);
+    let socket = new(SocketType::STREAM)?;
+    rustix::net::bind(&socket, &address(dir.as_fd(), name)?).map_err(fail("bind"))?;
+    rustix::net::listen(&socket, 32).map_err(fail("listen"))?;
+    Ok(socket)
+}
+
 /// Connects to the socket `name` in the directory `dir`.
 ///
 /// # Errors

@@ -185,7 +185,7 @@ fn what_is_not_done_yet_is_named_with_its_line() {
             "ADD https://x/a b",
             "ADD https://x/a: remote sources are not supported yet",
         ),
-        ("RUN --mount=type=ssh x", "RUN --mount=type=ssh"),
+        ("RUN --device=a x", "RUN --device=a"),
         ("RUN --security=insecure x", "--security=insecure"),
     ] {
         let plan = planned(&format!("FROM scratch\n{line}"), &Settings::default()).unwrap();

@@ -10,18 +10,15 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use image::to_spec::{self, RunOptions};
-use image::user;
-use oci_spec::runtime::Spec;
 use runtime::{CreateOptions, Created, Force, RootSource, Stdio};
-use serde_json::{Value, json};
 use sys::process::Exit;
 
 use crate::error::{Doing, Error, Result};
 use crate::plan::RunStep;
-use crate::request::NetworkDefault;
+use crate::request::Limits;
+use crate::steps::mounting::Mounts;
 use crate::steps::network;
-use crate::steps::planned::SCRIPTS;
+use crate::steps::spec::spec;
 use crate::worker;
 
 /// What a RUN needs beside itself.
@@ -32,10 +29,12 @@ pub(crate) struct Place<'a> {
     pub(crate) state: &'a Path,
     /// Our signals, as a descriptor.
     pub(crate) signals: &'a OwnedFd,
+    /// What the command is held to.
+    pub(crate) limits: &'a Limits,
 }
 
 /// Marks our containers, so that those of a build that was killed are known.
-const MARK: &str = "dhow.build";
+pub(crate) const MARK: &str = "dhow.build";
 
 /// How much of the last output a failure shows.
 const LAST_LINES: usize = 10;
@@ -48,13 +47,13 @@ const LAST_BYTES: usize = 4096;
 pub(crate) fn run(
     mount: &OwnedFd,
     step: &RunStep,
-    place: &Place<'_>,
+    (place, mut mounts): (&Place<'_>, Mounts),
     print: &mut dyn FnMut(&[u8]),
 ) -> Result<()> {
     let mut say = |text: &str| print(format!("dhow: {text}\n").as_bytes());
-    let resolver = network::resolver(step.network, &mut say)?;
-    let spec = spec(mount, step, place, &resolver)?;
+    mounts.resolver = network::resolver(step.network, &mut say)?;
     let id = format!("build-{}-{}", std::process::id(), unique());
+    let (spec, made) = spec(mount, (&id, step), place, &mut mounts)?;
     let id: runtime::ContainerId = id.parse().map_err(container)?;
     let store = runtime::Store::new(place.state.to_owned());
     let root = mount
@@ -70,6 +69,7 @@ pub(crate) fn run(
     );
     let (mut output, stdio) = pipes()?;
     options.stdio = stdio;
+    options.mounts = made;
     let created = runtime::create(options).map_err(container)?;
     let mut tail = Tail::default();
     let way = network::give(
@@ -185,92 +185,6 @@ fn beside(
         open = count > 0;
         print(&buffer[..count]);
     }
-}
-
-fn spec(mount: &OwnedFd, step: &RunStep, place: &Place<'_>, resolver: &[u8]) -> Result<Spec> {
-    let root = crate::layers::root(mount)?;
-    let who = user::lookup(&root, &step.user).doing(|| format!("USER {}", step.user))?;
-    let hostname = "dhow-build";
-    let mut env = step.env.as_ref().clone();
-    env.extend(step.proxies.iter().cloned());
-    let options = RunOptions {
-        entrypoint: Some(Vec::new()),
-        args: step.args.clone(),
-        env,
-        cwd: Some(step.cwd.clone()),
-        hostname: Some(hostname.to_owned()),
-        capabilities: to_spec::BUILD_CAPABILITIES.map(str::to_owned).to_vec(),
-        no_new_privileges: false,
-        ..RunOptions::default()
-    };
-    let spec = to_spec::spec(&image::ImageConfiguration::default(), &who, &options)
-        .doing(|| "make the container's spec".to_owned())?;
-    let mut value = serde_json::to_value(spec).unwrap_or_default();
-    if step.network == NetworkDefault::Host
-        && let Some(Value::Array(namespaces)) = value.pointer_mut("/linux/namespaces")
-    {
-        namespaces.retain(|namespace| namespace["type"] != "network");
-    }
-    value["annotations"] = json!({ MARK: "run" });
-    let mounts = made_files(step, place, hostname, resolver)?;
-    if let Some(Value::Array(all)) = value.get_mut("mounts") {
-        all.extend(mounts);
-    }
-    serde_json::from_value(value)
-        .map_err(|e| Error::Refused(format!("make the container's spec: {e}")))
-}
-
-/// Files that are there only while the command runs, as mounts.
-fn made_files(
-    step: &RunStep,
-    place: &Place<'_>,
-    hostname: &str,
-    resolver: &[u8],
-) -> Result<Vec<Value>> {
-    let doing = || "make the command's files".to_owned();
-    sys::file::create_dir_all(&place.folder, 0o700).doing(doing)?;
-    let hosts =
-        format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    let files = [
-        ("hosts", hosts.into_bytes()),
-        ("resolv.conf", resolver.to_vec()),
-        ("hostname", format!("{hostname}\n").into_bytes()),
-    ];
-    let mut mounts = Vec::new();
-    for (name, content) in files {
-        let path = place.folder.join(name);
-        write(&path, 0o644, &content).doing(doing)?;
-        mounts.push(json!({
-            "destination": format!("/etc/{name}"), "type": "bind", "source": path,
-            "options": ["bind", "rw", "nosuid", "nodev", "noexec"],
-        }));
-    }
-    if let Some((name, content)) = &step.script {
-        let folder = place.folder.join("pipes");
-        sys::file::create_dir_all(&folder, 0o755).doing(doing)?;
-        // The name is the heredoc's word: it may hold anything but must stay one name.
-        if name.contains('/') || matches!(name.as_str(), "." | "..") {
-            return Err(Error::Refused(format!(
-                "a script's heredoc can't be called {name:?}"
-            )));
-        }
-        write(&folder.join(name), 0o755, content.as_bytes()).doing(doing)?;
-        mounts.push(json!({
-            "destination": SCRIPTS, "type": "bind", "source": folder,
-            "options": ["bind", "ro", "nosuid", "nodev"],
-        }));
-    }
-    Ok(mounts)
-}
-
-fn write(path: &Path, mode: u32, content: &[u8]) -> sys::Result<()> {
-    use std::io::Write as _;
-    let mut file = sys::file::create_new(path, mode)?;
-    file.write_all(content)
-        .map_err(|e| sys::SysError::from_io("write", path.display(), &e))?;
-    // Whatever our umask says: other users of the container read it too.
-    sys::at::fchmod(&file, sys::at::Mode::from_raw_mode(mode))
-        .map_err(|errno| sys::SysError::new("chmod", path.display(), errno))
 }
 
 /// The end of what a command prints.

@@ -38,8 +38,8 @@ pub(crate) fn run(
         (command, _) => command.clone(),
     };
     let mounts = mounts(state, run)?;
-    let network = request::network(run.network, state.scope.settings.network);
-    let refusal = refused_in_run(run, &mounts).or_else(|| network.clone().err());
+    let network = request::network(run.network, state.scope.settings);
+    let refusal = refused_in_run(state, run).or_else(|| network.clone().err());
     let mut env = state.env(span)?;
     let socket = mounts.iter().find_map(|mount| match &mount.kind {
         Mounted::Ssh { target, .. } => Some(target),
@@ -117,19 +117,14 @@ fn mounts(state: &State<'_>, run: &Run) -> Checked<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn refused_in_run(run: &Run, mounts: &[Mount]) -> Option<String> {
-    if let Some(mount) = mounts.first() {
-        let kind = match mount.kind {
-            Mounted::Bind { .. } => "bind",
-            Mounted::Cache { .. } => "cache",
-            Mounted::Tmpfs { .. } => "tmpfs",
-            Mounted::Secret { .. } => "secret",
-            Mounted::Ssh { .. } => "ssh",
-        };
-        return Some(format!("RUN --mount=type={kind}: not supported yet"));
-    }
-    if run.security == Security::Insecure {
-        return Some("RUN --security=insecure: not supported".to_owned());
+fn refused_in_run(state: &State<'_>, run: &Run) -> Option<String> {
+    let allowed =
+        state.scope.settings.allowed.security_insecure || sys::fault::broken("no-entitlements");
+    if run.security == Security::Insecure && !allowed {
+        return Some(
+            "RUN --security=insecure is not allowed: the build must be started with --allow security.insecure"
+                .to_owned(),
+        );
     }
     if let Some(device) = run.devices.first() {
         return Some(format!("RUN --device={}: not supported", device.name));

@@ -4,9 +4,10 @@ use image::Layer;
 
 use crate::cache::Outcome;
 use crate::error::{Doing, Result};
+use crate::instruction::Security;
 use crate::layers::root;
 use crate::plan::RunStep;
-use crate::steps::container;
+use crate::steps::{container, mounting};
 use crate::stubs::Stubs;
 use crate::work::Work;
 
@@ -18,19 +19,28 @@ pub(crate) fn run(work: &Work<'_>, layers: &[Layer], step: &RunStep) -> Result<O
     key.add("cwd", step.cwd.as_str());
     key.add("user", step.user.as_str());
     key.add("network", format!("{:?}", step.network));
+    if step.security != Security::default() {
+        key.add("security", format!("{:?}", step.security));
+    }
     if let Some((name, content)) = &step.script {
         key.add("script", json(&[name, content]));
     }
+    let taken = mounting::take(work, step, &mut key)?;
     work.once(&key, layers, |mount, scratch| {
-        let stubs = Stubs::before(&root(mount)?)?;
+        let stubs = Stubs::before(&root(mount)?, &mounting::targets(step))?;
+        let folder = scratch.upper.with_file_name("made");
+        let mounts = mounting::make(work, step, &taken, &folder)?;
         // While the container is there, a signal ends it before us.
         let signals = sys::signal::signals_as_fd().doing(|| "take our signals".to_owned())?;
         let place = container::Place {
-            folder: scratch.upper.with_file_name("made"),
+            folder,
             state: &work.options.state,
             signals: &signals,
+            limits: &work.options.limits,
         };
-        let result = container::run(mount, step, &place, &mut |bytes| work.voice.print(bytes));
+        let result = container::run(mount, step, (&place, mounts), &mut |bytes| {
+            work.voice.print(bytes)
+        });
         sys::signal::unblock_all();
         result.map(|()| Some(stubs))
     })

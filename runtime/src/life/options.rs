@@ -1,6 +1,7 @@
 //! What a caller says when a container is to be made: one struct, passed once. Not its job: defaults of
 //! the command line.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -74,6 +75,9 @@ pub struct CreateOptions {
     pub spec: Spec,
     /// Its root.
     pub root: RootSource,
+    /// Detached mounts that the caller has made, attributes and all, in place of those of the same number in the
+    /// configuration's `mounts`, which are binds.
+    pub mounts: BTreeMap<usize, OwnedFd>,
     /// Its stdin, stdout and stderr, if it has no terminal.
     pub stdio: Stdio,
     /// A socket to which the terminal's master is sent.
@@ -113,6 +117,7 @@ impl CreateOptions {
             bundle,
             spec,
             root,
+            mounts: BTreeMap::new(),
             stdio: Stdio::Inherit,
             console_socket: None,
             pid_file: None,

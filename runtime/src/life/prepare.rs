@@ -2,6 +2,7 @@
 //! place and writes, descriptors of what the first process will need. What is wrong is found here.
 //! Not its job: acts that leave something behind (create).
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -176,6 +177,7 @@ pub(crate) struct Opening {
 
 /// Opens it: sources of binds, the root, namespaces; compiles the filter.
 pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<Opening> {
+    let mut made = std::mem::take(&mut options.mounts);
     let (joins, step_in) = match Shape::of(&prepared.set, prepared.rights) {
         Shape::Direct(start) => (start.join, start.step_in),
         Shape::Staged(stage) => (stage.join, Vec::new()),
@@ -185,7 +187,7 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
         .and_then(|p| p.args().as_deref())
         .unwrap_or_default();
     Ok(Opening {
-        mounts: mounts(prepared, options)?,
+        mounts: mounts(prepared, options, &mut made)?,
         root_mount: root_mount(&options.root, prepared.rights)?,
         joins: open_all(&joins)?,
         step_in: open_all(&step_in)?,
@@ -198,12 +200,17 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
 /// What the first process is given for each mount. Bind sources are opened with our rights: a container's
 /// root user may not reach them by path. But for what is made later than this: the container's own cgroup,
 /// which everybody can reach, and the folder of its notify socket.
-fn mounts(prepared: &Prepared, options: &CreateOptions) -> Result<Vec<Option<OwnedFd>>> {
+fn mounts(
+    prepared: &Prepared,
+    options: &CreateOptions,
+    made: &mut BTreeMap<usize, OwnedFd>,
+) -> Result<Vec<Option<OwnedFd>>> {
     let spec = &options.spec;
     let own_cgroup = prepared.cgroup.as_ref().map(CgroupPlan::home);
     let notify = options.notify.as_ref().map(|_| notify::folder(options));
     let mut held = Vec::new();
     let mut open = |index: usize, step: &MountStep| match &step.what {
+        What::Bind { .. } if made.contains_key(&index) => Ok(made.remove(&index)),
         _ if prepared.rights == Rights::Few => few(index, step).map(|()| None),
         What::Bind { source, .. } if Some(source) == own_cgroup.as_ref() => Ok(None),
         What::Bind { source, .. } if Some(source) == notify.as_ref() => Ok(None),
