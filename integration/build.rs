@@ -9,6 +9,7 @@ mod hostile;
 mod mounts;
 mod network;
 mod outputs;
+mod progress;
 mod registries;
 mod remote;
 mod rights;
@@ -53,6 +54,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         network::claims(),
         outputs::claims(),
         mounts::claims(),
+        progress::claims(),
         registries::claims(),
         remote::claims(),
         rights::claims(),
@@ -155,7 +157,7 @@ impl Site {
 
 /// How many steps were cached.
 fn cached(output: &Output) -> usize {
-    output.stderr.matches("\n  cached").count()
+    output.stderr.matches(" CACHED\n").count()
 }
 
 fn a_recipe_becomes_an_image_that_runs() {

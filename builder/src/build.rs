@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use image::Store;
 
 use crate::bases::Bases;
+use crate::before::Before;
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
@@ -73,8 +74,12 @@ pub fn build<'a>(
     for warning in &plan.warnings {
         tell(Event::Warning(warning));
     }
-    let done = course::run(store, options, (&source, &plan), &bases, tell)?;
-    finished(store, options, &plan, &done)
+    let mut before = Before::read(store, options, &recipe, &plan, &bases)?;
+    let sides = (&bases, &mut before);
+    let done = course::run(store, options, (&source, &plan), sides, tell);
+    // Without the note, the next build has less to say.
+    let _unnoted = before.keep();
+    finished(store, options, &plan, &done?)
 }
 
 /// An error at a place of the recipe.

@@ -61,6 +61,20 @@ impl Key {
         self.files.extend(files.into_iter().take(MOST_FILES));
     }
 
+    /// Its parts: name and value.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parts
+            .iter()
+            .map(|part| (part.name.as_str(), part.value.as_str()))
+    }
+
+    /// The files that parts stand for: path and short digest.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files
+            .iter()
+            .map(|(path, sum)| (path.as_str(), sum.as_str()))
+    }
+
     /// The name of its entry.
     fn name(&self) -> String {
         format!("{}.json", self.hex())
@@ -152,6 +166,14 @@ impl<'a> Cache<'a> {
             Some(layer) => used(&path, Outcome::Layer(layer)),
             None => Ok(None),
         }
+    }
+
+    /// The key of an entry, by its digest in hex; `None` if there is none that can be read.
+    pub(crate) fn key(&self, digest: &str) -> Option<Key> {
+        let path = self.store.path().join("cache");
+        let bytes = file::read(path.join(format!("{digest}.json")), LARGEST).ok()?;
+        let entry: Entry = serde_json::from_slice(&bytes).ok()?;
+        Some(entry.key)
     }
 
     /// Remembers what a step left.

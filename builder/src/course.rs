@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use image::Store;
 
 use crate::bases::Bases;
+use crate::before::Before;
 use crate::build::{at, first_line};
 use crate::cache::{Cache, Outcome};
 use crate::commit::{Document, Past};
@@ -29,7 +30,7 @@ pub(crate) fn run(
     store: &Store,
     options: &Options,
     (source, plan): (&Source, &Plan),
-    bases: &Bases<'_>,
+    (bases, before): (&Bases<'_>, &mut Before),
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<BTreeMap<usize, Built>> {
     let mut course = Course {
@@ -38,6 +39,7 @@ pub(crate) fn run(
         source,
         plan,
         bases,
+        before,
         graph: Graph::new(plan),
         left: BTreeMap::new(),
         done: BTreeMap::new(),
@@ -49,6 +51,9 @@ pub(crate) fn run(
     course.end();
     result.map(|()| course.done)
 }
+
+/// So often whoever shows the build is told that time goes by.
+const TICK: Duration = Duration::from_millis(200);
 
 /// A step that is at work.
 struct Running {
@@ -63,6 +68,7 @@ struct Course<'a> {
     source: &'a Source,
     plan: &'a Plan,
     bases: &'a Bases<'a>,
+    before: &'a mut Before,
     graph: Graph,
     /// What each step has left.
     left: BTreeMap<Id, Outcome>,
@@ -88,8 +94,12 @@ impl<'a> Course<'a> {
             }
             let mut fds = vec![self.signals.as_fd()];
             fds.extend(self.running.iter().map(|step| step.worker.socket.as_fd()));
+            let tick = Instant::now() + TICK;
             let ready =
-                sys::poll::readable(&fds, None).doing(|| "wait for the steps".to_owned())?;
+                sys::poll::readable(&fds, Some(tick)).doing(|| "wait for the steps".to_owned())?;
+            if !ready.contains(&true) {
+                (self.tell)(Event::Tick);
+            }
             // From the last to the first: who is done is taken out.
             for index in (0..self.running.len()).rev() {
                 if ready[index + 1] {
@@ -117,7 +127,9 @@ impl<'a> Course<'a> {
                 store: self.store,
                 options: self.options,
                 bases: self.bases,
-                cache: Cache::new(self.store, self.options.no_cache),
+                cache: Cache::new(self.store, self.before.anew(stage)),
+                before: self.before,
+                step: (stage, id.step),
                 done: &self.done,
                 voice,
             };
@@ -143,6 +155,15 @@ impl<'a> Course<'a> {
         let outcome = match step.worker.hear()? {
             Some(Message::Cached) => {
                 (self.tell)(Event::Cached { number });
+                return Ok(());
+            }
+            Some(Message::Key(key)) => {
+                let (stage, _) = self.at(step.id);
+                self.before.note(stage, step.id.step, key);
+                return Ok(());
+            }
+            Some(Message::Missed(why)) => {
+                (self.tell)(Event::Missed { number, why: &why });
                 return Ok(());
             }
             Some(Message::Warning(text)) => {

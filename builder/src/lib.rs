@@ -1,6 +1,7 @@
 //! Builder: follows a recipe and leaves an image. Not its job: flags and printing.
 
 mod bases;
+mod before;
 mod build;
 mod cache;
 mod check;
@@ -12,6 +13,7 @@ mod diagnostic;
 mod error;
 mod evaluate;
 mod expand;
+mod explain;
 mod export;
 mod fingerprint;
 mod finished;

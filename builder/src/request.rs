@@ -28,6 +28,10 @@ pub struct Options {
     pub limits: Limits,
     /// Whether every step is done anew.
     pub no_cache: bool,
+    /// Stages, by name or number, whose steps are done anew.
+    pub no_cache_filter: Vec<String>,
+    /// Whether it is told why steps are not found in the cache.
+    pub explain: bool,
     /// How registries are reached, for images that the store lacks.
     pub access: Access,
     /// Whether registries are asked for images that the store has, too.
@@ -112,6 +116,15 @@ pub enum Event<'a> {
         /// The instruction.
         text: &'a str,
     },
+    /// A step was not found in the cache, if [`Options::explain`] asks why.
+    Missed {
+        /// Which one.
+        number: usize,
+        /// What has changed since the last build.
+        why: &'a [String],
+    },
+    /// Time goes by while steps are at work: what is shown of it may be shown anew.
+    Tick,
     /// A step was done in an earlier build; `Done` follows.
     Cached {
         /// Which one.

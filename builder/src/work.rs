@@ -9,11 +9,13 @@ use image::{CommitOptions, Layer, Scratch, Store};
 use sys::beneath::Root;
 
 use crate::bases::Bases;
+use crate::before::Before;
 use crate::cache::{Cache, Key, Outcome};
 use crate::commit::Document;
 use crate::error::{Doing, Result};
 use crate::ignore::Ignore;
 use crate::layers::{empty, overlay};
+use crate::plan::StagePlan;
 use crate::request::Options;
 use crate::stages::Origin;
 use crate::stubs::Stubs;
@@ -42,6 +44,10 @@ pub(crate) struct Work<'a> {
     pub(crate) cache: Cache<'a>,
     /// The finished stages.
     pub(crate) done: &'a BTreeMap<usize, Built>,
+    /// What earlier builds looked for.
+    pub(crate) before: &'a Before,
+    /// The step: its stage, and its place there.
+    pub(crate) step: (&'a StagePlan, usize),
     /// The build's ear.
     pub(crate) voice: &'a Voice,
 }
@@ -81,6 +87,7 @@ impl Work<'_> {
 
     /// What the cache knows, or what `act` leaves in a fresh directory.
     fn known_or(&self, key: &Key, act: impl FnOnce(&Scratch) -> Result<()>) -> Result<Outcome> {
+        self.voice.say(&Message::Key(key.hex()));
         if let Some(outcome) = self.find(key)? {
             return Ok(outcome);
         }
@@ -88,6 +95,11 @@ impl Work<'_> {
         let _turn = turn::take(self.store.path(), &key.hex())?;
         if let Some(outcome) = self.find(key)? {
             return Ok(outcome);
+        }
+        if self.options.explain {
+            let (stage, place) = self.step;
+            let why = self.before.why(&self.cache, stage, place, key);
+            self.voice.say(&Message::Missed(why));
         }
         let scratch = self.store.scratch().doing(|| "begin a layer".to_owned())?;
         act(&scratch)?;

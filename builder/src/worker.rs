@@ -27,6 +27,10 @@ use crate::error::{Doing, Error, Result};
 pub(crate) enum Message {
     /// Its step was done in an earlier build.
     Cached,
+    /// The digest of its step's key.
+    Key(String),
+    /// Why the cache has nothing for its step.
+    Missed(Vec<String>),
     /// Something to know.
     Warning(String),
     /// Its step is done; the diff id of the layer, if one came of it.

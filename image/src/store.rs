@@ -12,6 +12,7 @@
 //! work/NAME                 what is being made, locked by its maker; left-overs are removed
 //! used/HEX                  what a container keeps, as long as its directory is there
 //! cache/HEX.json            the builder's, but what it refers to stays
+//! builds/HEX.json           the builder's: what the last build of a recipe looked for
 //! damaged/NAME              a blob or layer that a check found damaged: not used again
 //! ```
 //!

@@ -163,7 +163,7 @@ fn an_agent_is_asked_through_its_socket() {
         "{}",
         output.stderr
     );
-    assert!(output.stderr.contains("\n600 1000\n"), "{}", output.stderr);
+    assert!(output.stderr.contains(" 600 1000\n"), "{}", output.stderr);
     assert!(
         output.stderr.contains(
             "--mount=type=ssh needs \"other\": the build must be started with --ssh other"

@@ -179,7 +179,7 @@ fn the_build_cache_is_a_reference() {
     let build = |cached: usize| {
         let said = site.build(&["-t", "i", "c"]).success();
         let text = format!("{}{}", said.stdout, said.stderr).to_lowercase();
-        assert_eq!(text.matches("cached").count(), cached, "{said:?}");
+        assert_eq!(text.matches(" cached\n").count(), cached, "{said:?}");
     };
     build(0);
     run(site.dhow().args(["rmi", "i"])).success();

@@ -33,6 +33,8 @@ struct Args {
     #[command(flatten)]
     cache: cache::Cache,
     #[command(flatten)]
+    progress: show::Progress,
+    #[command(flatten)]
     context: context::Context,
 }
 
@@ -56,17 +58,17 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     // RUN's programs must not be able to write to dhow itself.
     runtime::guard(runtime::Aim::Make)?;
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
-    let mut show = |event: builder::Event<'_>| {
-        if !args.output.quiet {
-            show::show(&event);
-        }
-    };
-    let finished = builder::build(&store, &options, &mut show).map_err(because)?;
+    let mut show = args.progress.show(args.output.quiet)?;
+    let built = builder::build(&store, &options, &mut |event| show.event(&event));
+    let quiet = show.is_nothing();
+    show.end();
+    let finished = built.map_err(because)?;
     let delivery = deliver::Delivery {
         store: &store,
         finished: &finished,
         output: &args.output,
         wanted: &wanted,
+        quiet,
         access: &options.access,
     };
     delivery.all()?;
@@ -92,6 +94,8 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
         agents: args.steps.agents()?,
         limits: args.steps.limits()?,
         no_cache: args.cache.no_cache,
+        no_cache_filter: args.cache.no_cache_filter.clone(),
+        explain: args.cache.explain,
         access: args.cache.registry.access(),
         pull: args.cache.pull,
         state: global.state_root()?,

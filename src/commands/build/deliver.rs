@@ -21,6 +21,7 @@ pub(super) struct Delivery<'a> {
     pub(super) output: &'a Output,
     pub(super) wanted: &'a Wanted,
     pub(super) access: &'a Access,
+    pub(super) quiet: bool,
 }
 
 /// An id of an earlier build must not be taken for that of one that fails.
@@ -118,7 +119,7 @@ impl Delivery<'_> {
 
     fn push(&self, image: &Image) -> Result<(), Failure> {
         for name in &image.names {
-            let progress = Progress::begin(&format!("push {}", name.familiar()), self.output.quiet);
+            let progress = Progress::begin(&format!("push {}", name.familiar()), self.quiet);
             let options = PushOptions {
                 watch: Some(progress.watch()),
             };
