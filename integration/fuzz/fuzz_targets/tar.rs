@@ -125,7 +125,8 @@ impl Oracle {
             let mut ours = Words::ours(entry, self.name);
             // What GNU tar's own headers have in the place of a prefix (times), tarfile puts before the name.
             let before = theirs.path.strip_suffix(&ours.path[..]);
-            if self.name == "tarfile" && before.is_some_and(|before| before.ends_with(b"/")) {
+            let prefixed = |before: &[u8]| ours.path.is_empty() || before.ends_with(b"/");
+            if self.name == "tarfile" && before.is_some_and(prefixed) {
                 ours.path.clone_from(&theirs.path);
             }
             if self.differs_in_times(entry) {
