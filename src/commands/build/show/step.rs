@@ -23,6 +23,8 @@ pub(super) struct Step {
     /// The last whole lines of its output, and what follows them.
     pub(super) lines: VecDeque<String>,
     pub(super) rest: Vec<u8>,
+    /// The last byte was `\r`: with `\n` behind it, it is one end of a line.
+    returned: bool,
 }
 
 impl Step {
@@ -35,6 +37,7 @@ impl Step {
             why: Vec::new(),
             lines: VecDeque::new(),
             rest: Vec::new(),
+            returned: false,
         }
     }
 
@@ -44,6 +47,7 @@ impl Step {
         let mut whole = Vec::new();
         for byte in bytes {
             match byte {
+                b'\n' if self.returned => {}
                 b'\n' | b'\r' => {
                     if !self.rest.is_empty() || *byte == b'\n' {
                         whole.push(shown(&self.rest));
@@ -53,6 +57,7 @@ impl Step {
                 byte if self.rest.len() < LONGEST => self.rest.push(*byte),
                 _ => {}
             }
+            self.returned = *byte == b'\r';
         }
         self.lines
             .extend(whole.iter().filter(|line| !line.is_empty()).cloned());
@@ -93,7 +98,7 @@ mod tests {
     fn output_becomes_lines_however_it_comes() {
         let mut step = Step::new(2, 7, Some("a"), "RUN x\ny");
         assert_eq!(step.title, "[a 2/7] RUN x\\ny");
-        assert_eq!(step.output(b"one\r\ntw"), ["one", ""][..1]);
+        assert_eq!(step.output(b"one\r\ntw"), ["one"]);
         assert_eq!(step.output(b"o\n\n"), ["two", ""]);
         assert_eq!(step.output(b" 1%\r 2%\r"), [" 1%", " 2%"]);
         assert_eq!(step.output(b"\x1b[2Jend\ttab"), Vec::<String>::new());
