@@ -3,9 +3,11 @@
 
 mod adding;
 mod checking;
+mod contexts;
 mod course;
 mod files;
 mod hostile;
+mod memory;
 mod mounts;
 mod network;
 mod outputs;
@@ -48,9 +50,11 @@ pub(crate) fn claims() -> Vec<Claim> {
         here::claims(),
         adding::claims(),
         checking::claims(),
+        contexts::claims(),
         course::claims(),
         files::claims(),
         hostile::claims(),
+        memory::claims(),
         network::claims(),
         outputs::claims(),
         mounts::claims(),

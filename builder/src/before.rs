@@ -20,7 +20,7 @@ use crate::explain::{Around, differences};
 use crate::fingerprint::{field, hex};
 use crate::instruction::{Kind, Recipe};
 use crate::plan::{Plan, StagePlan};
-use crate::request::Options;
+use crate::request::{Context, Options};
 use crate::stages::{self, Base};
 
 /// Of so many recipes it is known what their last build looked for.
@@ -238,10 +238,12 @@ fn base_of(stage: &StagePlan, image: &str) -> String {
 fn name(options: &Options) -> String {
     let mut hasher = Sha256::new();
     let path = |path: &PathBuf| std::path::absolute(path).unwrap_or_default();
-    field(
-        &mut hasher,
-        path(&options.context).as_os_str().as_encoded_bytes(),
-    );
+    let context = match &options.context {
+        Context::Folder(folder) | Context::Archive(folder) => path(folder),
+        Context::Input => PathBuf::from("-"),
+        Context::Address(address) => PathBuf::from(address),
+    };
+    field(&mut hasher, context.as_os_str().as_encoded_bytes());
     let file = options.file.as_ref().map(path).unwrap_or_default();
     field(&mut hasher, file.as_os_str().as_encoded_bytes());
     let target = options.settings.target.as_deref().unwrap_or_default();

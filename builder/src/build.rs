@@ -26,7 +26,12 @@ pub fn plan_only(
     options: &Options,
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Plan> {
-    let source = context::recipe(&options.context, options.file.as_deref())?;
+    let mut opened = None;
+    let files = context::files(&options.context, || {
+        let store = open().doing(|| "open the store".to_owned())?;
+        Ok(&*opened.insert(store))
+    })?;
+    let source = files.recipe(options.file.as_deref())?;
     let recipe = parse(&source, &options.settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
     plan::plan(&source, &recipe, &options.settings, &mut |name, span| {
@@ -51,7 +56,8 @@ pub fn build<'a>(
             "building as another user than root is not supported yet".to_owned(),
         ));
     }
-    let source = context::recipe(&options.context, options.file.as_deref())?;
+    let files = context::files(&options.context, || Ok(store))?;
+    let source = files.recipe(options.file.as_deref())?;
     let recipe = parse(&source, &options.settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
     let mut bases = Bases::new(store, options);
@@ -76,7 +82,7 @@ pub fn build<'a>(
     }
     let mut before = Before::read(store, options, &recipe, &plan, &bases)?;
     let sides = (&bases, &mut before);
-    let done = course::run(store, options, (&source, &plan), sides, tell);
+    let done = course::run(store, options, (&source, &files, &plan), sides, tell);
     // Without the note, the next build has less to say.
     let _unnoted = before.keep();
     finished(store, options, &plan, &done?)

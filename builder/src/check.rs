@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::bases::Bases;
 use crate::context;
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::ignore::Ignore;
 use crate::lint::{self, Finding, Linter};
 use crate::parse;
@@ -33,8 +33,13 @@ pub fn check(
     options: &Options,
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Check> {
-    let source = context::recipe(&options.context, options.file.as_deref())?;
-    let tree = context::open(&options.context, options.file.as_deref())?;
+    let mut opened = None;
+    let files = context::files(&options.context, || {
+        let store = open().doing(|| "open the store".to_owned())?;
+        Ok(&*opened.insert(store))
+    })?;
+    let source = files.recipe(options.file.as_deref())?;
+    let tree = files.tree(options.file.as_deref())?;
     let linter = Linter::default();
     let settings = &options.settings;
     let mut missing = Vec::new();

@@ -1,24 +1,233 @@
-//! The build's folder: its recipe, its ignore file, and the files that COPY may take. Not its job:
-//! copying them.
+//! The build's files: its recipe, its ignore file, and what COPY may take, from wherever the person says. Not
+//! its job: copying them.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use image::registry::{Download, download};
+use image::{Scratch, Store};
+use sys::SysError;
 use sys::at::OFlags;
 use sys::beneath::Root;
 
 use crate::error::{Doing, Error, Result};
+use crate::git::{self, CheckOut};
 use crate::ignore::Ignore;
+use crate::remote::{Remote, remote};
+use crate::request::Context;
 use crate::source::Source;
 use crate::tree::{Owners, Tree};
 
 /// A larger recipe or ignore file is a mistake.
 const LARGEST: u64 = 4 << 20;
 
+/// A larger archive is none of a context.
+const LARGEST_ARCHIVE: u64 = 64 << 30;
+
+/// A context that is at hand.
+pub(crate) enum Files {
+    /// A folder of this host, opened when it is needed.
+    Folder(PathBuf),
+    /// An archive's files, in a folder of ours; for a recipe alone there are none.
+    Unpacked {
+        /// The folder.
+        root: OwnedFd,
+        /// The recipe, where it came alone.
+        alone: Option<Vec<u8>>,
+        /// Where it lies, until the build is over.
+        _place: Scratch,
+    },
+    /// A repository's files.
+    CheckedOut(Box<CheckOut>),
+}
+
+/// Gets the files at hand. `store` is asked for a place for what does not lie in a folder here.
+///
+/// # Errors
+/// Whatever keeps them from being had.
+pub(crate) fn files<'s>(
+    context: &Context,
+    store: impl FnOnce() -> Result<&'s Store>,
+) -> Result<Files> {
+    match context {
+        Context::Folder(path) => Ok(Files::Folder(path.clone())),
+        Context::Input => from_archive(store()?, "standard input", &mut |to| {
+            let mut input = std::io::stdin().lock().take(LARGEST_ARCHIVE);
+            std::io::copy(&mut input, to)
+                .map(drop)
+                .map_err(|e| SysError::from_io("read", "standard input", &e))
+                .doing(|| "read the context".to_owned())
+        }),
+        Context::Archive(path) => {
+            let name = path.display().to_string();
+            let file = sys::file::open(path).doing(|| format!("open the context {name}"))?;
+            let scratch = place(store()?)?;
+            unpacked(file, scratch, &name)
+        }
+        Context::Address(address) => match remote(address).map_err(Error::Refused)? {
+            Some(Remote::Repository(repository)) => {
+                let store = store()?;
+                let commit = git::commit(store, &repository)?;
+                let keep = repository.keep_git_dir.unwrap_or(false);
+                let out = git::check_out(store, &repository, &commit, keep)?;
+                Ok(Files::CheckedOut(Box::new(out)))
+            }
+            Some(Remote::File(url)) => from_archive(store()?, &url, &mut |to| {
+                let got = download(&url, None, to).doing(|| "fetch the context".to_owned())?;
+                // The next step needs a process of one thread.
+                sys::process::outlive_threads().doing(|| "wait for our threads".to_owned())?;
+                match got {
+                    Download::Whole(_) => Ok(()),
+                    Download::Unchanged => Err(Error::Refused(format!("{url}: no file came"))),
+                }
+            }),
+            None => Err(Error::Refused(format!(
+                "context {address:?}: it is no address"
+            ))),
+        },
+    }
+}
+
+fn place(store: &Store) -> Result<Scratch> {
+    store
+        .scratch()
+        .doing(|| "make room for the context".to_owned())
+}
+
+/// Takes a context that comes as a stream: kept in a file first, since what it is shows in its bytes.
+fn from_archive(
+    store: &Store,
+    name: &str,
+    fetch: &mut dyn FnMut(&mut File) -> Result<()>,
+) -> Result<Files> {
+    let doing = || format!("keep the context {name}");
+    let scratch = place(store)?;
+    let path = scratch.upper.with_file_name("context");
+    let mut file = sys::file::create_new(&path, 0o600).doing(doing)?;
+    fetch(&mut file)?;
+    let file = sys::file::open(&path).doing(doing)?;
+    sys::file::remove_file(&path).doing(doing)?;
+    unpacked(file, scratch, name)
+}
+
+/// An archive's files, or a recipe without any.
+fn unpacked(mut file: File, scratch: Scratch, name: &str) -> Result<Files> {
+    let doing = || format!("read the context {name}");
+    let failed = |e| SysError::from_io("read", "", &e);
+    let is_archive = image::is_tar(&mut file);
+    file.rewind().map_err(failed).doing(doing)?;
+    let folder = sys::file::open_dir(&scratch.upper).doing(doing)?;
+    let mut alone = None;
+    if is_archive {
+        let length = file.metadata().map_err(failed).doing(doing)?.len();
+        image::unpack_onto(&mut file, length, folder, None)
+            .doing(|| format!("unpack the context {name}"))?;
+    } else {
+        alone = Some(sys::file::read_fd(file, &name, LARGEST).doing(doing)?);
+    }
+    Ok(Files::Unpacked {
+        root: sys::file::open_path(&scratch.upper).doing(doing)?,
+        alone,
+        _place: scratch,
+    })
+}
+
+impl Files {
+    /// Reads the recipe: `file`, or `Dockerfile` in the context. A link there is followed inside the context.
+    /// A file beside a folder is one of this host, `-` standard input; else it is one of the context.
+    ///
+    /// # Errors
+    /// Names the file that can't be read, or is no text.
+    pub(crate) fn recipe(&self, file: Option<&Path>) -> Result<Source> {
+        let inner = |root: &OwnedFd| -> Result<Source> {
+            let path = file.unwrap_or(Path::new("Dockerfile"));
+            let doing = || "read the recipe".to_owned();
+            let root = Root::new(again(root)?);
+            let fd = root.open(path, OFlags::RDONLY | OFlags::NONBLOCK);
+            let bytes = fd.and_then(|fd| sys::file::read_fd(fd, &path.display(), LARGEST));
+            text(path, bytes.doing(doing)?)
+        };
+        match (self, file) {
+            (Self::Folder(_), Some(file)) if file.as_os_str() == "-" => {
+                let mut bytes = Vec::new();
+                std::io::stdin()
+                    .lock()
+                    .take(LARGEST + 1)
+                    .read_to_end(&mut bytes)
+                    .map_err(|e| SysError::from_io("read", "standard input", &e))
+                    .doing(|| "read the recipe".to_owned())?;
+                text(Path::new("Dockerfile"), bytes)
+            }
+            (Self::Folder(context), file) => recipe(context, file),
+            (Self::Unpacked { alone, .. }, None) if alone.is_some() => {
+                text(Path::new("Dockerfile"), alone.clone().unwrap_or_default())
+            }
+            (Self::Unpacked { root, .. }, _) => inner(root),
+            (Self::CheckedOut(out), _) => inner(
+                &out.tree
+                    .root
+                    .open_path(".")
+                    .doing(|| "open the repository".to_owned())?,
+            ),
+        }
+    }
+
+    /// Opens the files that COPY may take.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub(crate) fn tree(&self, file: Option<&Path>) -> Result<Tree> {
+        let (root, owners) = match self {
+            Self::Folder(path) => {
+                let file = file.filter(|file| file.as_os_str() != "-");
+                return open(path, file);
+            }
+            Self::Unpacked { root, .. } => (again(root)?, Owners::Kept),
+            Self::CheckedOut(out) => {
+                let doing = || "open the repository".to_owned();
+                (out.tree.root.open_path(".").doing(doing)?, Owners::Root)
+            }
+        };
+        let root = Root::new(root);
+        let mut own = file
+            .unwrap_or(Path::new("Dockerfile"))
+            .as_os_str()
+            .to_owned();
+        own.push(".dockerignore");
+        let found = match inside(&root, Path::new(&own))? {
+            Some(found) => Some(found),
+            None => inside(&root, Path::new(".dockerignore"))?,
+        };
+        Ok(Tree {
+            root,
+            name: "the context".to_owned(),
+            owners,
+            ignore: ignore(found)?,
+            place: None,
+        })
+    }
+}
+
+fn again(root: &OwnedFd) -> Result<OwnedFd> {
+    root.try_clone()
+        .map_err(|e| SysError::from_io("dup", "", &e))
+        .doing(|| "open the context".to_owned())
+}
+
+fn text(path: &Path, bytes: Vec<u8>) -> Result<Source> {
+    Source::new(path.display().to_string(), bytes).map_err(|why| Error::Unreadable {
+        path: path.to_owned(),
+        why,
+    })
+}
+
 /// Reads the recipe: `file`, or `Dockerfile` in the context. A link there is followed inside the context.
 ///
 /// # Errors
 /// Names the file that can't be read, or is no text.
-pub(crate) fn recipe(context: &Path, file: Option<&Path>) -> Result<Source> {
+fn recipe(context: &Path, file: Option<&Path>) -> Result<Source> {
     let (path, bytes) = match file {
         Some(file) => (file.to_owned(), sys::file::read(file, LARGEST)),
         None => {
@@ -43,7 +252,7 @@ pub(crate) fn recipe(context: &Path, file: Option<&Path>) -> Result<Source> {
 ///
 /// # Errors
 /// Names what can't be read, or the pattern that is none.
-pub(crate) fn open(context: &Path, file: Option<&Path>) -> Result<Tree> {
+fn open(context: &Path, file: Option<&Path>) -> Result<Tree> {
     let doing = || format!("open the context {}", context.display());
     sys::file::open_dir(context).doing(doing)?;
     let root = Root::new(sys::file::open_path(context).doing(doing)?);
@@ -58,35 +267,39 @@ pub(crate) fn open(context: &Path, file: Option<&Path>) -> Result<Tree> {
                 Err(e) => return Err(e).doing(doing),
             }
         }
-        None => inside(&root, "Dockerfile.dockerignore")?,
+        None => inside(&root, Path::new("Dockerfile.dockerignore"))?,
     };
     let found = match own {
         Some(found) => Some(found),
-        None => inside(&root, ".dockerignore")?,
-    };
-    let ignore = match found {
-        None => Ignore::default(),
-        Some((name, bytes)) => {
-            let text = String::from_utf8(bytes)
-                .map_err(|_| Error::Refused(format!("{name}: it is not UTF-8 text")))?;
-            Ignore::parse(&text).map_err(|why| Error::Refused(format!("{name}, {why}")))?
-        }
+        None => inside(&root, Path::new(".dockerignore"))?,
     };
     Ok(Tree {
         root,
         name: "the context".to_owned(),
         owners: Owners::Root,
-        ignore,
+        ignore: ignore(found)?,
+        place: Some(sys::file::canonical(context).doing(doing)?),
     })
 }
 
+/// What an ignore file says.
+fn ignore(found: Option<(String, Vec<u8>)>) -> Result<Ignore> {
+    let Some((name, bytes)) = found else {
+        return Ok(Ignore::default());
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::Refused(format!("{name}: it is not UTF-8 text")))?;
+    Ignore::parse(&text).map_err(|why| Error::Refused(format!("{name}, {why}")))
+}
+
 /// A small file of the context, if it is there.
-fn inside(root: &Root, name: &str) -> Result<Option<(String, Vec<u8>)>> {
+fn inside(root: &Root, path: &Path) -> Result<Option<(String, Vec<u8>)>> {
+    let name = path.display().to_string();
     let doing = || format!("read {name} of the context");
-    match root.open(name, OFlags::RDONLY | OFlags::NONBLOCK) {
+    match root.open(path, OFlags::RDONLY | OFlags::NONBLOCK) {
         Ok(fd) => {
             let bytes = sys::file::read_fd(fd, &name, LARGEST).doing(doing)?;
-            Ok(Some((name.to_owned(), bytes)))
+            Ok(Some((name.clone(), bytes)))
         }
         Err(e) if e.errno == sys::Errno::NOENT => Ok(None),
         Err(e) => Err(e).doing(doing),

@@ -12,6 +12,7 @@ use crate::before::Before;
 use crate::build::{at, first_line};
 use crate::cache::{Cache, Outcome};
 use crate::commit::{Document, Past};
+use crate::context::Files;
 use crate::error::{Doing, Error, Result};
 use crate::graph::{Graph, Id};
 use crate::plan::{Action, Plan, StagePlan, Step};
@@ -29,7 +30,7 @@ use crate::worker::{self, Message, Worker};
 pub(crate) fn run(
     store: &Store,
     options: &Options,
-    (source, plan): (&Source, &Plan),
+    (source, files, plan): (&Source, &Files, &Plan),
     (bases, before): (&Bases<'_>, &mut Before),
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<BTreeMap<usize, Built>> {
@@ -37,6 +38,7 @@ pub(crate) fn run(
         store,
         options,
         source,
+        files,
         plan,
         bases,
         before,
@@ -66,6 +68,7 @@ struct Course<'a> {
     store: &'a Store,
     options: &'a Options,
     source: &'a Source,
+    files: &'a Files,
     plan: &'a Plan,
     bases: &'a Bases<'a>,
     before: &'a mut Before,
@@ -126,6 +129,7 @@ impl<'a> Course<'a> {
             let work = Work {
                 store: self.store,
                 options: self.options,
+                files: self.files,
                 bases: self.bases,
                 cache: Cache::new(self.store, self.before.anew(stage)),
                 before: self.before,

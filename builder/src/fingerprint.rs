@@ -9,6 +9,7 @@ use sys::at::{self, FileType};
 use sys::{Errno, SysError};
 
 use crate::error::{Doing, Error, Result};
+use crate::memory::Memory;
 use crate::tree::{Item, Owners, Visitor};
 
 /// A SHA-256 digest.
@@ -29,6 +30,8 @@ pub(crate) struct Fingerprint {
     /// Each file's path and a short digest of it, to say later what has changed.
     pub(crate) files: Vec<(String, String)>,
     buffer: Vec<u8>,
+    /// What an earlier build saw, where files may be taken by their looks.
+    memory: Option<Memory>,
 }
 
 /// What a file holds.
@@ -52,7 +55,21 @@ impl Fingerprint {
             links: HashMap::new(),
             files: Vec::new(),
             buffer: vec![0; CHUNK],
+            memory: None,
         }
+    }
+
+    /// Begins with what an earlier build saw.
+    pub(crate) fn remembering(owners: Owners, memory: Option<Memory>) -> Self {
+        Self {
+            memory,
+            ..Self::new(owners)
+        }
+    }
+
+    /// Gives the memory back, with what was learned.
+    pub(crate) fn memory(&mut self) -> Option<Memory> {
+        self.memory.take()
     }
 
     /// The digest of all that was taken.
@@ -112,16 +129,41 @@ impl Fingerprint {
         self.files.push((item.shown(), hex(&sum[..8])));
     }
 
-    fn read(&mut self, item: &Item<'_>, fd: Option<&OwnedFd>) -> Result<Content> {
+    /// What a file holds, and its attributes: by its looks if these are known, else it is read.
+    fn read(&mut self, item: &Item<'_>) -> Result<(Content, Xattrs)> {
         let doing = || format!("read {}", item.shown());
-        Ok(match (item.kind(), fd) {
-            (FileType::RegularFile, Some(fd)) => match self.earlier_name(item) {
-                Some(name) => Content::Same(name),
-                None => Content::Bytes(pour(fd, &mut self.buffer, |_| Ok(())).doing(doing)?),
-            },
-            (FileType::Symlink, _) => Content::Link(item.target().doing(doing)?),
-            _ => Content::None,
-        })
+        let is_file = match item.kind() {
+            FileType::RegularFile => true,
+            FileType::Directory => false,
+            FileType::Symlink => {
+                return Ok((Content::Link(item.target().doing(doing)?), Xattrs::new()));
+            }
+            _ => return Ok((Content::None, Xattrs::new())),
+        };
+        let earlier = self.earlier_name(item);
+        let same = |sum| match (&earlier, sum) {
+            (Some(name), _) => Content::Same(name.clone()),
+            (None, Some(sum)) => Content::Bytes(sum),
+            (None, None) => Content::None,
+        };
+        let memory = self.memory.as_mut();
+        if let Some(known) = memory.and_then(|memory| memory.find(&item.stat)) {
+            return Ok((same(known.sum), known.xattrs));
+        }
+        let fd = opened(item)?;
+        let xattrs = xattrs_of(item, fd.as_ref())?;
+        let sum = match &fd {
+            Some(fd) if is_file && earlier.is_none() => {
+                Some(pour(fd, &mut self.buffer, |_| Ok(())).doing(doing)?)
+            }
+            _ => None,
+        };
+        if let Some(memory) = &mut self.memory
+            && earlier.is_none()
+        {
+            memory.learn(&item.stat, sum.as_ref(), &xattrs);
+        }
+        Ok((same(sum), xattrs))
     }
 }
 
@@ -130,9 +172,7 @@ impl Visitor for Fingerprint {
         if item.kind() == FileType::Socket {
             return Ok(());
         }
-        let fd = opened(item)?;
-        let content = self.read(item, fd.as_ref())?;
-        let xattrs = xattrs_of(item, fd.as_ref())?;
+        let (content, xattrs) = self.read(item)?;
         self.take(item, &xattrs, &content);
         Ok(())
     }
@@ -215,7 +255,9 @@ pub(crate) fn field(hasher: &mut Sha256, bytes: &[u8]) {
 
 /// Bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n & 15)]);
+    let digits = |byte: &u8| [digit(byte >> 4), digit(*byte)];
+    bytes.iter().flat_map(digits).collect()
 }
 
 /// A fault that the files changed between two looks at them.

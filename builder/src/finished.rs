@@ -70,6 +70,7 @@ impl<'a> Finished<'a> {
             name: "the image".to_owned(),
             owners: Owners::Kept,
             ignore: Ignore::default(),
+            place: None,
         };
         export::into_folder(&tree, folder)
     }

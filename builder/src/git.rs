@@ -80,6 +80,7 @@ pub(crate) fn check_out(
             name: repository.url.clone(),
             owners: Owners::Root,
             ignore: Ignore::default(),
+            place: None,
         },
         _place: scratch,
     })

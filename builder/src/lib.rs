@@ -28,6 +28,7 @@ mod instruction;
 mod layers;
 mod lines;
 mod lint;
+mod memory;
 mod mode;
 mod mounts;
 mod notes;
@@ -65,8 +66,9 @@ pub use mode::ModeChange;
 pub use mounts::{Access, Mount, Mounted, Seed, Sharing};
 pub use parse::parse;
 pub use plan::{Action, Adding, BaseConfig, CopyStep, Plan, RunStep, StagePlan, Step, plan};
+pub use remote::is_address;
 pub use request::{
-    Agent, Allowed, Event, Limits, NetworkDefault, Options, Secret, SecretSource, Settings,
+    Agent, Allowed, Context, Event, Limits, NetworkDefault, Options, Secret, SecretSource, Settings,
 };
 pub use source::{Source, Span};
 pub use stages::{Base, Origin};

@@ -27,6 +27,11 @@ pub(crate) struct Repository {
     pub(crate) submodules: bool,
 }
 
+/// Whether a text is, or may be meant as, a server's address.
+pub fn is_address(text: &str) -> bool {
+    !matches!(remote(text), Ok(None)) || text.contains("://")
+}
+
 /// What a source of ADD, or a context, says of a server; none if it is no address.
 ///
 /// # Errors

@@ -12,8 +12,8 @@ use crate::instruction::Network;
 /// What is to be built, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The folder that COPY takes files from.
-    pub context: PathBuf,
+    /// Where the files are that COPY takes.
+    pub context: Context,
     /// The recipe; without it, `Dockerfile` in the context.
     pub file: Option<PathBuf>,
     /// Build args, target, labels, network.
@@ -95,6 +95,19 @@ pub struct Agent {
     pub id: String,
     /// Its socket.
     pub socket: PathBuf,
+}
+
+/// Where a build's files come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Context {
+    /// A folder of this host.
+    Folder(PathBuf),
+    /// An archive, or a recipe alone, on standard input.
+    Input,
+    /// The same, in a file of this host.
+    Archive(PathBuf),
+    /// The same, on a web server; or a git repository.
+    Address(String),
 }
 
 /// What happens in a build, for whoever shows it. Several steps may run at once: what one says names it by its

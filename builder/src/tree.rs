@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use sys::at::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use sys::beneath::Root;
@@ -36,6 +37,8 @@ pub(crate) struct Tree {
     pub(crate) owners: Owners,
     /// What of it is left out.
     pub(crate) ignore: Ignore,
+    /// Where it is, if it is a folder of this host whose files may be known by their looks.
+    pub(crate) place: Option<PathBuf>,
 }
 
 /// One file of a walk.
@@ -100,6 +103,19 @@ pub(crate) fn names(folder: impl AsFd) -> sys::Result<Vec<Vec<u8>>> {
 }
 
 impl Tree {
+    /// What is remembered by the looks of its files is kept under this name: the place, and the part of it.
+    pub(crate) fn subject(&self, source: &str, path: &str, exclude: &[String]) -> Option<Vec<u8>> {
+        let place = self.place.as_ref()?.as_os_str().as_bytes();
+        let mut name = Vec::new();
+        let parts = [source, path].into_iter();
+        let parts = parts.chain(exclude.iter().map(String::as_str));
+        for part in std::iter::once(place).chain(parts.map(str::as_bytes)) {
+            name.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            name.extend_from_slice(part);
+        }
+        Some(name)
+    }
+
     /// What is at a path, links followed inside the tree.
     pub(crate) fn stat(&self, path: &str) -> Result<(Stat, FileType)> {
         let doing = || format!("look at {path:?} in {}", self.name);

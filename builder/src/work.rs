@@ -12,6 +12,7 @@ use crate::bases::Bases;
 use crate::before::Before;
 use crate::cache::{Cache, Key, Outcome};
 use crate::commit::Document;
+use crate::context::Files;
 use crate::error::{Doing, Result};
 use crate::ignore::Ignore;
 use crate::layers::{empty, overlay};
@@ -20,8 +21,8 @@ use crate::request::Options;
 use crate::stages::Origin;
 use crate::stubs::Stubs;
 use crate::tree::{Owners, Tree};
+use crate::turn;
 use crate::worker::{Message, Voice};
-use crate::{context, turn};
 
 /// A stage so far.
 #[derive(Clone, Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Work<'a> {
     pub(crate) store: &'a Store,
     /// What the caller says.
     pub(crate) options: &'a Options,
+    /// The context.
+    pub(crate) files: &'a Files,
     /// Images that are stood upon or copied from: all that the plan names have been found.
     pub(crate) bases: &'a Bases<'a>,
     /// What was done before.
@@ -153,7 +156,7 @@ impl Work<'_> {
     /// The tree that a COPY takes from.
     pub(crate) fn tree(&self, origin: &Origin) -> Result<Tree> {
         let Some(layers) = self.layers_of(origin)? else {
-            return context::open(&self.options.context, self.options.file.as_deref());
+            return self.files.tree(self.options.file.as_deref());
         };
         let name = match origin {
             Origin::Stage(index) => format!("stage {index}"),
@@ -169,6 +172,7 @@ impl Work<'_> {
             name,
             owners: Owners::Kept,
             ignore: Ignore::default(),
+            place: None,
         })
     }
 }

@@ -1,13 +1,14 @@
 //! F6 to F11: files that a build brings in lead nowhere else. Not its job: steps that run.
 
 use super::Canary;
-use super::archive::tar;
+use super::archive::{Entry, file, symlink, tar};
 use super::shapes::{INSIDE, KINDS, OUTSIDE, entries};
 use crate::build::Site;
 use crate::build::servers::{GitServer, Web};
 use crate::support::claims;
 
 claims![
+    f06_cve_2026_44517_a_recipe_in_a_tar_is_no_link_out: [Root, Overlay, Dhow],
     f06_cve_2026_33748_a_folder_of_a_repository_is_no_link_out: [Root, Overlay, Dhow, Tool("git")],
     f07_buildkit_9ce6f62_a_server_names_no_file: [Root, Overlay, Dhow],
     f09_cve_2019_13139_an_address_is_no_option: [Root, Overlay, Dhow, Tool("git")],
@@ -135,6 +136,38 @@ fn f06_cve_2026_33748_a_folder_of_a_repository_is_no_link_out() {
         }
     }
     canary.assert_untouched();
+}
+
+/// buildah wrote to and read from what a tar's link led to.
+fn f06_cve_2026_44517_a_recipe_in_a_tar_is_no_link_out() {
+    let site = Site::bare();
+    let canary = Canary::new(&site.sandbox);
+    let secret = format!("{}/secret", canary.text());
+    let recipe = Entry {
+        data: b"FROM scratch\nCOPY . /x/\n".to_vec(),
+        ..file("Dockerfile")
+    };
+    let there = format!("{}{}", super::shapes::UP, secret);
+    for (n, entries) in [
+        vec![symlink("Dockerfile", &secret)],
+        vec![symlink("Dockerfile", &there)],
+        vec![symlink("Dockerfile", &secret), recipe.clone()],
+        vec![symlink(".dockerignore", &secret), recipe.clone()],
+        vec![symlink("d", canary.text()), file("d/secret"), recipe],
+    ]
+    .iter()
+    .enumerate()
+    {
+        std::fs::write(site.folder().join("c.tar"), tar(entries)).unwrap();
+        let output = site.build(&["-q", "-t", "c", "c.tar"]);
+        assert!(
+            !output.stderr.contains(super::canary::SECRET),
+            "{}",
+            output.stderr
+        );
+        assert_eq!(output.status == 0, n > 1, "{n}: {}", output.stderr);
+        canary.assert_untouched();
+    }
 }
 
 fn f07_buildkit_9ce6f62_a_server_names_no_file() {

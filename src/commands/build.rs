@@ -78,7 +78,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
 fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
     let build_args = args.recipe.build_args();
     Ok(Options {
-        context: args.context.folder()?,
+        context: args.context.place()?,
         file: args.recipe.file.clone(),
         // Else the beginning of time.
         epoch: epoch(&build_args)?.unwrap_or(0),

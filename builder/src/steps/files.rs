@@ -10,6 +10,7 @@ use crate::fingerprint::{self, Fingerprint};
 use crate::git;
 use crate::ignore::Ignore;
 use crate::layers::root;
+use crate::memory::Memory;
 use crate::plan::CopyStep;
 use crate::remote::{Remote, Repository, remote};
 use crate::select::{Match, look};
@@ -42,7 +43,9 @@ pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Resul
     let mut found = Vec::new();
     for source in &step.sources {
         match step.adding.as_ref().map(|_| remote(source)).transpose() {
-            Ok(None | Some(None)) => find(&tree, step, source, &exclude, &mut key, &mut found)?,
+            Ok(None | Some(None)) => {
+                find(work, &tree, step, source, &exclude, &mut key, &mut found)?
+            }
             Ok(Some(Some(one))) => found.push(find_remote(work, step, one, &mut key)?),
             Err(why) => return Err(Error::Refused(why)),
         }
@@ -75,6 +78,7 @@ fn say(key: &mut Key, step: &CopyStep) {
 
 /// Finds what a source means, and adds it to the key.
 fn find(
+    work: &Work<'_>,
     tree: &Tree,
     step: &CopyStep,
     source: &str,
@@ -99,8 +103,13 @@ fn find(
             found.push(Found::Archive(archive));
             continue;
         }
-        let mut seen = Fingerprint::new(tree.owners);
+        let subject = tree.subject(source, &one.path, &step.exclude);
+        let memory = subject.map(|subject| Memory::of(work.store, subject));
+        let mut seen = Fingerprint::remembering(tree.owners, memory);
         let shape = look(tree, &one, exclude, &mut seen)?;
+        if let Some(memory) = seen.memory() {
+            memory.keep(work.store);
+        }
         let (sum, files) = seen.finish();
         // With parents, a folder is there only for what is in it.
         if one.include.is_some() && files.is_empty() {
@@ -177,6 +186,12 @@ fn write(
                 copy::source(&manner, tree, found, &mut seen)?;
                 // A cache entry must hold what its key says, also while somebody writes the context.
                 if seen.finish().0 != *sum {
+                    // Or it was not what it looked like.
+                    for source in &step.sources {
+                        if let Some(subject) = tree.subject(source, &found.path, &step.exclude) {
+                            Memory::forget(work.store, &subject);
+                        }
+                    }
                     return Err(fingerprint::changed(&tree.name));
                 }
             }

@@ -1,0 +1,98 @@
+//! Files of a context that look as they did are not read again. Not its job: what a step's key is made of (build).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Site, cached};
+use crate::support::claims;
+use crate::support::command::wait_for;
+
+claims![
+    files_that_look_the_same_are_known_by_their_looks: [Root, Overlay, Dhow],
+    a_file_that_changes_at_once_is_seen: [Root, Overlay, Dhow],
+    a_damaged_note_of_looks_is_passed_over: [Root, Overlay, Dhow],
+];
+
+/// A context of three files, built until all that are old enough are remembered.
+fn site() -> Site {
+    let site = Site::bare();
+    let context = site.context("c", "FROM scratch\nCOPY d /d\n");
+    std::fs::create_dir(context.join("d")).unwrap();
+    for name in ["a", "b", "e"] {
+        std::fs::write(context.join("d").join(name), name).unwrap();
+    }
+    // A file is not remembered while it is so young that another change could have the same time.
+    wait_for(
+        "the files to be remembered",
+        Duration::from_secs(30),
+        || {
+            site.build(&["-q", "c"]).success();
+            notes(&site)
+                .iter()
+                .any(|(_, note)| note["note"].as_array().is_some_and(|n| n.len() == 3))
+                .then_some(())
+        },
+    );
+    site
+}
+
+/// The notes of looks in the store.
+fn notes(site: &Site) -> Vec<(PathBuf, Value)> {
+    let cache = std::fs::read_dir(site.folder().join("store/cache")).unwrap();
+    let documents = cache.map(|entry| {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, serde_json::from_str::<Value>(&text).unwrap())
+    });
+    documents
+        .filter(|(_, value)| value.get("note").is_some_and(Value::is_array))
+        .collect()
+}
+
+fn files_that_look_the_same_are_known_by_their_looks() {
+    let site = site();
+    // Were it read, nobody would believe this.
+    for (path, mut note) in notes(&site) {
+        for entry in note["note"].as_array_mut().unwrap() {
+            entry[1] = "0".repeat(64).into();
+        }
+        std::fs::write(path, note.to_string()).unwrap();
+    }
+    let output = site.build(&["-q", "c"]).ends_with(1);
+    assert!(
+        output
+            .stderr
+            .contains("files of the context changed while they were copied"),
+        "{}",
+        output.stderr
+    );
+    // What turned out wrong is not believed twice.
+    assert_eq!(cached(&site.build(&["c"]).success()), 1);
+}
+
+fn a_file_that_changes_at_once_is_seen() {
+    let site = site();
+    let path = site.folder().join("c/d/a");
+    let ids = (0..9).map(|n| {
+        // The same length, and within the same tick of the clock for all we know.
+        std::fs::write(&path, n.to_string()).unwrap();
+        site.build(&["-q", "c"]).success().stdout
+    });
+    let mut ids: Vec<String> = ids.collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 9);
+}
+
+fn a_damaged_note_of_looks_is_passed_over() {
+    let site = site();
+    let paths: Vec<PathBuf> = notes(&site).into_iter().map(|(path, _)| path).collect();
+    for content in ["", "{", "[]", "{\"layer\":null,\"note\":[[[1,2],3]]}"] {
+        for path in &paths {
+            std::fs::write(path, content).unwrap();
+        }
+        assert_eq!(cached(&site.build(&["c"]).success()), 1, "{content:?}");
+    }
+}
