@@ -15,6 +15,7 @@ mod progress;
 mod registries;
 mod remote;
 mod rights;
+mod rootless;
 pub(crate) mod servers;
 
 use std::path::{Path, PathBuf};
@@ -60,6 +61,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         mounts::claims(),
         progress::claims(),
         registries::claims(),
+        rootless::claims(),
         remote::claims(),
         rights::claims(),
     ]

@@ -8,6 +8,7 @@ mod global;
 mod log;
 mod progress;
 mod report;
+mod rootless;
 mod tables;
 mod template;
 mod whole;

@@ -53,7 +53,7 @@ pub fn build<'a>(
 ) -> Result<Finished<'a>> {
     if !sys::privileges::is_root() {
         return Err(Error::Refused(
-            "building as another user than root is not supported yet".to_owned(),
+            "a build must be root, if only of a user namespace".to_owned(),
         ));
     }
     let files = context::files(&options.context, || Ok(store))?;

@@ -27,7 +27,7 @@ claims![
 const NEW_NETWORK: u64 = 0x4000_0000;
 
 /// A network namespace that goes with this value.
-struct Land(OwnedFd);
+pub(super) struct Land(OwnedFd);
 
 impl Land {
     fn new() -> Self {
@@ -41,7 +41,7 @@ impl Land {
     }
 
     /// Does `act` in it: sockets stay of it, programs are started in it.
-    fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+    pub(super) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let there = scope.spawn(|| {
                 sys::namespace::enter(self.0.as_fd(), NEW_NETWORK).unwrap();
@@ -89,19 +89,19 @@ fn tables() -> usize {
 }
 
 /// A machine, and a world that it has one way to.
-struct World {
-    site: Site,
-    host: Land,
-    outside: Land,
+pub(super) struct World {
+    pub(super) site: Site,
+    pub(super) host: Land,
+    pub(super) outside: Land,
 }
 
-const HOST: &str = "198.51.100.1";
-const OUTSIDE: &str = "198.51.100.2:8000";
+pub(super) const HOST: &str = "198.51.100.1";
+pub(super) const OUTSIDE: &str = "198.51.100.2:8000";
 const HOST_BY_SIX: &str = "2001:db8::1";
 const OUTSIDE_BY_SIX: &str = "[2001:db8::2]:8000";
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (host, outside) = (Land::new(), Land::new());
         let pid = std::process::id();
         let to = format!(
@@ -150,13 +150,13 @@ impl World {
 }
 
 /// A server that tells those who connect who they are, until it is dropped.
-struct Server {
+pub(super) struct Server {
     address: String,
     ends: std::sync::Arc<AtomicBool>,
 }
 
 impl Server {
-    fn start(land: &Land, address: &str) -> Self {
+    pub(super) fn start(land: &Land, address: &str) -> Self {
         let listener = land.listen(address);
         let ends = std::sync::Arc::new(AtomicBool::new(false));
         let seen = ends.clone();
@@ -177,7 +177,7 @@ impl Server {
         }
     }
 
-    fn end(self, land: &Land) {
+    pub(super) fn end(self, land: &Land) {
         self.ends.store(true, Ordering::SeqCst);
         let address = &self.address;
         land.within(|| TcpStream::connect(address).map(drop).unwrap());
@@ -208,9 +208,9 @@ fn f13_a_command_reaches_nothing_of_the_host() {
     let gateway = "$(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p')";
     let by_six = "$(ip -6 route | sed -n 's/default via \\([^ ]*\\).*/\\1/p')";
     let script = format!(
-        "for a in {gateway} {HOST} 127.0.0.1; do nc -w 1 $a 8000 && echo REACHED $a; done; \
-         for a in {by_six} {HOST_BY_SIX} ::1; do nc -w 1 $a 8001 && echo REACHED $a; done; \
-         nc -w 1 {gateway} 8002 && echo REACHED loopback; nc -w 1 127.0.0.1 8002 && echo REACHED loopback; \
+        "for a in {gateway} {HOST} 127.0.0.1; do nc -w 1 $a 8000 && echo REA''CHED $a; done; \
+         for a in {by_six} {HOST_BY_SIX} ::1; do nc -w 1 $a 8001 && echo REA''CHED $a; done; \
+         nc -w 1 {gateway} 8002 && echo REA''CHED loopback; nc -w 1 127.0.0.1 8002 && echo REA''CHED loopback; \
          ip route | grep -q default && echo TRIED {gateway} {by_six}"
     );
     let output = world.build("inward", &script).success();
@@ -222,9 +222,7 @@ fn f13_a_command_reaches_nothing_of_the_host() {
         server.end(&world.host);
     }
     let answered = ["REACHED ", "you are "].map(|word| output.stderr.matches(word).count());
-    // The instruction's own text has the word, too.
-    let told = script.matches("REACHED ").count();
-    assert_eq!(answered, [told, 0], "{output:?}");
+    assert_eq!(answered, [0, 0], "{output:?}");
     world.nothing_is_left();
 }
 

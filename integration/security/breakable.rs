@@ -38,6 +38,14 @@ pub(super) const GUARDS: &[Breakable] = &[
         "no-host-closed",
         &["build::network::f13_a_command_reaches_nothing_of_the_host"],
     ),
+    named(
+        "no-host-routes",
+        &["build::rootless::f13_a_users_command_reaches_nothing_of_the_host"],
+    ),
+    named(
+        "no-loopback-closed",
+        &["build::rootless::f13_a_users_command_reaches_nothing_of_the_host"],
+    ),
     named("no-no-new-privs", &["process::no_new_privs_is_set"]),
     named(
         "no-capability-limit",

@@ -32,6 +32,28 @@ pub enum Error {
         /// Which range.
         prefix: String,
     },
+    /// Without root, a program is needed that is not there.
+    #[error(
+        "find {program}, which makes a network without root: it is in none of the folders for programs"
+    )]
+    NoProgram {
+        /// Its name.
+        program: &'static str,
+    },
+    /// A network namespace could not be made.
+    #[error("make a network namespace: {words}")]
+    Namespace {
+        /// Why, in the words of the process that tried.
+        words: String,
+    },
+    /// That program did not get ready.
+    #[error("{program}: {words}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// Its own words.
+        words: String,
+    },
     /// Others change the packet rules without end.
     #[error("set the packet rules: others have changed them {times} times meanwhile")]
     Busy {

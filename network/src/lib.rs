@@ -22,8 +22,10 @@ mod resolver;
 mod route;
 mod rule;
 mod survey;
+mod user_mode;
 
 pub use error::{Error, Result};
 pub use outbound::{Outbound, clear};
 pub use prefix::Prefix;
 pub use resolver::{Resolver, Unreachable};
+pub use user_mode::UserMode;

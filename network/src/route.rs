@@ -63,6 +63,32 @@ pub(crate) fn default_by(index: u32, gateway: IpAddr) -> Message {
     }
 }
 
+/// What goes to `to` is told that there is no way.
+pub(crate) fn nowhere(to: Prefix) -> Message {
+    const RTN_UNREACHABLE: u8 = 7;
+    let header = [
+        family(to.address),
+        to.length,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        RTPROT_BOOT,
+        0,
+        RTN_UNREACHABLE,
+        0,
+        0,
+        0,
+        0,
+    ];
+    Message {
+        call: "RTM_NEWROUTE",
+        subject: format!("unreachable {to}"),
+        kind: RTM_NEWROUTE,
+        flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        body: Body::new(&header).with(RTA_DST, &octets(to.address)),
+    }
+}
+
 /// Asks for all routes of both families and all tables.
 pub(crate) fn list() -> Message {
     Message {

@@ -91,6 +91,15 @@ impl Survey {
             .unwrap_or(USUAL_MTU)
     }
 
+    /// This machine's own addresses, but for loopback.
+    pub(crate) fn own_addresses(&self) -> Vec<Prefix> {
+        self.routes
+            .iter()
+            .filter(|route| route.is_local && !route.to.address.is_loopback())
+            .map(|route| route.to)
+            .collect()
+    }
+
     /// Whether the address is this machine's own.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         address.is_loopback()
@@ -176,6 +185,7 @@ mod tests {
     #[test]
     fn the_hosts_own_addresses_are_known() {
         let survey = survey();
+        assert_eq!(survey.own_addresses(), [Prefix::v4(192, 0, 2, 2, 32)]);
         for (address, own) in [
             ("127.0.0.53", true),
             ("::1", true),

@@ -28,6 +28,7 @@ mod process;
 mod program;
 mod rdt;
 mod repair;
+pub mod rootless;
 mod seccomp;
 mod self_image;
 mod state;

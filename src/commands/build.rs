@@ -57,7 +57,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     deliver::prepare(&args.output)?;
     // RUN's programs must not be able to write to dhow itself.
     runtime::guard(runtime::Aim::Make)?;
-    let store = image::Store::open(&global.image_store()?).map_err(because)?;
+    let store = crate::rootless::store(global)?;
     let mut show = args.progress.show(args.output.quiet)?;
     let built = builder::build(&store, &options, &mut |event| show.event(&event));
     let quiet = show.is_nothing();

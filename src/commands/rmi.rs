@@ -24,7 +24,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    let store = image::Store::open(&global.image_store()?).map_err(because)?;
+    let store = crate::rootless::store(global)?;
     let removal = match args.force {
         true => Removal::Whole,
         false => Removal::Careful,

@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     };
     let Verb::Check(args) = args.verb;
-    let store = image::Store::open(&global.image_store()?).map_err(because)?;
+    let store = crate::rootless::store(global)?;
     let depth = match args.quick {
         true => Depth::Blobs,
         false => Depth::Whole,

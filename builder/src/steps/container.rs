@@ -18,6 +18,7 @@ use crate::plan::RunStep;
 use crate::request::Limits;
 use crate::steps::mounting::Mounts;
 use crate::steps::network;
+use crate::steps::rootless;
 use crate::steps::spec::spec;
 use crate::worker;
 
@@ -52,8 +53,12 @@ pub(crate) fn run(
 ) -> Result<()> {
     let mut say = |text: &str| print(format!("dhow: {text}\n").as_bytes());
     mounts.resolver = network::resolver(step.network, &mut say)?;
+    let way = network::before(step.network)?;
     let id = format!("build-{}-{}", std::process::id(), unique());
-    let (spec, made) = spec(mount, (&id, step), place, &mut mounts)?;
+    let (mut spec, made) = spec(mount, (&id, step), place, &mut mounts)?;
+    if let Some(path) = way.as_ref().and_then(network::Way::path) {
+        rootless::join_network(&mut spec, &path);
+    }
     let id: runtime::ContainerId = id.parse().map_err(container)?;
     let store = runtime::Store::new(place.state.to_owned());
     let root = mount
@@ -70,10 +75,15 @@ pub(crate) fn run(
     let (mut output, stdio) = pipes()?;
     options.stdio = stdio;
     options.mounts = made;
+    if sys::privileges::is_nested() {
+        // A user may have no cgroup to make another in.
+        options.rootless = runtime::Rootless::Yes;
+    }
     let created = runtime::create(options).map_err(container)?;
     let mut tail = Tail::default();
     let way = network::give(
         step.network,
+        way,
         created.process.pid.as_raw_nonzero().get(),
         &mut |text| print(format!("dhow: {text}\n").as_bytes()),
     );

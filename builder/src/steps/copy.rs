@@ -16,6 +16,7 @@ use crate::mode::ModeChange;
 use crate::select::Match;
 use crate::steps::directories::own;
 use crate::steps::place::{clear, create, directory, look, place};
+use crate::steps::rootless::chown_failed;
 use crate::tree::{Item, Part, Tree, Visitor};
 
 /// How files get to their place.
@@ -206,15 +207,14 @@ impl<'a> Copier<'a> {
             Content::None
         };
         let (uid, gid) = self.owner(item);
-        let (uid, gid) = (at::Uid::from_raw(uid), at::Gid::from_raw(gid));
         at::chownat(
             folder,
             name,
-            Some(uid),
-            Some(gid),
+            Some(at::Uid::from_raw(uid)),
+            Some(at::Gid::from_raw(gid)),
             AtFlags::SYMLINK_NOFOLLOW,
         )
-        .map_err(fail("chown"))
+        .map_err(|errno| chown_failed(errno, uid, gid))
         .doing(doing)?;
         if item.kind() != FileType::Symlink {
             let mode = Mode::from_raw_mode(self.mode(item, false));

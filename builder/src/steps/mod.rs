@@ -13,6 +13,7 @@ pub(crate) mod network;
 pub(crate) mod owner;
 pub(crate) mod place;
 pub(crate) mod planned;
+pub(crate) mod rootless;
 pub(crate) mod run;
 pub(crate) mod secrets;
 pub(crate) mod spec;

@@ -1,7 +1,7 @@
 //! What a RUN's network is: its name servers, and its way out while it runs. Not its job: how that is made
 //! (network), and which network a RUN asks for (request).
 
-use network::{Outbound, Resolver};
+use network::{Outbound, Resolver, UserMode};
 
 use crate::error::{Error, Result};
 use crate::request::NetworkDefault;
@@ -13,6 +13,7 @@ pub(crate) fn resolver(network: NetworkDefault, say: &mut dyn FnMut(&str)) -> Re
             Ok(sys::file::read("/etc/resolv.conf", 1 << 16).unwrap_or_default())
         }
         NetworkDefault::None => Ok(Vec::new()),
+        NetworkDefault::Outbound if is_users() => Ok(UserMode::resolver().into_bytes()),
         NetworkDefault::Outbound => {
             let resolver = Resolver::outbound().map_err(fault)?;
             if !resolver.has_server {
@@ -31,14 +32,47 @@ pub(crate) fn resolver(network: NetworkDefault, say: &mut dyn FnMut(&str)) -> Re
     }
 }
 
-/// Gives the container whose first process is `pid` its way out, if it is to have one.
+/// A way out that a command has.
+pub(crate) enum Way {
+    /// Made by root.
+    Pair(Outbound),
+    /// Made without root.
+    Program(UserMode),
+}
+
+/// Whether we are root of nothing but a user namespace, and can make no devices for the host.
+fn is_users() -> bool {
+    sys::privileges::is_nested()
+}
+
+impl Way {
+    /// The network namespace that is there already, if one is.
+    pub(crate) fn path(&self) -> Option<String> {
+        match self {
+            Self::Pair(_) => None,
+            Self::Program(way) => Some(way.path()),
+        }
+    }
+}
+
+/// Makes what there must be before the container, if it is to have a way out.
+pub(crate) fn before(network: NetworkDefault) -> Result<Option<Way>> {
+    if network != NetworkDefault::Outbound || !is_users() {
+        return Ok(None);
+    }
+    let way = UserMode::make().map_err(fault)?;
+    Ok(Some(Way::Program(way)))
+}
+
+/// Gives the container whose first process is `pid` its way out, if it is to have one and has none.
 pub(crate) fn give(
     network: NetworkDefault,
+    way: Option<Way>,
     pid: i32,
     say: &mut dyn FnMut(&str),
-) -> Result<Option<Outbound>> {
-    if network != NetworkDefault::Outbound {
-        return Ok(None);
+) -> Result<Option<Way>> {
+    if network != NetworkDefault::Outbound || way.is_some() {
+        return Ok(way);
     }
     let way = Outbound::give(pid).map_err(fault)?;
     for device in way.opened() {
@@ -46,16 +80,23 @@ pub(crate) fn give(
             "the host lets IPv4 packets for containers through from {device} while steps run"
         ));
     }
-    Ok(Some(way))
+    Ok(Some(Way::Pair(way)))
 }
 
 /// Takes it away again.
-pub(crate) fn end(way: Option<Outbound>) -> Result<()> {
-    way.map_or(Ok(()), |way| way.end().map_err(fault))
+pub(crate) fn end(way: Option<Way>) -> Result<()> {
+    match way {
+        None => Ok(()),
+        Some(Way::Pair(way)) => way.end().map_err(fault),
+        Some(Way::Program(way)) => way.end().map_err(fault),
+    }
 }
 
 /// Removes what killed builds have left of theirs.
 pub(crate) fn clear() -> Result<()> {
+    if is_users() {
+        return Ok(());
+    }
     network::clear().map_err(fault)
 }
 

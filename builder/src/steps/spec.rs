@@ -16,6 +16,7 @@ use crate::request::{Limits, NetworkDefault};
 use crate::steps::container::{MARK, Place};
 use crate::steps::mounting::Mounts;
 use crate::steps::planned::SCRIPTS;
+use crate::steps::rootless;
 
 /// Enough for any compiler, too few to fill the host's table.
 const MOST_PROCESSES: i64 = 32_768;
@@ -63,6 +64,7 @@ pub(crate) fn spec(
     if step.security == Security::Insecure {
         loosen(&mut value);
     }
+    rootless::suit(&mut value);
     value["annotations"] = json!({ MARK: "run" });
     let mounts = made_files(step, place, hostname, &extra.resolver)?;
     let mut made = BTreeMap::new();

@@ -34,11 +34,16 @@ pub struct Layer {
 }
 
 /// The directories of `layers` (the lowest first) as overlay's `lowerdir` wants them: top first, and
-/// without those that an opaque root hides.
+/// without those that an opaque root hides. One that is there twice says nothing further down that it does not
+/// say further up, and overlay takes no directory twice.
 pub fn lower(layers: &[Layer]) -> Vec<PathBuf> {
     let hidden = layers.iter().rposition(|layer| layer.covers).unwrap_or(0);
     let shown = layers[hidden..].iter().rev();
-    shown.map(|layer| layer.path.clone()).collect()
+    let mut seen = std::collections::HashSet::new();
+    shown
+        .map(|layer| layer.path.clone())
+        .filter(|path| seen.insert(path.clone()))
+        .collect()
 }
 
 impl Layer {

@@ -1,0 +1,160 @@
+//! Builds of somebody without root: with subordinate ids and with none, and their commands' network. The account is
+//! user 1000, whose ids, and whose right to /dev/net/tun, are given in a mount namespace of the claim's own.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::network::{HOST, OUTSIDE, Server, World};
+use super::{BASE, Site};
+use crate::support::sandbox::dhow;
+use crate::support::{Output, claims, needs, run};
+
+claims![
+    a_user_without_subordinate_ids_builds: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
+    a_user_with_subordinate_ids_builds_what_root_builds: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
+    f13_a_users_command_reaches_nothing_of_the_host: [Root, Cgroup2, Overlay, UserNamespaces, Translation, Tool("ip"), Tool("setpriv"), Tool("newuidmap"), Tool("slirp4netns"), Dhow],
+    a_user_without_slirp4netns_is_told_of_it: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), FaultBuild],
+];
+
+/// Subordinate ids as /etc/subuid has them.
+const IDS: &str = "1000:300000:65536\n";
+
+/// An account, with a folder of its own in a site's.
+struct User<'a> {
+    site: &'a Site,
+}
+
+impl<'a> User<'a> {
+    fn new(site: &'a Site, ids: &str) -> Self {
+        let user = Self { site };
+        let folder = site.folder();
+        let open = |path: PathBuf, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(folder.to_owned(), 0o755);
+        // Ours may lie where others don't get.
+        std::fs::copy(dhow(), folder.join("dhow")).unwrap();
+        open(folder.join("dhow"), 0o755);
+        std::fs::write(folder.join("ids"), ids).unwrap();
+        open(folder.join("ids"), 0o644);
+        let tun = folder.join("tun");
+        run(Command::new("mknod").arg(&tun).args(["c", "10", "200"])).success();
+        open(tun, 0o666);
+        std::fs::create_dir_all(user.own().join("base")).unwrap();
+        let busybox = needs::program("busybox").expect("busybox-static is set up");
+        std::fs::copy(busybox, user.own().join("base/busybox")).unwrap();
+        std::fs::write(user.own().join("base/Dockerfile"), BASE).unwrap();
+        chown(user.own(), Some(1000), Some(1000)).unwrap();
+        user
+    }
+
+    fn own(&self) -> PathBuf {
+        self.site.folder().join("own")
+    }
+
+    fn recipe(&self, name: &str, text: &str) {
+        let folder = self.own().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("Dockerfile"), text).unwrap();
+        std::fs::write(folder.join("f"), "content").unwrap();
+    }
+
+    fn dhow(&self, fault: &str, arguments: &[&str]) -> Output {
+        let script = "for f in subuid subgid; do mount --bind ids /etc/$f; done; \
+                      test ! -e /dev/net/tun || mount --bind tun /dev/net/tun; cd own; \
+                      exec setpriv --reuid=1000 --regid=1000 --clear-groups ../dhow \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["-m", "sh", "-e", "-c", script, "sh"])
+            .args(arguments)
+            .current_dir(self.site.folder())
+            .env("HOME", self.own())
+            .env("XDG_RUNTIME_DIR", self.own())
+            .env("XDG_DATA_HOME", self.own())
+            .env_remove("SOURCE_DATE_EPOCH");
+        if !fault.is_empty() {
+            command.env("DHOW_FAULT", fault);
+        }
+        run(&mut command)
+    }
+
+    fn build(&self, name: &str) -> Output {
+        self.dhow("", &["build", "-q", "--network=none", "-t", name, name])
+    }
+}
+
+fn a_user_without_subordinate_ids_builds() {
+    let site = Site::bare();
+    let user = User::new(&site, "");
+    user.build("base").success();
+    user.recipe(
+        "c",
+        "FROM base AS one\nRUN echo made > /file && ln -s file /link && chmod 640 /file\n\
+         FROM base\nCOPY --from=one /file /link /\nCOPY f /f\nWORKDIR /work\n\
+         RUN rm /f && test \"$(cat /link)\" = made && test \"$(id -u)\" = 0\n\
+         RUN test ! -e /f && test \"$(wc -l < /proc/self/uid_map)\" = 1 && test \"$(pwd)\" = /work\n",
+    );
+    user.build("c").success();
+    let listed = user.dhow("", &["images"]).success();
+    assert_eq!(listed.stdout.lines().count(), 3, "{listed:?}");
+    user.recipe("owned", "FROM base\nCOPY --chown=33:44 f /f\n");
+    let output = user.build("owned").ends_with(1);
+    let told =
+        "chown 33:44: this build has not that id: it needs root, or subordinate ids in /etc/subuid";
+    assert!(output.stderr.contains(told), "{output:?}");
+    user.dhow("", &["store", "check"]).success();
+    user.dhow("", &["prune", "--all"]).success();
+    let left = std::fs::read_dir(user.own().join("dhow/layers")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+fn a_user_with_subordinate_ids_builds_what_root_builds() {
+    let site = Site::new();
+    let user = User::new(&site, IDS);
+    let recipe = "FROM base\nCOPY --chown=7:8 f /f\nRUN chown 33:44 /tmp && rm /root/.profile; touch /x && chown 65000:65000 /x\n\
+                  USER user\nRUN test \"$(id -u):$(id -g)\" = 1000:1001 && test \"$(stat -c %u:%g /f /tmp /x | tr '\\n' ' ')\" = '7:8 33:44 65000:65000 '\n";
+    user.recipe("owned", recipe);
+    site.context("owned", recipe);
+    std::fs::write(site.folder().join("owned/f"), "content").unwrap();
+    user.build("base").success();
+    let theirs = user.build("owned").success().stdout;
+    assert_eq!(theirs, site.image("owned", recipe));
+    // What belongs to others in the store is theirs to remove.
+    user.dhow("", &["prune", "--all"]).success();
+    let left = std::fs::read_dir(user.own().join("dhow/layers")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+fn f13_a_users_command_reaches_nothing_of_the_host() {
+    let world = World::new();
+    let user = User::new(&world.site, IDS);
+    user.build("base").success();
+    let (port, outside) = (":8000", Server::start(&world.outside, OUTSIDE));
+    let host = Server::start(&world.host, &format!("0.0.0.0{port}"));
+    let script = format!(
+        "nc 198.51.100.2 8000; \
+         for a in {HOST} 10.0.2.2 127.0.0.1; do nc -w 20 $a 8000 && echo REA''CHED; done; true"
+    );
+    user.recipe("out", &format!("FROM base\nRUN {script}\n"));
+    let output = world
+        .host
+        .within(|| user.dhow("", &["build", "--network=default", "out"]));
+    outside.end(&world.outside);
+    host.end(&world.host);
+    let output = output.success();
+    // By the host's address, since it is a program of the host's that speaks; and once.
+    let told = ["you are ", "you are 198.51.100.1\n", "REACHED"];
+    let told = told.map(|words| output.stderr.matches(words).count());
+    assert_eq!(told, [1, 1, 0], "{output:?}");
+}
+
+fn a_user_without_slirp4netns_is_told_of_it() {
+    let site = Site::bare();
+    let user = User::new(&site, IDS);
+    let arguments = ["build", "--network=default", "base"];
+    let output = user.dhow("no-slirp4netns", &arguments).ends_with(1);
+    let told = "give the command a network (it needs none with --network=none or --network=host): \
+                find slirp4netns, which makes a network without root: it is in none of the folders for programs\n";
+    assert!(output.stderr.ends_with(told), "{output:?}");
+}
