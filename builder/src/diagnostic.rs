@@ -82,7 +82,11 @@ fn excerpt(source: &Source, span: Span) -> String {
     if text.trim().is_empty() {
         return String::new();
     }
-    let column = |at: usize| source.text[line.start..at].chars().count();
+    // A place may lie inside a letter of several bytes.
+    let column = |at: usize| {
+        let at = source.text.floor_char_boundary(at);
+        source.text[line.start..at].chars().count()
+    };
     let start = span.start.clamp(line.start, line.end);
     let first = column(start).min(WIDEST);
     let last = column(span.end.clamp(start, line.end)).min(WIDEST);
@@ -170,6 +174,13 @@ mod tests {
         let source = Source::new("f", b"ab cd \\\n ef".to_vec()).unwrap();
         let shown = Fault::new(Span { start: 3, end: 11 }, "m").of(&source);
         assert_eq!(shown.excerpt, "  |\n1 | ab cd \\\n  |    ^^^^");
+    }
+
+    #[test]
+    fn a_place_inside_a_letter_is_shown() {
+        let source = Source::new("f", "x\u{e9}\u{e9}".as_bytes().to_vec()).unwrap();
+        let shown = Fault::new(Span { start: 2, end: 4 }, "m").of(&source);
+        assert!(shown.excerpt.ends_with("|  ^"), "{}", shown.excerpt);
     }
 
     #[test]

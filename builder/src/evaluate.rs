@@ -1,21 +1,21 @@
 //! One stage's instructions in order, variables filled in: steps and the config that comes of them.
 //! Pure. Not its job: other stages, and what single metadata instructions do (see `steps::metadata`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::config::{Config, DEFAULT_PATH};
-use crate::diagnostic::{Checked, Fault};
+use crate::diagnostic::Checked;
 use crate::expand::{Expander, Misuse, Quotes};
 use crate::ignore::Ignore;
-use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
+use crate::instruction::{Argument, Instruction, Kind, Recipe};
+use crate::limits::{self, Budget};
 use crate::lint::{Linter, Place, Rule, recipe, values};
 use crate::plan::{self, Action, StagePlan, Step};
-use crate::platform::Platform;
 use crate::request::Settings;
 use crate::source::Span;
 use crate::stages::Base;
-use crate::steps::{metadata, planned};
+use crate::steps::{from, metadata, planned};
 use crate::variables::Variables;
 use crate::words::Word;
 
@@ -29,6 +29,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) settings: &'a Settings,
     /// Hears what is likely wrong.
     pub(crate) linter: &'a Linter,
+    /// What all stages may come to together.
+    pub(crate) budget: &'a Budget,
     /// What the context leaves out, if somebody asks for it.
     pub(crate) ignore: Option<&'a Ignore>,
 }
@@ -105,8 +107,8 @@ pub(crate) struct State<'a> {
     pub(crate) last: [Option<Place>; 3],
     /// The variables as a list, made once for all RUNs that see the same.
     env: Option<Arc<Vec<String>>>,
-    /// The environments made so far, in bytes.
-    spent: usize,
+    /// Where the config's variables stand in their list.
+    places: HashMap<String, usize>,
 }
 
 /// Proxies are handed to RUN if the build is given them, without being part of the image or the cache.
@@ -126,24 +128,6 @@ const PROXIES: [&str; 10] = [
 /// Whether `name` is a proxy variable.
 pub(crate) fn is_proxy(name: &str) -> bool {
     PROXIES.contains(&name)
-}
-
-/// No stage may have more variables than this, in bytes: the kernel takes less.
-const MOST_VARIABLES: usize = 1 << 20;
-
-/// The environments of all RUNs of a stage together.
-const MOST_ENVIRONMENTS: usize = 32 << 20;
-
-/// Sets a variable within the limit.
-pub(crate) fn set(variables: &mut Variables, name: &str, value: &str, span: Span) -> Checked<()> {
-    variables.set(name, value);
-    if variables.bytes() > MOST_VARIABLES {
-        return Err(Fault::new(
-            span,
-            format!("the variables take more than {MOST_VARIABLES} bytes together"),
-        ));
-    }
-    Ok(())
 }
 
 /// Follows a stage's instructions, the triggers of its base first.
@@ -166,11 +150,12 @@ pub(crate) fn stage(
         place: stage.place(),
         last: [None, None, None],
         env: None,
-        spent: 0,
+        places: HashMap::new(),
     };
+    state.begin(stage.span)?;
     // Triggers fire once: the grandchildren do not see them.
     state.config.on_build.clear();
-    let mut steps = vec![from(&state, stage)?];
+    let mut steps = vec![from::from(&state, stage)?];
     for trigger in triggers {
         let place = stage.place();
         let mut step = state
@@ -200,57 +185,6 @@ pub(crate) fn stage(
     Ok((plan, left))
 }
 
-/// FROM itself: nothing to do, but its platform must be ours.
-fn from(state: &State<'_>, stage: &Stage) -> Checked<Step> {
-    let mut refusal = None;
-    if let Some(word) = &stage.platform {
-        let globals = state.scope.globals;
-        let expander = Expander {
-            variables: globals,
-            escape: state.scope.recipe.escape,
-            quotes: Quotes::Remove,
-        };
-        let (wanted, names) = expander.captured(&word.text);
-        let linter = state.scope.linter;
-        values::undeclared(
-            linter,
-            stage,
-            word.span,
-            &names,
-            state.scope.recipe,
-            globals,
-        );
-        let wanted = wanted.map_err(|misuse| misuse.within(word))?;
-        if wanted.is_empty() {
-            return Err(Fault::new(
-                word.span,
-                format!("empty platform value from expression {}", word.text),
-            ));
-        }
-        values::platform(linter, stage, word, &wanted, &names, globals);
-        Platform::parse(&wanted)
-            .map_err(|why| Fault::new(word.span, format!("failed to parse platform {why}")))?;
-        let ours = plan::architecture();
-        let aliases = match ours {
-            "amd64" => ["amd64", "x86_64", "x86-64"],
-            "arm64" => ["arm64", "aarch64", "arm64/v8"],
-            other => [other; 3],
-        };
-        let bare = wanted.strip_prefix("linux/").unwrap_or(&wanted);
-        if bare != "linux" && !aliases.contains(&bare) {
-            refusal = Some(format!(
-                "FROM --platform={wanted}: not supported yet (only linux/{ours}, this machine's)"
-            ));
-        }
-    }
-    Ok(Step {
-        action: Action::Metadata,
-        span: stage.span,
-        text: format!("FROM {}", stage.base.text),
-        refusal,
-    })
-}
-
 impl State<'_> {
     /// Expands with the variables of this moment.
     pub(crate) fn expander(&self) -> Expander<'_> {
@@ -265,7 +199,9 @@ impl State<'_> {
     pub(crate) fn word(&self, word: &Word) -> Checked<String> {
         let (text, names) = self.expander().captured(&word.text);
         self.tell_undefined(word.span, &names);
-        text.map_err(|misuse| misuse.within(word))
+        let text = text.map_err(|misuse| misuse.within(word))?;
+        self.scope.budget.spend(text.len(), word.span)?;
+        Ok(text)
     }
 
     /// The same for a text at some place of the recipe.
@@ -277,7 +213,13 @@ impl State<'_> {
     ) -> Result<String, Misuse> {
         let (text, names) = expander.captured(text);
         self.tell_undefined(at, &names);
-        text
+        let text = text?;
+        let spent = self.scope.budget.spend(text.len(), at);
+        spent.map_err(|fault| Misuse {
+            at: 0,
+            message: fault.message,
+        })?;
+        Ok(text)
     }
 
     fn tell_undefined(&self, at: Span, names: &crate::expand::Names) {
@@ -299,13 +241,8 @@ impl State<'_> {
         if let Some(env) = &self.env {
             return Ok(Arc::clone(env));
         }
-        self.spent += self.variables.bytes();
-        if self.spent > MOST_ENVIRONMENTS {
-            return Err(Fault::new(
-                span,
-                format!("the environments of the RUNs take more than {MOST_ENVIRONMENTS} bytes"),
-            ));
-        }
+        let lists = self.variables.bytes() + self.variables.len() * limits::ENTRY;
+        self.scope.budget.spend(lists, span)?;
         let env = Arc::new(self.variables.to_list());
         self.env = Some(Arc::clone(&env));
         Ok(env)
@@ -314,7 +251,43 @@ impl State<'_> {
     /// Sets a variable for `$NAME` and RUN.
     pub(crate) fn set(&mut self, name: &str, value: &str, span: Span) -> Checked<()> {
         self.env = None;
-        set(&mut self.variables, name, value, span)
+        limits::set(&mut self.variables, name, value, span)
+    }
+
+    /// What is inherited costs, too: every stage has a config of its own.
+    fn begin(&mut self, span: Span) -> Checked<()> {
+        for (place, entry) in self.config.env.iter().enumerate() {
+            let name = entry
+                .split_once('=')
+                .map_or(entry.as_str(), |(name, _)| name);
+            self.places.entry(name.to_owned()).or_insert(place);
+        }
+        let labels = self.config.labels.iter();
+        let labels: usize = labels.map(|(name, value)| name.len() + value.len()).sum();
+        let entries = self.config.env.len() + self.config.labels.len();
+        let others = self.config.exposed_ports.len() + self.config.volumes.len();
+        let words = self
+            .config
+            .shell
+            .iter()
+            .chain(&self.config.cmd)
+            .chain(&self.config.entrypoint);
+        let words: usize = words.map(String::len).sum();
+        let all = self.variables.bytes() + labels + words + (entries + others) * limits::ENTRY;
+        self.scope.budget.spend(all, span)
+    }
+
+    /// Sets a variable of the config, in its old place if it has one.
+    pub(crate) fn set_config(&mut self, name: &str, value: &str) {
+        let entry = format!("{name}={value}");
+        let list = &mut self.config.env;
+        match self.places.get(name) {
+            Some(place) => list[*place] = entry,
+            None => {
+                self.places.insert(name.to_owned(), list.len());
+                list.push(entry);
+            }
+        }
     }
 
     /// The proxies of the build that no ARG or ENV has set.

@@ -7,6 +7,7 @@ use crate::diagnostic::Checked;
 use crate::evaluate;
 use crate::expand::{Expander, Quotes};
 use crate::instruction::{Instruction, Kind, Recipe, Stage};
+use crate::limits;
 use crate::lint::{Linter, Rule};
 use crate::plan::{BaseConfig, architecture};
 use crate::platform::Platform;
@@ -51,7 +52,7 @@ fn with_arguments(
             (None, Some(default)) => expander(recipe, &globals).word(default)?,
             (None, None) => continue,
         };
-        evaluate::set(&mut globals, &argument.name, &value, argument.span)?;
+        limits::set(&mut globals, &argument.name, &value, argument.span)?;
     }
     Ok(globals)
 }

@@ -26,6 +26,7 @@ mod ignore;
 mod include;
 mod instruction;
 mod layers;
+mod limits;
 mod lines;
 mod lint;
 mod memory;

@@ -13,6 +13,7 @@ use crate::evaluate::{self, Inherited, Scope};
 use crate::globals;
 use crate::ignore::Ignore;
 use crate::instruction::{Device, Instruction, Kind, Recipe, Security};
+use crate::limits::Budget;
 use crate::lint::{self, Finding, Linter, asked};
 use crate::mode::ModeChange;
 use crate::mounts::Mount;
@@ -227,6 +228,7 @@ pub(crate) fn plan_linted(
         globals: &globals,
         settings,
         linter,
+        budget: &Budget::default(),
         ignore: asks.ignore,
     };
     let mut done: BTreeMap<usize, (StagePlan, Inherited)> = BTreeMap::new();

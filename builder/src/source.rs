@@ -31,6 +31,8 @@ pub struct Source {
     pub text: String,
     /// The number of its first line; above 1 for a piece of another text.
     pub first_line: usize,
+    /// Where its lines begin.
+    starts: Vec<usize>,
 }
 
 impl Source {
@@ -55,30 +57,31 @@ impl Source {
             Some(rest) => rest.to_owned(),
             None => text,
         };
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
         Ok(Self {
             name: name.into(),
             text,
             first_line: 1,
+            starts,
         })
     }
 
     /// The number of the line that holds the byte `at`.
     pub fn line_number(&self, at: usize) -> usize {
         let at = at.min(self.text.len());
-        self.first_line
-            + self.text.as_bytes()[..at]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count()
+        self.first_line + self.starts.partition_point(|start| *start <= at) - 1
     }
 
     /// The bytes of the line that holds the byte `at`, without its end.
     pub fn line_range(&self, at: usize) -> Range<usize> {
         let at = at.min(self.text.len());
-        let start = self.text[..at].rfind('\n').map_or(0, |i| i + 1);
-        let end = self.text[at..]
-            .find('\n')
-            .map_or(self.text.len(), |i| at + i);
+        let line = self.starts.partition_point(|start| *start <= at) - 1;
+        let start = self.starts[line];
+        let end = self
+            .starts
+            .get(line + 1)
+            .map_or(self.text.len(), |next| next - 1);
         let end = start + self.text[start..end].trim_end_matches('\r').len();
         start..end
     }

@@ -57,6 +57,11 @@ impl Variables {
             .collect()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The length of all names and values together.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

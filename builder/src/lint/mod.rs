@@ -65,7 +65,7 @@ pub(crate) struct Linter {
 }
 
 /// What is more is an attack: it is not told.
-const MOST: usize = 10_000;
+const MOST: usize = 1_000;
 
 impl Linter {
     /// Goes on from what was found before.
@@ -91,7 +91,7 @@ impl Linter {
 
     /// Whether so much was found that a search for the right word would take too long.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.found.borrow().len() > 100
+        self.found.borrow().len() > 20
     }
 
     /// What was found.

@@ -73,7 +73,7 @@ pub(crate) fn undefined(
         if declared.contains(name) || SCANS.contains(&name.as_str()) {
             continue;
         }
-        let known = variables.iter().map(|(name, _)| name);
+        let known = variables.iter().map(|(name, _)| name).take(1_000);
         let near = did_you_mean(linter, name, "$", known);
         let message = format!("Usage of undefined variable '${name}'{near}");
         linter.add(Rule::UndefinedVar, place, mark, message);

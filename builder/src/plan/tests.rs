@@ -181,15 +181,71 @@ fn the_hosts_network_needs_the_persons_word() {
 #[test]
 fn what_is_not_done_yet_is_named_with_its_line() {
     for (line, words) in [
-        (
-            "ADD https://x/a b",
-            "ADD https://x/a: remote sources are not supported yet",
-        ),
         ("RUN --device=a x", "RUN --device=a"),
         ("RUN --security=insecure x", "--security=insecure"),
     ] {
         let plan = planned(&format!("FROM scratch\n{line}"), &Settings::default()).unwrap();
         assert!(plan.refusal().unwrap().message.contains(words), "{line}");
+    }
+}
+
+/// Each is a mebibyte, and none may take long, much memory, or end in a crash.
+#[test]
+fn a_recipe_of_a_mebibyte_of_anything_comes_to_an_end() {
+    let fill = |head: &str, unit: &str| {
+        format!(
+            "{head}{}",
+            unit.repeat(((1 << 20) - head.len()) / unit.len())
+        )
+    };
+    let stage = "FROM scratch\n";
+    let long = "a".repeat(60_000);
+    let numbered = |line: &dyn Fn(usize) -> String| -> String {
+        let lines: String = (0..9_000).map(line).collect();
+        format!("{stage}{lines}")
+    };
+    for recipe in [
+        fill("", "\u{feff}"),
+        fill("", "#a\n"),
+        fill(stage, "RUN x\r\n"),
+        fill("FROM scratch\nRUN x", "\\\n"),
+        fill("FROM scratch\nRUN a\\\n", "\n"),
+        fill("FROM scratch\nRUN ", "x"),
+        fill("FROM scratch\nCOPY <<E /x\n", "$A\n"),
+        fill("FROM scratch\nCMD [", "[[[[[[[[[\\\n"),
+        fill("FROM scratch\nLABEL a=", "${a:-${b:-\\\n"),
+        fill("FROM scratch\nRUN ", "--mount=type=cache,target=/x \\\n"),
+        fill("FROM scratch\nCOPY ", "--exclude=**/*x*/** \\\n"),
+        fill("FROM scratch\nENV A=0123456789\n", "ENV A=$A$A\nRUN x\n"),
+        fill(
+            &format!("{stage}ENV A={long}\n"),
+            "LABEL b=${A//*a*a*b/x}\n",
+        ),
+        fill(&format!("{stage}ENV A={long}\n"), "USER $A\nWORKDIR $A\n")
+            .lines()
+            .take(100_000 / 60)
+            .fold(String::new(), |all, line| all + line + "\n"),
+        fill(
+            &format!("{stage}ENV A={long}\n"),
+            "FROM scratch AS a\nFROM a AS a\n",
+        )
+        .lines()
+        .take(200_000 / 60)
+        .fold(String::new(), |all, line| all + line + "\n"),
+        numbered(&|i| format!("ENV n{i}=1\nRUN x\n"))
+            .lines()
+            .take(120_000 / 60)
+            .fold(String::new(), |all, line| all + line + "\n"),
+        numbered(&|_| "EXPOSE 1-65535\n".to_owned()),
+        numbered(&|_| "MAINTAINER a\n".to_owned()),
+        numbered(&|i| format!("FROM scratch AS s{i}\nCOPY --from=s{} a b\n", i + 1))
+            .lines()
+            .take(150_000 / 60)
+            .fold(String::new(), |all, line| all + line + "\n"),
+    ] {
+        // What it comes to is told elsewhere.
+        let _any = planned(&recipe, &Settings::default()).is_ok();
+        let _any = linted(&recipe, &Settings::default(), "");
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn apply(state: &mut State<'_>, kind: &Kind, span: Span) -> Checked<(
                 let linter = state.scope.linter;
                 values::secret(linter, &state.place, pair.name.span, "ENV", &name);
                 state.set(&name, &value, span)?;
-                state.config.set_env(&name, &value);
+                state.set_config(&name, &value);
             }
         }
         Kind::Label(pairs) => {
@@ -123,6 +123,10 @@ pub(crate) fn workdir(state: &mut State<'_>, word: &Word) -> Checked<Action> {
     } else {
         clean(&format!("{}/{path}", state.config.working_dir))
     };
+    state
+        .scope
+        .budget
+        .spend(path.len() + state.config.user.len(), word.span)?;
     state.config.working_dir.clone_from(&path);
     Ok(Action::Directory {
         path,
@@ -185,12 +189,16 @@ fn expose(state: &mut State<'_>, words: &[Word]) -> Checked<()> {
         for spec in specs {
             lint_port(state, &spec, word);
             let ports = ports::parse(&spec).map_err(|why| Fault::new(word.span, why))?;
+            state.scope.budget.spend(ports.len() * PORT, word.span)?;
             let ports = ports.into_iter().map(|port| (port, Map::new()));
             state.config.exposed_ports.extend(ports);
         }
     }
     Ok(())
 }
+
+/// What a port costs of the budget. All ports once are 65,536, a few times as much is no recipe.
+const PORT: usize = 32;
 
 /// What of a port's words belongs elsewhere.
 fn lint_port(state: &State<'_>, spec: &str, word: &Word) {

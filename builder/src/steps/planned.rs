@@ -50,8 +50,12 @@ pub(crate) fn run(
         with.push(format!("SSH_AUTH_SOCK={socket}"));
         env = Arc::new(with);
     }
+    let args = arguments(state, &command);
+    let texts: usize = args.iter().map(String::len).sum();
+    let place = state.config.working_dir.len() + state.config.user.len();
+    state.scope.budget.spend(texts + place, span)?;
     let step = RunStep {
-        args: arguments(state, &command),
+        args,
         env,
         cwd: match state.config.working_dir.as_str() {
             "" => "/".to_owned(),
@@ -100,8 +104,8 @@ fn mounts(state: &State<'_>, run: &Run) -> Checked<Vec<Mount>> {
         .build_args
         .get("BUILDKIT_CACHE_MOUNT_NS");
     let mut mounts: Vec<Mount> = Vec::new();
+    let mut agents = 0;
     for mount in &run.mounts {
-        let agent = |mount: &&Mount| matches!(mount.kind, Mounted::Ssh { .. });
         let from = mount.from.as_ref();
         let origin =
             from.map(|from| stages::origin_of_mount(state.scope.recipe, state.index, from));
@@ -110,9 +114,15 @@ fn mounts(state: &State<'_>, run: &Run) -> Checked<Vec<Mount>> {
             working_dir: &state.config.working_dir,
             origin: origin.transpose()?,
             namespace: namespace.map_or("", String::as_str),
-            agents: mounts.iter().filter(agent).count(),
+            agents,
         };
-        mounts.push(mounted(mount, &around)?);
+        let mount = mounted(mount, &around)?;
+        agents += usize::from(matches!(mount.kind, Mounted::Ssh { .. }));
+        state
+            .scope
+            .budget
+            .spend(state.config.working_dir.len(), mount.span)?;
+        mounts.push(mount);
     }
     Ok(mounts)
 }
