@@ -291,7 +291,7 @@ mod tests {
         for text in [
             "ssh://-oProxyCommand=x/a",
             "ssh://git@-oProxyCommand=x/a",
-            "-oProxyCommand=x@h:a",
+            "-oProxyCommand@h:a",
             "git@h:--upload-pack=x",
             "git://h/--upload-pack=x",
             "https://h/a.git#--upload-pack=x",
