@@ -9,6 +9,7 @@ use crate::support::image_store::ImageStore;
 
 claims![
     images_are_listed_once_for_each_name: [Dhow],
+    images_are_filtered_by_when_others_were_made: [Dhow],
     images_are_filtered_by_name_label_and_want_of_a_name: [Dhow],
     inspect_tells_everything_and_keeps_what_it_does_not_know: [Dhow],
     history_tells_each_step_with_its_layer: [Dhow],
@@ -95,8 +96,38 @@ fn images_are_filtered_by_name_label_and_want_of_a_name() {
     ] {
         assert_eq!(named(filter), expected, "{filter:?}");
     }
-    let told = store.dhow(["images", "-f", "since=b"]).ends_with(1).stderr;
-    assert!(told.contains("filter \"since\": not supported"), "{told}");
+    let told = store.dhow(["images", "-f", "until=1h"]).ends_with(1).stderr;
+    assert!(told.contains("filter \"until\": not supported"), "{told}");
+}
+
+/// Times are compared, whatever zone they are told in; what tells none is neither before nor after.
+fn images_are_filtered_by_when_others_were_made() {
+    let store = ImageStore::new();
+    for (name, created) in [
+        ("a", "2020-01-01T02:00:00+02:00"),
+        ("b", "2020-01-01T00:30:00Z"),
+        ("c", "2020-01-01T01:00:00.5Z"),
+    ] {
+        store.load(&HandMade::new(name, &[name]).with(json!({"created": created})));
+    }
+    store.load(&HandMade::new("d", &["d"]).with(json!({"created": null})));
+    for (filter, expected) in [
+        (&["-f", "before=b"][..], "a:latest\n"),
+        (&["-f", "since=b"], "c:latest\n"),
+        (&["-f", "since=a"], "b:latest\nc:latest\n"),
+        (&["-f", "since=a", "-f", "before=c"], "b:latest\n"),
+        (&["-f", "before=a"], ""),
+    ] {
+        let words = ["images", "--format", "{Name}"].iter().chain(filter);
+        assert_eq!(store.dhow(words).success().stdout, expected, "{filter:?}");
+    }
+    for (filter, because) in [
+        ("since=d", "does not say when it was made"),
+        ("before=nobody", "no image \"nobody\""),
+    ] {
+        let told = store.dhow(["images", "-f", filter]).ends_with(1).stderr;
+        assert!(told.to_lowercase().contains(because), "{told}");
+    }
 }
 
 fn inspect_tells_everything_and_keeps_what_it_does_not_know() {

@@ -93,6 +93,13 @@ impl Image {
         lower(&self.layers)
     }
 
+    /// When it was made, as it says itself: nanoseconds since 1970. `None` if it says nothing, or no time.
+    pub fn made_at(&self) -> Option<i128> {
+        let created = self.configuration.created().as_deref()?;
+        let time: jiff::Timestamp = created.parse().ok()?;
+        Some(time.as_nanosecond())
+    }
+
     /// Bytes of all its layers, uncompressed.
     pub fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.tar_size).sum()

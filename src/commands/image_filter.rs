@@ -1,9 +1,12 @@
 //! Which images are listed: docker's filters, those that ask the image alone. Pure.
 //! Not its job: listing.
 
+use std::cmp::Ordering;
+
 use image::{Image, Reference};
 
 use super::images::repository;
+use crate::report::Failure;
 
 /// One `--filter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +17,29 @@ pub(super) enum Filter {
     Label(String, Option<String>),
     /// A name, with or without tag; `*` and `?` stand for anything but a slash.
     Reference(String),
+    /// It was made before (less) or after this other image.
+    Beside(Ordering, String),
+    /// It was made before or after this time, in nanoseconds since 1970: what stands for `Beside` when the image was found.
+    Made(Ordering, i128),
 }
 
 impl Filter {
+    /// Asks `find` for the image that is spoken of, if one is.
+    pub(super) fn resolve(
+        self,
+        find: impl Fn(&str) -> Result<Image, Failure>,
+    ) -> Result<Self, Failure> {
+        let Self::Beside(side, name) = self else {
+            return Ok(self);
+        };
+        match find(&name)?.made_at() {
+            Some(made) => Ok(Self::Made(side, made)),
+            None => Err(Failure::new(format!(
+                "image {name:?} does not say when it was made"
+            ))),
+        }
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let Some((name, value)) = text.split_once('=') else {
             return Err("a filter is NAME=VALUE".to_owned());
@@ -33,8 +56,10 @@ impl Filter {
                 Err("in a reference only * and ? stand for other letters".to_owned())
             }
             ("reference", pattern) => Ok(Self::Reference(pattern.to_owned())),
+            ("before", image) => Ok(Self::Beside(Ordering::Less, image.to_owned())),
+            ("since", image) => Ok(Self::Beside(Ordering::Greater, image.to_owned())),
             (other, _) => Err(format!(
-                "filter {other:?}: not supported; dangling, label and reference are"
+                "filter {other:?}: not supported; before, dangling, label, reference and since are"
             )),
         }
     }
@@ -50,6 +75,8 @@ impl Filter {
                 found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
             }
             Self::Reference(pattern) => name.is_some_and(|name| is_called(name, pattern)),
+            Self::Made(side, time) => image.made_at().is_some_and(|made| made.cmp(time) == *side),
+            Self::Beside(..) => false,
         }
     }
 }
@@ -125,7 +152,7 @@ mod tests {
     fn an_unknown_filter_is_named() {
         for (text, because) in [
             ("x", "NAME=VALUE"),
-            ("before=a", "filter \"before\": not supported"),
+            ("until=1h", "filter \"until\": not supported"),
             ("dangling=maybe", "true or false"),
             ("reference=[a]", "only * and ?"),
         ] {

@@ -21,7 +21,7 @@ struct Args {
     /// Nothing is hidden in any case; for those whose fingers know docker
     #[arg(short, long)]
     all: bool,
-    /// Only those that fit: dangling=true, label=KEY or KEY=VALUE, reference=NAME
+    /// Only those that fit: dangling=true, label=KEY or KEY=VALUE, reference=NAME, before=IMAGE, since=IMAGE
     #[arg(short, long, value_name = "FILTER", value_parser = Filter::parse)]
     filter: Vec<Filter>,
     /// `table`, `json`, or a template: {Name} {Id}
@@ -51,6 +51,11 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     args.filter.extend(args.name.take().map(Filter::Reference));
     let store = image::Store::open(&global.image_store()?).map_err(because)?;
     let images = store.images().map_err(because)?;
+    let find = |name: &str| store.find(name).map_err(because);
+    let filters = std::mem::take(&mut args.filter).into_iter();
+    args.filter = filters
+        .map(|filter| filter.resolve(find))
+        .collect::<Result<_, _>>()?;
     let rows: Vec<Row<'_>> = images
         .iter()
         .flat_map(rows)
