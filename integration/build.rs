@@ -2,6 +2,7 @@
 //! their own. Each claim builds on a base of static busybox, in a store of its own.
 
 mod adding;
+mod carrying;
 mod checking;
 mod contexts;
 mod course;
@@ -50,6 +51,7 @@ pub(crate) fn claims() -> Vec<Claim> {
     [
         here::claims(),
         adding::claims(),
+        carrying::claims(),
         checking::claims(),
         contexts::claims(),
         course::claims(),

@@ -149,7 +149,8 @@ impl<'a> Cache<'a> {
         let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else {
             return Ok(None);
         };
-        if entry.key.parts != key.parts {
+        // One from another store has its name alone, which is the digest of the parts.
+        if !entry.key.parts.is_empty() && entry.key.parts != key.parts {
             return Ok(None);
         }
         let Some(diff_id) = entry.layer else {
@@ -176,6 +177,64 @@ impl<'a> Cache<'a> {
         Some(entry.key)
     }
 
+    /// The digests of all keys, those that were of use last first.
+    pub(crate) fn newest(&self) -> Result<Vec<String>> {
+        let doing = || "read the build cache".to_owned();
+        let path = self.store.path().join("cache");
+        if !file::exists(&path).doing(doing)? {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for (name, _) in file::list(file::open_dir(&path).doing(doing)?).doing(doing)? {
+            let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(".json")) else {
+                continue;
+            };
+            // What was pruned meanwhile is of no use any more.
+            if is_digest(digest)
+                && let Ok(used) = file::last_used(path.join(&name))
+            {
+                found.push((std::cmp::Reverse(used), digest.to_owned()));
+            }
+        }
+        found.sort();
+        Ok(found.into_iter().map(|(_, digest)| digest).collect())
+    }
+
+    /// What the step with this key's digest left; `None` if that is not known, or not in the store.
+    pub(crate) fn left(&self, digest: &str) -> Result<Option<Outcome>> {
+        let path = self.store.path().join("cache");
+        let Ok(bytes) = file::read(path.join(format!("{digest}.json")), LARGEST) else {
+            return Ok(None);
+        };
+        let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else {
+            return Ok(None);
+        };
+        let Some(layer) = entry.layer else {
+            return Ok(Some(Outcome::Nothing));
+        };
+        let Ok(layer) = layer.parse() else {
+            return Ok(None);
+        };
+        let layer = self
+            .store
+            .layer(layer)
+            .doing(|| format!("look for layer {layer}"))?;
+        Ok(layer.map(Outcome::Layer))
+    }
+
+    /// Remembers, of another store's word, what a step left; `false` if something is known of it already.
+    pub(crate) fn admit(&self, digest: &str, layer: Option<Digest>) -> Result<bool> {
+        if self.left(digest)?.is_some() {
+            return Ok(false);
+        }
+        let entry = Entry {
+            layer: layer.map(|layer| layer.to_string()),
+            key: Key::default(),
+        };
+        self.write(&format!("{digest}.json"), &entry)?;
+        Ok(true)
+    }
+
     /// Remembers what a step left.
     pub(crate) fn keep(&self, key: &Key, outcome: &Outcome) -> Result<()> {
         let entry = Entry {
@@ -185,18 +244,28 @@ impl<'a> Cache<'a> {
             },
             key: key.clone(),
         };
+        self.write(&key.name(), &entry)
+    }
+
+    fn write(&self, name: &str, entry: &Entry) -> Result<()> {
         let doing = || "write a cache entry".to_owned();
         let path = self.store.path().join("cache");
         file::create_dir_all(&path, 0o700).doing(doing)?;
         let dir = file::open_dir(&path).doing(doing)?;
-        let bytes = serde_json::to_vec(&entry).unwrap_or_default();
+        let bytes = serde_json::to_vec(entry).unwrap_or_default();
         // After a power cut a missing entry costs time, a torn one is not taken.
-        match file::replace(&dir, &key.name(), &bytes, 0o600, Durability::Memory) {
+        match file::replace(&dir, name, &bytes, 0o600, Durability::Memory) {
             // Another build writes the same entry right now.
             Err(e) if [Errno::NOENT, Errno::EXIST].contains(&e.errno) => Ok(()),
             result => result.doing(doing),
         }
     }
+}
+
+/// Whether it is a digest in hex.
+pub(crate) fn is_digest(text: &str) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.len() == 64 && text.bytes().all(hex)
 }
 
 /// Notes that the entry was of use: pruning takes it later than others.

@@ -4,6 +4,7 @@ mod bases;
 mod before;
 mod build;
 mod cache;
+mod carry;
 mod check;
 mod commit;
 mod config;
@@ -55,6 +56,7 @@ mod work;
 mod worker;
 
 pub use build::{build, plan_only};
+pub use carry::{Carried, export, import};
 pub use check::{Check, check};
 pub use commit::timestamp;
 pub use config::{Config, Health};

@@ -66,7 +66,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     Ok(0)
 }
 
-fn stdin() -> Result<Source, Failure> {
+pub(super) fn stdin() -> Result<Source, Failure> {
     use std::io::IsTerminal;
     let stdin = std::io::stdin();
     if stdin.is_terminal() {

@@ -1,6 +1,7 @@
 //! The verbs, one file each. Not its job: what they do (the libraries).
 
 mod build;
+mod cache;
 mod checkpoint;
 mod create;
 mod delete;
@@ -65,6 +66,11 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "build",
         about: "make an image from a recipe",
         run: build::run,
+    },
+    Verb {
+        name: "cache",
+        about: "bring the build cache to other stores and back, or make it smaller",
+        run: cache::run,
     },
     Verb {
         name: "create",

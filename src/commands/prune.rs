@@ -39,6 +39,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             false => Prunable::Nameless,
         },
         keep: args.keep_storage,
+        before: None,
         dry_run: args.dry_run,
     };
     let pruned = store.prune(options).map_err(because)?;
@@ -52,7 +53,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     Ok(0)
 }
 
-fn as_text(pruned: &Pruned, dry_run: bool) -> String {
+pub(super) fn as_text(pruned: &Pruned, dry_run: bool) -> String {
     let mut text = String::new();
     for (id, names) in &pruned.images {
         for name in names {
@@ -93,6 +94,6 @@ fn as_json(pruned: &Pruned, dry_run: bool) -> serde_json::Value {
     })
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     u64::try_from(super::image_run::size(text)?).map_err(|_| "less than nothing".to_owned())
 }

@@ -60,6 +60,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         let options = PullOptions {
             platform: args.platform.clone(),
             watch: Some(progress.watch()),
+            ..PullOptions::default()
         };
         let pulled = store.pull(name, &access, &options);
         progress.end();

@@ -18,6 +18,8 @@ pub struct PullOptions {
     pub platform: Option<Platform>,
     /// Who is told of it while it runs.
     pub watch: Option<Watch>,
+    /// The image gets no name: it is for whoever pulls it.
+    pub nameless: bool,
 }
 
 /// An image that was pulled.
@@ -51,7 +53,9 @@ impl Store {
         if options.platform.is_some() {
             check_platform(&offer.config, &platform)?;
         }
-        offer.names = name.tagged().into_iter().collect();
+        if !options.nameless {
+            offer.names = name.tagged().into_iter().collect();
+        }
         let load = LoadOptions {
             names: Names::Move,
             // Another platform's image is not what others mean who ask for the same index.

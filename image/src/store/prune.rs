@@ -26,6 +26,8 @@ pub enum Prunable {
     Nameless,
     /// Every image that no container uses, and the build cache too.
     Unused,
+    /// What nothing refers to, and the build cache.
+    Steps,
 }
 
 /// How a store is pruned.
@@ -36,8 +38,17 @@ pub struct PruneOptions {
     /// Images and steps stay when the store takes no more than so many bytes, unpacked layers counted as
     /// their tars are long. What nothing refers to goes all the same.
     pub keep: Option<u64>,
+    /// Only what was of no use since then goes.
+    pub before: Option<SystemTime>,
     /// Nothing goes: only say what would.
     pub dry_run: bool,
+}
+
+impl PruneOptions {
+    /// Whether what was of use then for the last time may go.
+    fn is_due(&self, last_used: SystemTime) -> bool {
+        self.before.is_none_or(|before| last_used < before)
+    }
 }
 
 /// What a pruning took away, or would.
@@ -136,7 +147,8 @@ impl Store {
         for (id, record) in &index.images {
             let needs = self.needs(*id, record)?;
             ledger.need(&needs);
-            if (all || index.names_of(*id).is_empty()) && !held.images.contains(id) {
+            let wanted = all || index.names_of(*id).is_empty();
+            if wanted && options.what != Prunable::Steps && !held.images.contains(id) {
                 // One whose config is gone was of no use for long.
                 let last_used = file::last_used(self.blob_path(*id));
                 candidates.push(Candidate {
@@ -153,7 +165,7 @@ impl Store {
             }
             if entry.stale {
                 pruned.steps.push(entry.name);
-            } else if all {
+            } else if all || options.what == Prunable::Steps {
                 candidates.push(Candidate {
                     last_used: entry.last_used,
                     needs: entry.needs,
@@ -161,6 +173,7 @@ impl Store {
                 });
             }
         }
+        candidates.retain(|candidate| options.is_due(candidate.last_used));
         candidates.sort_by_key(|candidate| candidate.last_used);
         for candidate in candidates {
             if options.keep.is_some_and(|keep| ledger.needed() <= keep) {

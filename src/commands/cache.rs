@@ -1,0 +1,212 @@
+//! `dhow cache`: the build cache to and from other stores, and less of it. Not its job: what it holds.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use builder::Carried;
+use image::registry::{Access, PullOptions, PushOptions};
+use image::{Format, LoadOptions, Names, Prunable, PruneOptions, Reference, Source, Store};
+
+use super::load::stdin;
+use super::pull::Registry;
+use super::{Outcome, parse, prune};
+use crate::global::Global;
+use crate::progress::Progress;
+use crate::report::{Failure, because, say};
+use crate::whole;
+
+/// Bring the build cache to other stores and back, or make it smaller
+#[derive(Debug, clap::Parser)]
+#[command(name = "cache")]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Write the cache to an archive, an OCI layout with the layers that steps left, or to a registry
+    Export {
+        /// A file, `-` for stdout, or docker://NAME
+        to: String,
+        #[command(flatten)]
+        registry: Registry,
+    },
+    /// Take a cache that was exported; whoever made it is believed that its steps leave these layers
+    Import {
+        /// A file, `-` for stdin, or docker://NAME
+        from: String,
+        #[command(flatten)]
+        registry: Registry,
+    },
+    /// Forget steps, those that were of no use for longest first, and remove what nothing refers to
+    Prune {
+        /// Stop at so many bytes (50m, 10g)
+        #[arg(long, value_name = "BYTES", value_parser = prune::bytes)]
+        keep_storage: Option<u64>,
+        /// Only steps that were of no use for so long: until=36h
+        #[arg(long, value_name = "until=TIME", value_parser = until)]
+        filter: Option<Duration>,
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
+    let Some(args) = parse::<Args>(arguments)? else {
+        return Ok(0);
+    };
+    let store = Store::open(&global.image_store()?).map_err(because)?;
+    match args.verb {
+        Verb::Export { to, registry } => {
+            if to == "-" && std::io::stdout().is_terminal() {
+                return Err(Failure::new(
+                    "cache export: an archive is not for a terminal",
+                ));
+            }
+            let carried = builder::export(&store).map_err(because)?;
+            match to.strip_prefix("docker://") {
+                Some(name) => push(&store, &carried, name, &registry.access())?,
+                None => write(&store, &carried, (to != "-").then_some(to.as_ref()))?,
+            }
+            told(&carried);
+        }
+        Verb::Import { from, registry } => {
+            let added = match from.strip_prefix("docker://") {
+                Some(name) => pull(&store, name, &registry.access())?,
+                None if from == "-" => read(&store, stdin()?)?,
+                None => read(&store, Source::Path(from.into()))?,
+            };
+            say(format_args!("Steps that are new: {added}\n"));
+        }
+        Verb::Prune {
+            keep_storage,
+            filter,
+            dry_run,
+        } => {
+            let options = PruneOptions {
+                what: Prunable::Steps,
+                keep: keep_storage,
+                before: filter.and_then(|age| SystemTime::now().checked_sub(age)),
+                dry_run,
+            };
+            let pruned = store.prune(options).map_err(because)?;
+            say(format_args!("{}", prune::as_text(&pruned, dry_run)));
+        }
+    }
+    Ok(0)
+}
+
+/// Says what had no room.
+fn told(carried: &Carried<'_>) {
+    if carried.left_out > 0 {
+        eprintln!(
+            "left out {} steps of longest ago: a manifest has no room for them",
+            carried.left_out
+        );
+    }
+}
+
+/// Brings a cache to a registry.
+fn push(store: &Store, carried: &Carried<'_>, name: &str, access: &Access) -> Result<(), Failure> {
+    let name: Reference = name.parse().map_err(because)?;
+    let progress = Progress::begin(&format!("push {}", name.familiar()), false);
+    let options = PushOptions {
+        watch: Some(progress.watch()),
+    };
+    let pushed = store.push(&carried.image, &name, access, &options);
+    progress.end();
+    pushed.map(drop).map_err(because)
+}
+
+/// Writes a cache to an archive; without a path, stdout.
+fn write(store: &Store, carried: &Carried<'_>, path: Option<&Path>) -> Result<(), Failure> {
+    let images = std::slice::from_ref(&carried.image);
+    match path {
+        Some(path) => whole::write(path, |out| {
+            store
+                .save(images, Format::OciArchive, out)
+                .map_err(because)
+                .map(drop)
+        }),
+        None => {
+            let out = std::io::stdout().lock();
+            let mut out = store
+                .save(images, Format::OciArchive, out)
+                .map_err(because)?;
+            out.flush().map_err(because)
+        }
+    }
+}
+
+/// Takes the cache that a registry has; gives how many steps are new.
+fn pull(store: &Store, name: &str, access: &Access) -> Result<usize, Failure> {
+    let name: Reference = name.parse().map_err(because)?;
+    let progress = Progress::begin(&format!("pull {}", name.familiar()), false);
+    let options = PullOptions {
+        watch: Some(progress.watch()),
+        nameless: true,
+        ..PullOptions::default()
+    };
+    let pulled = store.pull(&name, access, &options);
+    progress.end();
+    let image = pulled.map_err(because)?.loaded.image;
+    builder::import(store, &image).map_err(because)
+}
+
+/// Takes the cache of an archive; gives how many steps are new.
+fn read(store: &Store, source: Source) -> Result<usize, Failure> {
+    let options = LoadOptions {
+        names: Names::Leave,
+        ..LoadOptions::default()
+    };
+    let mut added = 0;
+    for loaded in store.load(source, &options).map_err(because)? {
+        added += builder::import(store, &loaded.image).map_err(because)?;
+    }
+    Ok(added)
+}
+
+/// `until=36h`, as docker has it: a number and s, m, h or d.
+fn until(text: &str) -> Result<Duration, String> {
+    let refuse = || "it is until= and a time like 90m, 36h or 7d".to_owned();
+    let time = text.strip_prefix("until=").ok_or_else(refuse)?;
+    let (last, _) = time.char_indices().next_back().ok_or_else(refuse)?;
+    let (number, unit) = time.split_at(last);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err(refuse()),
+    };
+    let number: u64 = number.parse().map_err(|_| refuse())?;
+    let seconds = number.checked_mul(seconds).ok_or_else(refuse)?;
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_and_its_unit() {
+        assert_eq!(until("until=90m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(until("until=7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for text in [
+            "7d",
+            "until=",
+            "until=d",
+            "until=7",
+            "until=-1h",
+            "until=1w",
+            "until=99999999999999999999d",
+            "until=é",
+        ] {
+            assert!(until(text).is_err(), "{text}");
+        }
+    }
+}
