@@ -12,8 +12,8 @@ claims![
     files_made_for_run_are_in_no_layer: [Root, Cgroup2, Overlay, Dhow],
     run_has_eleven_capabilities_and_only_loopback: [Root, Cgroup2, Overlay, Dhow],
     a_build_arg_that_nobody_names_is_nowhere: [Root, Cgroup2, Overlay, Dhow],
-    a_recipe_that_grows_without_end_is_stopped_soon: [Dhow],
-    a_foreign_front_end_is_never_run: [Dhow],
+    f12_a_recipe_that_grows_without_end_is_stopped_soon: [Dhow],
+    f05_cve_2026_33747_a_foreign_front_end_is_never_run: [Dhow],
 ];
 
 /// A folder of the host with a file that nobody must reach.
@@ -174,7 +174,7 @@ fn a_build_arg_that_nobody_names_is_nowhere() {
     assert!(!site.inside("c", "cat /env").contains("hush-hush"));
 }
 
-fn a_recipe_that_grows_without_end_is_stopped_soon() {
+fn f12_a_recipe_that_grows_without_end_is_stopped_soon() {
     let site = Site::bare();
     let mut doubling = "FROM scratch\nARG A=0123456789\n".to_owned();
     for _ in 0..40 {
@@ -198,7 +198,7 @@ fn a_recipe_that_grows_without_end_is_stopped_soon() {
     assert!(begin.elapsed() < crate::support::command::patience(std::time::Duration::from_secs(5)));
 }
 
-fn a_foreign_front_end_is_never_run() {
+fn f05_cve_2026_33747_a_foreign_front_end_is_never_run() {
     let site = Site::bare();
     site.context("c", "# syntax=evil/frontend:1\nFROM scratch\n");
     let output = site.build(&["--plan", "c"]).ends_with(1);
