@@ -15,7 +15,7 @@ use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
 use crate::work::Built;
-use crate::{context, course, parse};
+use crate::{context, course, parse, turn};
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
 /// on an image.
@@ -72,6 +72,7 @@ pub fn build<'a>(
     bases.find_all(&plan, tell)?;
     container::end_orphans(&options.state)?;
     network::clear()?;
+    turn::clear(store.path())?;
     // Nobody may remove what the steps stand on, or make.
     let _lease = Cache::hold(store)?;
     let _images = store

@@ -3,7 +3,7 @@
 //! have two keys. Not its job: the cache.
 //!
 //! `STORE/turns/HEX`, an empty directory that is locked while HEX, the step's key, is done; removed by whoever locked
-//! it. One that was left behind by a killed process is locked by nobody and serves the next.
+//! it. One that was left behind by a killed process is locked by nobody: the next build removes it.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -40,13 +40,39 @@ pub(crate) fn take(store: &Path, name: &str) -> Result<Turn> {
             Err(e) => return Err(e).doing(doing),
         };
         file::lock(&dir, Lock::Exclusive, Wait::Block).doing(doing)?;
-        let stat = sys::at::fstat(&dir)
-            .map_err(|errno| sys::SysError::new("fstat", name, errno))
-            .doing(doing)?;
-        if stat.st_nlink > 0 {
+        if is_there(&dir).doing(doing)? {
             return Ok(Turn { path, _dir: dir });
         }
     }
+}
+
+/// Whether nobody removed it before it was locked.
+fn is_there(dir: &OwnedFd) -> sys::Result<bool> {
+    let stat = sys::at::fstat(dir).map_err(|errno| sys::SysError::new("fstat", "a turn", errno))?;
+    Ok(stat.st_nlink > 0)
+}
+
+/// Removes what killed builds left.
+pub(crate) fn clear(store: &Path) -> Result<()> {
+    let doing = || "clear the turns of killed builds".to_owned();
+    let folder = store.join("turns");
+    if !file::exists(&folder).doing(doing)? {
+        return Ok(());
+    }
+    let names = file::list(file::open_dir(&folder).doing(doing)?).doing(doing)?;
+    for path in names.iter().map(|(name, _)| folder.join(name)) {
+        let dir = match file::open_dir(&path) {
+            Ok(dir) => dir,
+            // Whoever had it is done.
+            Err(e) if e.errno == Errno::NOENT => continue,
+            Err(e) => return Err(e).doing(doing),
+        };
+        let is_ours = file::lock(&dir, Lock::Exclusive, Wait::Try).doing(doing)?;
+        if is_ours && is_there(&dir).doing(doing)? {
+            drop(Turn { path, _dir: dir });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -65,5 +91,18 @@ mod tests {
         let turns = file::open_dir(store.path().join("turns")).unwrap();
         assert!(file::list(turns).unwrap().is_empty());
         drop(take(store.path(), "a").unwrap());
+    }
+
+    #[test]
+    fn what_a_killed_build_left_goes_and_what_is_held_stays() {
+        let store = tempfile::tempdir().unwrap();
+        clear(store.path()).unwrap();
+        file::create_dir_all(store.path().join("turns/left"), 0o700).unwrap();
+        let held = take(store.path(), "held").unwrap();
+        clear(store.path()).unwrap();
+        let turns = file::open_dir(store.path().join("turns")).unwrap();
+        let names = file::list(turns).unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+        drop(held);
     }
 }
