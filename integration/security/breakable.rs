@@ -368,6 +368,14 @@ pub(super) const FEATURES: &[Breakable] = &[
     ),
     named("no-setns-pidfd", &["it_runs_in_the_containers_namespaces"]),
     named(
+        "no-packet-rules",
+        &["a_kernel_without_packet_rules_is_told_with_what_does_without"],
+    ),
+    named(
+        "no-slirp4netns",
+        &["a_user_without_slirp4netns_is_told_of_it"],
+    ),
+    named(
         "no-apparmor-folder",
         &["treatment::an_apparmor_profile_confines_the_program"],
     ),
