@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use super::breakable::{FEATURES, GUARDS};
+use super::breakable::GUARDS;
+use super::lacking::FEATURES;
 use crate::support::claim::Claim;
 use crate::support::{Need, claims, run};
 

@@ -18,6 +18,7 @@ mod identity;
 mod images;
 mod json;
 mod kernel;
+mod lacking;
 mod layers;
 mod metadata;
 mod mounts;
