@@ -37,6 +37,13 @@ impl Digest {
         self.hex()[..12].to_owned()
     }
 
+    /// Sixteen bytes of it, for a file system to be known by.
+    pub(crate) fn uuid(&self) -> [u8; 16] {
+        let mut uuid = [0; 16];
+        uuid.copy_from_slice(&self.0[..16]);
+        uuid
+    }
+
     /// Whether it is the digest that was promised for what it is of.
     pub(crate) fn keeps(self, promised: Self) -> bool {
         self == promised || sys::fault::broken("no-digest-check")

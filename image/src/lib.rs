@@ -10,6 +10,7 @@ mod archive;
 mod budget;
 mod compression;
 mod digest;
+mod erofs;
 mod error;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;

@@ -23,6 +23,7 @@ mod bundle;
 mod check;
 mod commit;
 mod damage;
+mod form;
 mod gather;
 mod index;
 mod layer;
@@ -44,6 +45,7 @@ mod work;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use oci_spec::image::ImageConfiguration;
 use sys::at::{self, Mode, OFlags};
@@ -112,6 +114,9 @@ pub struct Store {
     path: PathBuf,
     dir: OwnedFd,
     manner: Manner,
+    images_wanted: bool,
+    /// Whether they can be had: asked when it matters.
+    images_shown: OnceLock<bool>,
 }
 
 impl Store {
@@ -143,6 +148,8 @@ impl Store {
             path,
             dir,
             manner: Manner { owners, overlay },
+            images_wanted: false,
+            images_shown: OnceLock::new(),
         };
         store.prepare()?;
         store.remove_leftovers()?;

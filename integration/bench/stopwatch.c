@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINES = 64, WORDS = 32 };
+enum { LINES = 128, WORDS = 32 };
 
 struct command {
 	char *label;

@@ -3,12 +3,14 @@
 
 mod classic;
 mod context;
+mod image;
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 pub use context::FsContext;
+pub use image::{image, open_tree, stacks_images};
 pub use rustix::mount::MountAttrFlags as Attr;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 

@@ -34,6 +34,12 @@ pub(crate) fn is_allowed_xattr(name: &[u8]) -> bool {
         || (name.starts_with(b"user.") && !is_overlay_xattr(name))
 }
 
+/// Whether the kernel would take the bytes for the capabilities of a file (capabilities(7)): version 2 or 3, each of
+/// its own length.
+pub(crate) fn is_capability(value: &[u8]) -> bool {
+    matches!((value.len(), value.get(3)), (20, Some(2)) | (24, Some(3)))
+}
+
 /// Puts everything on an open file or directory. The order matters: chown clears setuid bits and file
 /// capabilities, so mode and attributes come behind it; the time comes last, since all of them change
 /// what the file system thinks of it.
@@ -85,7 +91,8 @@ pub(crate) fn apply_at(
     at::utimensat(dir, name, &times, this).map_err(fail("utimensat"))
 }
 
-fn allowed(metadata: &Metadata) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The attributes that an image may set, with their values.
+pub(crate) fn allowed(metadata: &Metadata) -> impl Iterator<Item = (&[u8], &[u8])> {
     metadata
         .xattrs
         .iter()

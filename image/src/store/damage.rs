@@ -33,7 +33,7 @@ impl Store {
     pub(super) fn known_layer(&self, key: &str) -> Result<Option<Kept>> {
         let doing = || format!("look for layer {key}");
         if self.is_marked(&layer_mark(key))?
-            || !file::is_dir(path_of(&self.path, key)).doing(doing)?
+            || !file::exists(path_of(&self.path, key)).doing(doing)?
         {
             return Ok(None);
         }

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use sys::file;
-
 use super::Store;
+use super::form::open_layer;
 use super::layer::Kept;
 use super::read_layer::{ReadLayer, Task, read_layer};
 use super::work::Work;
@@ -165,6 +164,7 @@ impl Job<'_> {
         let task = Task::Unpack {
             layer: name.clone(),
             manner: &self.store.manner,
+            form: self.store.form(self.work),
             ask: &ask,
         };
         let ReadLayer { kept, shape } =
@@ -253,7 +253,7 @@ impl Job<'_> {
                 return Err(Error::Stopped);
             };
             let doing = || format!("open layer {}", ready.key);
-            roots.push(file::open_dir(&ready.path).doing(doing)?);
+            roots.push(open_layer(&ready.path).doing(doing)?);
             if ready.kept.covers {
                 break;
             }
