@@ -19,7 +19,8 @@ pub(super) struct Output {
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
     /// Where the result goes, in place of the store alone: a folder, `-` for a tar on stdout, or
-    /// type=local|tar|oci|docker|image|registry|cacheonly[,dest=PATH][,name=NAME]; may be given several times
+    /// type=local|tar|oci|docker|image|registry|cacheonly, with dest=PATH or name=NAME behind commas; may be given
+    /// several times
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
     /// Bring the image to the registries that its names say

@@ -34,7 +34,7 @@ pub(super) struct Steps {
     /// Processes and threads of each RUN at most [default: 32768 where the controller is there]
     #[arg(long, value_name = "N")]
     pids_limit: Option<i64>,
-    /// A limit of the kernel's for RUN's processes: NAME=SOFT[:HARD]
+    /// A limit of the kernel's for RUN's processes: NAME=SOFT or NAME=SOFT:HARD
     #[arg(long, value_name = "LIMIT")]
     ulimit: Vec<String>,
     /// How much /dev/shm of a RUN may hold [default: 64m]
