@@ -105,7 +105,7 @@ fn damage_of_any_layer_is_named_and_repaired() {
             harm(&fs.join(file));
             named_and_repaired(&shelf, &archive, &part, what);
         }
-        let more: [(&str, &dyn Fn()); 7] = [
+        let more: [(&str, &dyn Fn()); 8] = [
             ("a new file", &|| {
                 std::fs::write(fs.join("new"), b"x").unwrap()
             }),
@@ -126,6 +126,11 @@ fn damage_of_any_layer_is_named_and_repaired() {
             }),
             ("a torn record", &|| {
                 std::fs::write(layer.join("layer.json"), b"{\"dif").unwrap()
+            }),
+            // It may be a file system: the kernel is not asked to read it (CVE-2023-30549).
+            ("a file in its place", &|| {
+                std::fs::remove_dir_all(layer.join("fs")).unwrap();
+                std::fs::write(layer.join("fs"), b"no layer").unwrap();
             }),
             ("no folder", &|| {
                 std::fs::remove_dir_all(layer.join("fs")).unwrap()

@@ -96,7 +96,7 @@ impl Overlay {
     }
 
     fn open(&self) -> Result<Layers, SysError> {
-        let lower = self.lower.iter().map(layer);
+        let lower = self.lower.iter().map(sys::file::open_path);
         let lower = lower.collect::<Result<Vec<_>, _>>()?;
         let upper = match (&self.upper, &self.work) {
             (Some(upper), Some(work)) => {
@@ -227,22 +227,10 @@ fn one_string(lower: &[OwnedFd]) -> Result<String, SysError> {
     Ok(names)
 }
 
-/// Opens a layer: a directory, or the image in a file. Of an image it is the mount's own fd: an overlay takes no layer
-/// whose mount is gone.
-fn layer(path: impl AsRef<Path>) -> Result<OwnedFd, SysError> {
-    match sys::file::is_dir(&path)? {
-        true => sys::file::open_path(path),
-        false => mount::image(sys::file::open(path)?),
-    }
-}
-
-/// The layer `path` alone, detached, with `attr` added.
+/// The directory `path` alone, detached, with `attr` added.
 fn single(path: &Path, attr: Attr) -> Result<OwnedFd, SysError> {
-    let source = layer(path)?;
-    let mount = match sys::file::is_dir(path)? {
-        true => mount::clone_tree(&source, "", Depth::One)?,
-        false => source,
-    };
+    let source = sys::file::open_dir(path)?;
+    let mount = mount::clone_tree(&source, "", Depth::One)?;
     let change = Change {
         set: u64::from(attr.bits()),
         ..Change::default()

@@ -9,7 +9,6 @@ use serde_json::Value;
 use sys::beneath::Root;
 use sys::file::{self, Durability};
 
-use super::form::open_layer;
 use super::{Image, Layer, Store};
 use crate::error::Doing;
 use crate::layer::flatten::{Source, flatten};
@@ -92,7 +91,7 @@ pub(super) fn sources(layers: &[Layer]) -> Result<Vec<Source>> {
     let hidden = layers.iter().rposition(|layer| layer.covers).unwrap_or(0);
     let mut sources = Vec::new();
     for layer in layers[hidden..].iter().rev() {
-        let fd = open_layer(&layer.path).doing(|| format!("open layer {}", layer.diff_id))?;
+        let fd = file::open_dir(&layer.path).doing(|| format!("open layer {}", layer.diff_id))?;
         sources.push(Source {
             root: Root::new(fd),
             states_root: layer.states_root,

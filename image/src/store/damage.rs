@@ -12,7 +12,7 @@ use sys::at::{self, Mode, OFlags};
 use sys::file;
 
 use super::Store;
-use super::layer::{Kept, path_of};
+use super::layer::Kept;
 use crate::error::Doing;
 use crate::{Digest, Result};
 
@@ -32,9 +32,7 @@ impl Store {
     /// What is kept of a layer; `None` if the store lacks it or a part of it, or if it is damaged.
     pub(super) fn known_layer(&self, key: &str) -> Result<Option<Kept>> {
         let doing = || format!("look for layer {key}");
-        if self.is_marked(&layer_mark(key))?
-            || !file::exists(path_of(&self.path, key)).doing(doing)?
-        {
+        if self.is_marked(&layer_mark(key))? || !self.has_layer(key).doing(doing)? {
             return Ok(None);
         }
         // One that can't be read is as good as none.

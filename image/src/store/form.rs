@@ -9,6 +9,7 @@ use std::path::Path;
 use sys::file;
 
 use super::Store;
+use super::layer::path_of;
 use super::work::Work;
 use crate::erofs::{self, Made};
 use crate::error::Doing;
@@ -32,6 +33,24 @@ impl Store {
         self
     }
 
+    /// Opens the root of an unpacked layer. Only a store that makes images takes a file for one: elsewhere it is damage,
+    /// and the kernel is shown no file system that somebody put there (CVE-2023-30549).
+    pub(super) fn open_layer(&self, path: impl AsRef<Path>) -> sys::Result<OwnedFd> {
+        match self.images_wanted {
+            true => sys::mount::open_tree(path),
+            false => file::open_dir(path),
+        }
+    }
+
+    /// Whether a layer lies there in a form that this store takes.
+    pub(super) fn has_layer(&self, key: &str) -> sys::Result<bool> {
+        let path = path_of(&self.path, key);
+        match self.images_wanted {
+            true => file::exists(path),
+            false => file::is_dir(path),
+        }
+    }
+
     /// What new layers are to be.
     pub(super) fn form(&self, work: &Work) -> Form {
         match self.images_wanted && self.shows_images(work) {
@@ -49,11 +68,6 @@ impl Store {
                 && shows(work).is_ok()
         })
     }
-}
-
-/// Opens the root of an unpacked layer, of either form.
-pub(super) fn open_layer(path: impl AsRef<Path>) -> sys::Result<OwnedFd> {
-    sys::mount::open_tree(path)
 }
 
 fn shows(work: &Work) -> Result<()> {

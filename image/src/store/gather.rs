@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::Store;
-use super::form::open_layer;
 use super::layer::Kept;
 use super::read_layer::{ReadLayer, Task, read_layer};
 use super::work::Work;
@@ -253,7 +252,7 @@ impl Job<'_> {
                 return Err(Error::Stopped);
             };
             let doing = || format!("open layer {}", ready.key);
-            roots.push(open_layer(&ready.path).doing(doing)?);
+            roots.push(self.store.open_layer(&ready.path).doing(doing)?);
             if ready.kept.covers {
                 break;
             }

@@ -9,7 +9,7 @@ use sys::file;
 
 use super::Store;
 use super::check::Depth;
-use super::form::open_layer;
+use super::form::Form;
 use super::index::{Index, Unpacked};
 use super::layer::{Kept, path_of};
 use super::parallel::each;
@@ -102,7 +102,7 @@ impl<'a> Verifier<'a> {
             Err(e) => return Ok(Some(e.chain())),
         };
         let path = path_of(&self.store.path, key);
-        if !file::exists(&path).doing(|| format!("look at layer {key}"))? {
+        if !file::is_dir(&path).doing(|| format!("look at layer {key}"))? {
             return wrong("its folder is missing");
         }
         if sys::fault::broken("no-layer-compare") {
@@ -156,7 +156,7 @@ impl<'a> Verifier<'a> {
         let task = Task::Unpack {
             layer: layer.to_owned(),
             manner: &self.store.manner,
-            form: self.store.form(&self.work),
+            form: Form::Folder,
             ask: &ask,
         };
         let budget = Budget::default();
@@ -168,7 +168,7 @@ impl<'a> Verifier<'a> {
             return Ok(Some("its list of owners is another".to_owned()));
         }
         let open =
-            |path: std::path::PathBuf| open_layer(path).doing(|| format!("open layer {key}"));
+            |path: std::path::PathBuf| file::open_dir(path).doing(|| format!("open layer {key}"));
         let states_root = read.kept.states_root && kept.states_root;
         let (wanted, found) = (open(wanted.join("fs"))?, open(found)?);
         Ok(match difference(wanted, found, states_root) {
@@ -182,7 +182,7 @@ impl<'a> Verifier<'a> {
         let mut roots = Vec::new();
         for lower in self.below.get(key).into_iter().flatten() {
             let doing = || format!("open layer {}", lower.key);
-            roots.push(open_layer(path_of(&self.store.path, &lower.key)).doing(doing)?);
+            roots.push(file::open_dir(path_of(&self.store.path, &lower.key)).doing(doing)?);
             if lower.covers {
                 break;
             }
