@@ -49,11 +49,6 @@ pub(crate) fn groups_denied() -> Result<bool, SysError> {
     Ok(sys::proc::read("self/setgroups")?.trim() == "deny")
 }
 
-/// Whether it is denied to ourselves, in the user namespace of somebody without root.
-pub(crate) fn groups_denied_here() -> bool {
-    sys::privileges::is_nested() && groups_denied().unwrap_or(false)
-}
-
 /// Takes on the program's ids and rights. Where setgroups(2) is denied, no groups are the groups that there
 /// are; a list of some is refused by the kernel.
 pub(crate) fn drop(credentials: &Credentials, groups_denied: bool) -> Result<(), SysError> {

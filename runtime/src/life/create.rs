@@ -206,7 +206,7 @@ impl Creation {
             joins: opening.joins,
             container: None,
             filter: opening.filter,
-            groups_denied: crate::privileges::groups_denied_here(),
+            groups_denied: opening.groups_denied,
             args: opening.args,
             env: opening.env,
             console: options.console_socket,

@@ -20,6 +20,7 @@ use crate::life::options::{Begin, CreateOptions, RootSource};
 use crate::lsm::Modules;
 use crate::notify;
 use crate::plan::{Plan, Request, RootPlace, Step};
+use crate::privileges::groups_denied;
 use crate::rdt::{Group, Wanted};
 use crate::validate::validate;
 use crate::{Error, Result};
@@ -36,6 +37,8 @@ pub(crate) struct Prepared {
     /// Its share of caches and memory bandwidth, and where resctrl is.
     pub(crate) rdt: Option<(Group, PathBuf)>,
     pub(crate) rights: Rights,
+    /// Whether we are in another user namespace than the first.
+    pub(crate) nested: bool,
     /// Whether setgroups(2) is denied inside.
     pub(crate) groups_denied: bool,
 }
@@ -74,6 +77,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
     let rights = rights_of(&held);
     let set = NamespaceSet::from_spec(&options.spec)?;
     let cgroup = cgroup::find(options, &set, rights)?;
+    let nested = sys::privileges::is_nested();
     let request = Request {
         id: &options.id,
         bundle: &options.bundle,
@@ -99,8 +103,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         no_pivot: options.no_pivot,
         keep_keyring: options.keep_keyring,
         begins_at_once: options.begin == Begin::AtOnce,
-        // Asked only where there is something to come back from.
-        may_return: !set.creates(Namespace::Network) || !sys::privileges::is_nested(),
+        may_return: !set.creates(Namespace::Network) || !nested,
         given_stdio: matches!(options.stdio, crate::Stdio::Given(_)),
     };
     let plan = Plan::new(&options.spec, &request)?;
@@ -122,6 +125,7 @@ pub(crate) fn think(options: &CreateOptions) -> Result<Prepared> {
         cgroup,
         rdt: rdt(options)?,
         rights,
+        nested,
         groups_denied: rights == Rights::Few && request.single_id,
     })
 }
@@ -173,6 +177,8 @@ pub(crate) struct Opening {
     pub(crate) filter: Option<Filter>,
     pub(crate) args: CStrings,
     pub(crate) env: Vec<String>,
+    /// Whether setgroups(2) is denied to ourselves, in the user namespace of somebody without root.
+    pub(crate) groups_denied: bool,
 }
 
 /// Opens it: sources of binds, the root, namespaces; compiles the filter.
@@ -194,6 +200,8 @@ pub(crate) fn open(prepared: &Prepared, options: &mut CreateOptions) -> Result<O
         filter: filter(&options.spec)?,
         args: CStrings::new(args).map_err(Error::host("process.args"))?,
         env: process.and_then(|p| p.env().clone()).unwrap_or_default(),
+        groups_denied: prepared.nested
+            && groups_denied().map_err(Error::host("ask whether groups can be set"))?,
     })
 }
 
