@@ -101,7 +101,10 @@ impl Exporter {
         let to = at::openat(self.folder(), item.name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| SysError::new("create", item.name.display(), errno))
             .doing(doing)?;
-        pour(from, &mut self.buffer, |bytes| write_all(&to, bytes)).doing(doing)?;
+        pour(from, &mut self.buffer, |bytes| {
+            sys::file::write_all(&to, bytes)
+        })
+        .doing(doing)?;
         finish(item, from, &to)
     }
 
@@ -199,15 +202,4 @@ fn look(folder: BorrowedFd<'_>, name: &OsStr) -> sys::Result<Option<FileType>> {
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(SysError::new("stat", name.display(), errno)),
     }
-}
-
-fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> sys::Result<()> {
-    while !bytes.is_empty() {
-        match at::write(&fd, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(SysError::new("write", "", errno)),
-        }
-    }
-    Ok(())
 }

@@ -179,6 +179,21 @@ pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
         .map_err(|errno| SysError::new("unlink", path.display(), errno))
 }
 
+/// Writes all of `bytes` to an open file, terminal or pipe.
+///
+/// # Errors
+/// As write(2), but for EINTR.
+pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(SysError::new("write", "", errno)),
+        }
+    }
+    Ok(())
+}
+
 /// Removes an empty directory.
 ///
 /// # Errors

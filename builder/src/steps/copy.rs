@@ -57,17 +57,6 @@ pub(crate) fn source(
     tree.visit_file(&found.path, &mut copier)
 }
 
-fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> sys::Result<()> {
-    while !bytes.is_empty() {
-        match at::write(&fd, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(SysError::new("write", "", errno)),
-        }
-    }
-    Ok(())
-}
-
 /// Writes the files of a walk.
 struct Copier<'a> {
     manner: &'a Manner<'a>,
@@ -180,7 +169,9 @@ impl<'a> Copier<'a> {
         xattrs: &Xattrs,
     ) -> sys::Result<[u8; 32]> {
         let to = create(self.folder(), name)?;
-        let sum = pour(from, &mut self.buffer, |bytes| write_all(&to, bytes))?;
+        let sum = pour(from, &mut self.buffer, |bytes| {
+            sys::file::write_all(&to, bytes)
+        })?;
         let (uid, gid) = self.owner(item);
         own(&to, uid, gid, self.mode(item, false))?;
         finish(&to, xattrs, &item.stat)?;

@@ -141,7 +141,7 @@ impl Relay {
         let Ok(n @ 1..) = read else {
             return Ok(false);
         };
-        write_all(std::io::stdout(), &buffer[..n])
+        sys::file::write_all(std::io::stdout(), &buffer[..n])
             .map_err(Error::host("write the container's output"))?;
         Ok(true)
     }
@@ -183,17 +183,6 @@ struct Ready {
     ended: bool,
     signalled: bool,
     typed: bool,
-}
-
-fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> sys::Result<()> {
-    while !bytes.is_empty() {
-        match sys::at::write(&fd, bytes) {
-            Ok(n) => bytes = &bytes[n..],
-            Err(sys::Errno::INTR) => {}
-            Err(errno) => return Err(sys::SysError::new("write", "", errno)),
-        }
-    }
-    Ok(())
 }
 
 impl Drop for Relay {
