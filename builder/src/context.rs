@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use image::registry::{Download, download};
-use image::{Scratch, Store};
+use image::{LinkOwners, OwnerPolicy, Scratch, Store};
 use sys::SysError;
 use sys::at::OFlags;
 use sys::beneath::Root;
@@ -18,6 +18,7 @@ use crate::ignore::Ignore;
 use crate::remote::{Remote, remote};
 use crate::request::Context;
 use crate::source::Source;
+use crate::steps::kept::keeps_owners;
 use crate::tree::{Owners, Tree};
 
 /// A larger recipe or ignore file is a mistake.
@@ -36,6 +37,8 @@ pub(crate) enum Files {
         root: OwnedFd,
         /// The recipe, where it came alone.
         alone: Option<Vec<u8>>,
+        /// Whose its links are, where they can't be theirs.
+        links: LinkOwners,
         /// Where it lies, until the build is over.
         _place: Scratch,
     },
@@ -120,9 +123,10 @@ fn unpacked(mut file: File, scratch: Scratch, name: &str) -> Result<Files> {
     file.rewind().map_err(failed).doing(doing)?;
     let folder = sys::file::open_dir(&scratch.upper).doing(doing)?;
     let mut alone = None;
+    let mut links = LinkOwners::default();
     if is_archive {
         let length = file.metadata().map_err(failed).doing(doing)?.len();
-        image::unpack_onto(&mut file, length, folder, None)
+        links = image::unpack_onto(&mut file, length, folder, None, OwnerPolicy::ours())
             .doing(|| format!("unpack the context {name}"))?;
     } else {
         alone = Some(sys::file::read_fd(file, &name, LARGEST).doing(doing)?);
@@ -130,6 +134,7 @@ fn unpacked(mut file: File, scratch: Scratch, name: &str) -> Result<Files> {
     Ok(Files::Unpacked {
         root: sys::file::open_path(&scratch.upper).doing(doing)?,
         alone,
+        links,
         _place: scratch,
     })
 }
@@ -190,6 +195,10 @@ impl Files {
                 (out.tree.root.open_path(".").doing(doing)?, Owners::Root)
             }
         };
+        let links = match self {
+            Self::Unpacked { links, .. } if keeps_owners() => Some(links.clone()),
+            _ => None,
+        };
         let root = Root::new(root);
         let mut own = file
             .unwrap_or(Path::new("Dockerfile"))
@@ -204,6 +213,7 @@ impl Files {
             root,
             name: "the context".to_owned(),
             owners,
+            links,
             ignore: ignore(found)?,
             place: None,
         })
@@ -277,6 +287,7 @@ fn open(context: &Path, file: Option<&Path>) -> Result<Tree> {
         root,
         name: "the context".to_owned(),
         owners: Owners::Root,
+        links: None,
         ignore: ignore(found)?,
         place: Some(sys::file::canonical(context).doing(doing)?),
     })

@@ -232,7 +232,9 @@ pub(crate) fn xattrs_of(item: &Item<'_>, fd: Option<&OwnedFd>) -> Result<Xattrs>
         let Ok(name) = std::str::from_utf8(name) else {
             continue;
         };
-        let ours = name.starts_with("user.") && !name.starts_with("user.overlay.");
+        let ours = name.starts_with("user.")
+            && !name.starts_with("user.overlay.")
+            && name != image::OWNER_XATTR;
         if !ours && name != "security.capability" {
             continue;
         }

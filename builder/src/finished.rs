@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use image::{Digest, Image, Layer, Lease, Reference, Store};
+use image::{Digest, Image, Layer, Lease, LinkOwners, Reference, Store};
 use sys::beneath::Root;
 
 use crate::error::{Doing, Result};
@@ -69,6 +69,7 @@ impl<'a> Finished<'a> {
             root: Root::new(self.mount()?),
             name: "the image".to_owned(),
             owners: Owners::Kept,
+            links: None,
             ignore: Ignore::default(),
             place: None,
         };
@@ -80,10 +81,10 @@ impl<'a> Finished<'a> {
     /// # Errors
     /// Names the file that can't be read; `out` is cut short then.
     pub fn write_tar<W: Write>(&self, out: W) -> Result<W> {
+        let doing = || "write the tar".to_owned();
         let tree = self.mount()?;
-        self.store
-            .write_tar(tree, out)
-            .doing(|| "write the tar".to_owned())
+        let links = LinkOwners::of(&self.layers).doing(doing)?;
+        self.store.write_tar(tree, &links, out).doing(doing)
     }
 
     /// All layers as one tree.

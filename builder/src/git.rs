@@ -79,6 +79,7 @@ pub(crate) fn check_out(
             root: Root::new(root),
             name: repository.url.clone(),
             owners: Owners::Root,
+            links: None,
             ignore: Ignore::default(),
             place: None,
         },

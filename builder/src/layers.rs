@@ -2,11 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use image::{Layer, Scratch};
+use image::{Layer, LinkOwners, Scratch};
 use rootfs::Overlay;
 use sys::beneath::Root;
 
 use crate::error::{Doing, Error, Result};
+use crate::steps::kept::keeps_owners;
 
 /// The layers as one tree, with somewhere for changes to go.
 pub(crate) fn overlay(layers: &[Layer], scratch: Option<&Scratch>) -> Result<OwnedFd> {
@@ -38,4 +39,13 @@ pub(crate) fn root(mount: &OwnedFd) -> Result<Root> {
         .map_err(|e| sys::SysError::from_io("dup", "", &e))
         .doing(|| "open the tree that is built".to_owned())?;
     Ok(Root::new(fd))
+}
+
+/// Owners of the layers' links, where files have owners only beside them.
+pub(crate) fn links_of(layers: &[Layer]) -> Result<Option<LinkOwners>> {
+    if !keeps_owners() {
+        return Ok(None);
+    }
+    let links = LinkOwners::of(layers).doing(|| "read the owners of files".to_owned())?;
+    Ok(Some(links))
 }

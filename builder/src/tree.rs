@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use image::LinkOwners;
 use sys::at::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use sys::beneath::Root;
 use sys::{Errno, SysError};
@@ -13,6 +14,7 @@ use sys::{Errno, SysError};
 use crate::error::{Doing, Error, Result};
 use crate::ignore::Ignore;
 use crate::include::Include;
+use crate::steps::kept::with_owner;
 
 /// Deeper folders than this hold no sane context; each takes an fd while it is walked.
 const DEEPEST: usize = 200;
@@ -35,6 +37,8 @@ pub(crate) struct Tree {
     pub(crate) name: String,
     /// Whose its files become.
     pub(crate) owners: Owners,
+    /// Whose its links are, where files have owners only beside them.
+    pub(crate) links: Option<LinkOwners>,
     /// What of it is left out.
     pub(crate) ignore: Ignore,
     /// Where it is, if it is a folder of this host whose files may be known by their looks.
@@ -145,6 +149,7 @@ impl Tree {
         let name = path.rsplit('/').next().unwrap_or("");
         if kind != FileType::RegularFile {
             let (folder, last) = self.root.parent(path).doing(doing)?;
+            let stat = self.owned(folder.as_fd(), &last, path.as_bytes(), stat)?;
             return visitor.enter(&Item {
                 folder: folder.as_fd(),
                 name: &last,
@@ -154,12 +159,22 @@ impl Tree {
         }
         // The file behind the link, by an fd: its name is /proc's business.
         let (folder, last) = self.resolved(path).doing(doing)?;
+        let stat = self.owned(folder.as_fd(), &last, path.as_bytes(), stat)?;
         visitor.enter(&Item {
             folder: folder.as_fd(),
             name: &last,
             path: name.as_bytes(),
             stat,
         })
+    }
+
+    /// A file's stat, with the owner that it has beside it.
+    fn owned(&self, folder: BorrowedFd<'_>, name: &OsStr, path: &[u8], stat: Stat) -> Result<Stat> {
+        let Some(links) = &self.links else {
+            return Ok(stat);
+        };
+        with_owner(links, folder, name, path, stat)
+            .doing(|| format!("read {:?} in {}", String::from_utf8_lossy(path), self.name))
     }
 
     /// The folder and name of a file behind its links, inside the tree.
@@ -261,6 +276,7 @@ impl Walk<'_> {
         let stat = at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| SysError::new("stat", name.display(), errno))
             .doing(|| self.doing())?;
+        let stat = self.tree.owned(folder, name, &self.path, stat)?;
         let start = if self.prefix == 0 { 0 } else { self.prefix + 1 };
         let path = self.path[start.min(self.path.len())..].to_vec();
         let item = Item {

@@ -15,7 +15,7 @@ use crate::commit::Document;
 use crate::context::Files;
 use crate::error::{Doing, Result};
 use crate::ignore::Ignore;
-use crate::layers::{empty, overlay};
+use crate::layers::{empty, links_of, overlay};
 use crate::plan::StagePlan;
 use crate::request::Options;
 use crate::stages::Origin;
@@ -79,12 +79,12 @@ impl Work<'_> {
     pub(crate) fn apart(
         &self,
         key: &Key,
-        act: impl FnOnce(&Root) -> Result<()>,
+        act: impl FnOnce(&Root, &Scratch) -> Result<()>,
     ) -> Result<Outcome> {
         self.known_or(key, |scratch| {
             let upper =
                 sys::file::open_path(&scratch.upper).doing(|| "begin a layer".to_owned())?;
-            act(&Root::new(upper))
+            act(&Root::new(upper), scratch)
         })
     }
 
@@ -171,6 +171,7 @@ impl Work<'_> {
             root: Root::new(mount),
             name,
             owners: Owners::Kept,
+            links: links_of(&layers)?,
             ignore: Ignore::default(),
             place: None,
         })

@@ -9,6 +9,7 @@ pub(crate) mod diff;
 pub(crate) mod entry;
 pub(crate) mod flatten;
 pub(crate) mod header;
+pub(crate) mod kept;
 pub(crate) mod kind;
 pub(crate) mod metadata;
 pub(crate) mod onto;

@@ -34,6 +34,7 @@ pub use digest::Digest;
 pub use error::{Error, Result};
 pub use history::{HistoryEntry, history};
 pub use layer::changes::ChangeKind;
+pub use layer::kept::{LinkOwners, OWNER_XATTR, Owner, keep_owner, kept_owner};
 pub use layer::onto::{is_tar, unpack_onto};
 pub use owner::{IdRange, OwnerPolicy};
 pub use platform::Platform;

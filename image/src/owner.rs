@@ -26,17 +26,25 @@ pub enum OwnerPolicy {
         /// For groups.
         gids: Vec<IdRange>,
     },
-    /// Everything is ours, since we may not give files away; the recorded owners are kept beside the
-    /// layer, in its file `owners`.
+    /// Everything is ours, since we may not give files away; the recorded owners are kept with the files
+    /// (`layer/kept.rs`), and beside the layer, in its file `owners`, for what has no attributes.
     Single,
 }
 
 impl OwnerPolicy {
+    /// What this process can do: root of more than one id gives files away.
+    pub fn ours() -> Self {
+        match sys::privileges::is_root() && !sys::privileges::has_one_id() {
+            true => Self::AsRecorded,
+            false => Self::Single,
+        }
+    }
+
     /// What a layer unpacked so is called in the store beside its diff id.
     pub(crate) fn suffix(&self) -> String {
         match self {
             Self::AsRecorded => String::new(),
-            Self::Single => "-single".to_owned(),
+            Self::Single => "-kept".to_owned(),
             Self::Mapped { uids, gids } => {
                 let text = format!("{uids:?}{gids:?}");
                 format!("-map{}", Digest::of(text.as_bytes()).short())

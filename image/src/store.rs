@@ -126,11 +126,7 @@ impl Store {
     /// # Errors
     /// Names the path if it can't be made, or is no store, or one of another format.
     pub fn open(path: &Path) -> Result<Self> {
-        let owners = match sys::privileges::is_root() {
-            true => OwnerPolicy::AsRecorded,
-            false => OwnerPolicy::Single,
-        };
-        Self::open_with(path, owners)
+        Self::open_with(path, OwnerPolicy::ours())
     }
 
     /// As [`Store::open`], with an owner policy of the caller's choice.

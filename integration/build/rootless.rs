@@ -12,6 +12,7 @@ use crate::support::{Output, claims, needs, run};
 
 claims![
     a_user_without_subordinate_ids_builds: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
+    owners_are_kept_where_there_is_one_id: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Tool("tar"), Dhow],
     a_user_with_subordinate_ids_builds_what_root_builds: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
     f13_a_users_command_reaches_nothing_of_the_host: [Root, Cgroup2, Overlay, UserNamespaces, Translation, Tool("ip"), Tool("setpriv"), Tool("newuidmap"), Tool("slirp4netns"), Dhow],
     a_user_without_slirp4netns_is_told_of_it: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), FaultBuild],
@@ -98,15 +99,79 @@ fn a_user_without_subordinate_ids_builds() {
     user.build("c").success();
     let listed = user.dhow("", &["images"]).success();
     assert_eq!(listed.stdout.lines().count(), 3, "{listed:?}");
-    user.recipe("owned", "FROM base\nCOPY --chown=33:44 f /f\n");
-    let output = user.build("owned").ends_with(1);
-    let told =
-        "chown 33:44: this build has not that id: it needs root, or subordinate ids in /etc/subuid";
-    assert!(output.stderr.contains(told), "{output:?}");
     user.dhow("", &["store", "check"]).success();
     user.dhow("", &["prune", "--all"]).success();
     let left = std::fs::read_dir(user.own().join("dhow/layers")).unwrap();
     assert_eq!(left.count(), 0);
+}
+
+/// Whose files are comes from COPY, from an archive, from a base and from a stage, and stays through what commands do.
+const OWNED: &str = "FROM base AS one\n\
+    COPY --chown=33:44 d f /d/\n\
+    ADD a.tar /a/\n\
+    RUN chmod 600 /d/f /a/d/f && mv /d/f /moved && touch /new && mkdir /d/new && rm /d/link && ln -s f /d/link\n\
+    COPY --link --chown=1000:5 d /linked/\n\
+    FROM one\n\
+    COPY --from=one /moved /d /a /from/\n\
+    COPY d /a/d/\n\
+    RUN chmod 711 /d /from/d/sub\n\
+    USER user\n\
+    WORKDIR /work/here\n";
+
+/// The same bytes as root's build, so the same owners.
+fn owners_are_kept_where_there_is_one_id() {
+    let site = Site::new();
+    let user = User::new(&site, "");
+    user.recipe("owned", OWNED);
+    let folder = user.own().join("owned");
+    let script = "mkdir -p d/sub && echo x > d/sub/x && ln -s x d/link && mkdir t && cp -a d t/d && echo f > t/d/f && \
+                  chown -hR 7:8 t && tar -C t --numeric-owner -cf a.tar d && rm -r t && chown -R 1000:1000 .";
+    run(Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(&folder))
+    .success();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(&folder)
+        .arg(site.folder())
+        .status();
+    assert!(copied.unwrap().success());
+    user.build("base").success();
+    let theirs = user.build("owned").success().stdout;
+    assert_eq!(theirs, site.image("owned", OWNED));
+    user.dhow("", &["store", "check"]).success();
+    // All files as one tar, and a context that is one.
+    let tar = |image: &str| {
+        user.dhow(
+            "",
+            &[
+                "build",
+                "-q",
+                "-o",
+                &format!("type=tar,dest={image}.tar"),
+                "owned",
+            ],
+        )
+    };
+    tar("first").success();
+    let listed = run(Command::new("tar")
+        .args(["--numeric-owner", "-tvf"])
+        .arg(user.own().join("first.tar")));
+    let listed = listed.success().stdout;
+    for (owner, name) in [
+        ("33/44", " moved\n"),
+        ("7/8", " from/d/link -> x\n"),
+        ("1000/5", " linked/link -> x\n"),
+        ("0/0", " from/link -> f\n"),
+    ] {
+        let line = listed
+            .split_inclusive('\n')
+            .find(|line| line.ends_with(name));
+        assert!(
+            line.is_some_and(|line| line.contains(&format!(" {owner} "))),
+            "{name}: {listed}"
+        );
+    }
 }
 
 fn a_user_with_subordinate_ids_builds_what_root_builds() {

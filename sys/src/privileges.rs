@@ -29,6 +29,14 @@ pub fn is_nested() -> bool {
         .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
+/// Whether we are in a user namespace that has one user, ourselves: nothing can be given to another.
+pub fn has_one_id() -> bool {
+    crate::proc::read("self/uid_map").is_ok_and(|map| {
+        let mut counts = map.lines().map(|line| line.split_ascii_whitespace().nth(2));
+        (counts.next(), counts.next()) == (Some(Some("1")), None)
+    })
+}
+
 /// The effective user and group id of this process.
 pub fn ids() -> (u32, u32) {
     (

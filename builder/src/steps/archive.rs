@@ -12,6 +12,7 @@ use crate::fingerprint::{CHUNK, Sum, changed, hex, pour};
 use crate::select::Match;
 use crate::steps::copy::Manner;
 use crate::steps::directories::make_directories;
+use crate::steps::kept;
 use crate::tree::Tree;
 
 /// An archive, open, and the digest of its bytes.
@@ -70,7 +71,11 @@ impl Archive {
             inner: file,
             hasher: Sha256::new(),
         };
-        image::unpack_onto(&mut reader, length, into, manner.owner).doing(doing)?;
+        let place = kept::path_below(manner.root, &into).doing(doing)?;
+        let owners = image::OwnerPolicy::ours();
+        let links = image::unpack_onto(&mut reader, length, into, manner.owner, owners);
+        let links = links.doing(doing)?;
+        manner.links.borrow_mut().insert_below(&place, &links);
         io::copy(&mut reader, &mut io::sink())
             .map_err(failed)
             .doing(doing)?;

@@ -2,9 +2,11 @@
 //! them. Both trees are hostile: every path is resolved below an fd. Not its job: finding the sources, and
 //! layers.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use image::LinkOwners;
 use sys::at::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use sys::beneath::Root;
 use sys::{Errno, SysError};
@@ -15,14 +17,16 @@ use crate::ignore::Ignore;
 use crate::mode::ModeChange;
 use crate::select::Match;
 use crate::steps::directories::own;
+use crate::steps::kept::give_at;
 use crate::steps::place::{clear, create, directory, look, place};
-use crate::steps::rootless::chown_failed;
 use crate::tree::{Item, Part, Tree, Visitor};
 
 /// How files get to their place.
 pub(crate) struct Manner<'a> {
     /// The tree that is written.
     pub(crate) root: &'a Root,
+    /// Whose links there are, where they can't be theirs.
+    pub(crate) links: &'a RefCell<LinkOwners>,
     /// Where to: absolute; a trailing slash says that it is a directory.
     pub(crate) target: &'a str,
     /// In place of the files' own owners.
@@ -198,15 +202,8 @@ impl<'a> Copier<'a> {
             Content::None
         };
         let (uid, gid) = self.owner(item);
-        at::chownat(
-            folder,
-            name,
-            Some(at::Uid::from_raw(uid)),
-            Some(at::Gid::from_raw(gid)),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(|errno| chown_failed(errno, uid, gid))
-        .doing(doing)?;
+        let place = (self.manner.root, self.manner.links);
+        give_at(place, folder, name, (uid, gid)).doing(doing)?;
         if item.kind() != FileType::Symlink {
             let mode = Mode::from_raw_mode(self.mode(item, false));
             at::chmodat(folder, name, mode, AtFlags::empty())

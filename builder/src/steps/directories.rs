@@ -7,7 +7,7 @@ use sys::at::{self, Mode, OFlags};
 use sys::beneath::Root;
 
 use crate::error::{Doing, Result};
-use crate::steps::rootless::chown_failed;
+use crate::steps::kept::give;
 
 /// Opens a directory below the root, made with its missing parents: all belong to `uid`:`gid`; the
 /// parents have mode 0755, the last one `mode`. What is there already stays as it is.
@@ -43,11 +43,6 @@ pub(crate) fn make_directories(
 
 /// Owner first: changing it takes set-user-id bits away.
 pub(crate) fn own(fd: impl AsFd, uid: u32, gid: u32, mode: u32) -> sys::Result<()> {
-    at::fchown(
-        &fd,
-        Some(at::Uid::from_raw(uid)),
-        Some(at::Gid::from_raw(gid)),
-    )
-    .map_err(|errno| chown_failed(errno, uid, gid))?;
+    give(&fd, (uid, gid))?;
     at::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(|errno| SysError::new("chmod", "", errno))
 }

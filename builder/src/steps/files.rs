@@ -1,7 +1,7 @@
 //! COPY and ADD: which files, their key, and their way into the tree. Not its job: writing them (`copy`),
 //! archives (`archive`), and what comes from servers (`web`, `git`).
 
-use image::Layer;
+use image::{Layer, Scratch};
 use sys::beneath::Root;
 
 use crate::cache::{Key, Outcome};
@@ -53,11 +53,13 @@ pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Resul
     for (name, content) in &step.heredocs {
         key.add(&format!("heredoc {name}"), content.as_str());
     }
-    let mut write = |root: &Root| write(work, root, step, &tree, &exclude, &mut found);
+    let mut write = |root: &Root, scratch: &Scratch| {
+        write(work, (root, scratch), step, &tree, &exclude, &mut found)
+    };
     match step.link {
         true => work.apart(&key, write),
-        false => work.once(&key, layers, |mount, _| {
-            write(&root(mount)?)?;
+        false => work.once(&key, layers, |mount, scratch| {
+            write(&root(mount)?, scratch)?;
             Ok(None)
         }),
     }
@@ -163,7 +165,7 @@ fn find_remote(work: &Work<'_>, step: &CopyStep, remote: Remote, key: &mut Key) 
 /// Writes what was found into the tree.
 fn write(
     work: &Work<'_>,
-    root: &Root,
+    (root, scratch): (&Root, &Scratch),
     step: &CopyStep,
     tree: &Tree,
     exclude: &Ignore,
@@ -172,6 +174,7 @@ fn write(
     let chown = step.chown.as_deref();
     let manner = copy::Manner {
         root,
+        links: &scratch.links,
         target: &step.target,
         owner: chown
             .map(|chown| owner::of_chown(root, chown))

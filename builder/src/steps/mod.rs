@@ -8,6 +8,7 @@ pub(crate) mod copy;
 pub(crate) mod directories;
 pub(crate) mod files;
 pub(crate) mod from;
+pub(crate) mod kept;
 pub(crate) mod metadata;
 pub(crate) mod mounting;
 pub(crate) mod network;

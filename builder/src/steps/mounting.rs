@@ -6,6 +6,7 @@
 //! sources are resolved below a descriptor of their tree (CVE-2024-1753, CVE-2024-23651). What is attached for a moment,
 //! to be cloned from, is attached in a mount namespace that nobody else is in.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -252,6 +253,7 @@ pub(crate) fn copy_to(taken: &Taken, at: &Path) -> Result<()> {
     let exclude = Ignore::default();
     let manner = copy::Manner {
         root: &Root::new(sys::file::open_path(folder).doing(doing)?),
+        links: &RefCell::default(),
         target: &format!("/{}", name.to_string_lossy()),
         owner: None,
         mode: None,

@@ -127,6 +127,7 @@ impl Unpacker<'_> {
     fn metadata(&self, entry: &Entry) -> Result<Metadata> {
         Ok(Metadata {
             owner: self.owners.on_disk(entry.uid, entry.gid)?,
+            kept: None,
             mode: entry.mode,
             mtime: entry.mtime,
             xattrs: entry.xattrs.clone(),

@@ -228,7 +228,7 @@ fn same_bytes(mut one: File, mut two: File) -> std::io::Result<bool> {
 }
 
 fn other(wanted: &Metadata, found: &Metadata) -> Option<&'static str> {
-    if wanted.owner != found.owner {
+    if wanted.owner != found.owner || wanted.kept != found.kept {
         Some("its owner is another")
     } else if wanted.mode != found.mode {
         Some("its mode is another")

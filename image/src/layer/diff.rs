@@ -4,7 +4,7 @@
 //!
 //! The root itself is not among the entries (as docker has it): its time changes with every build.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,6 +18,7 @@ use sys::{Errno, SysError};
 use super::below::{directory_flags, is_opaque, is_whiteout};
 use super::changes::{Change, ChangeKind};
 use super::entry::{Entry, Kind};
+use super::kept::{LinkOwners, Owner, kept_owner};
 use super::metadata::{is_allowed_xattr, mtime, read_xattrs};
 use super::path::LayerPath;
 use super::pax::Time;
@@ -29,14 +30,21 @@ use crate::{Error, Result};
 /// What decides the bytes beside the directory's content.
 pub(crate) struct Rules<'a> {
     pub(crate) owners: &'a OwnerPolicy,
+    /// Whose files are that have no attributes, where owners are kept beside them.
+    pub(crate) links: &'a LinkOwners,
     /// No time is later than this.
     pub(crate) clamp_mtime: Option<i64>,
     /// The files themselves get the times that are written, so that directory and tar are one layer.
     pub(crate) settle: bool,
 }
 
-/// Writes the tar of `upper` to `out`. Times are cut to whole seconds, as every builder does.
-pub(crate) fn write<W: Write>(upper: OwnedFd, rules: &Rules<'_>, out: W) -> Result<W> {
+/// Writes the tar of `upper` to `out`. Times are cut to whole seconds, as every builder does. Gives the owners that are
+/// kept beside the files, too.
+pub(crate) fn write<W: Write>(
+    upper: OwnedFd,
+    rules: &Rules<'_>,
+    out: W,
+) -> Result<(W, BTreeMap<LayerPath, Owner>)> {
     let mut walk = Walk::new(upper, rules, out);
     let mut pending = vec![LayerPath::ROOT];
     while let Some(path) = pending.pop() {
@@ -47,7 +55,8 @@ pub(crate) fn write<W: Write>(upper: OwnedFd, rules: &Rules<'_>, out: W) -> Resu
         inside.reverse();
         pending.append(&mut inside);
     }
-    walk.finish()
+    let beside = std::mem::take(&mut walk.beside);
+    Ok((walk.finish()?, beside))
 }
 
 /// Writes the tar of these changes alone; `tree` has what was added and changed.
@@ -76,8 +85,10 @@ struct Walk<'a, W> {
     root: Root,
     rules: &'a Rules<'a>,
     writer: Writer<W>,
-    /// The first path of each file that has several.
-    links: HashMap<(u64, u64), LayerPath>,
+    /// The first path of each file that has several, and whose it is.
+    links: HashMap<(u64, u64), (LayerPath, Owner)>,
+    /// Owners of what has no attributes.
+    beside: BTreeMap<LayerPath, Owner>,
 }
 
 impl<'a, W: Write> Walk<'a, W> {
@@ -87,6 +98,7 @@ impl<'a, W: Write> Walk<'a, W> {
             rules,
             writer: Writer::new(out),
             links: HashMap::new(),
+            beside: BTreeMap::new(),
         }
     }
 
@@ -115,7 +127,8 @@ impl<'a, W: Write> Walk<'a, W> {
     /// Writes a directory's own entry.
     fn itself(&mut self, path: &LayerPath, dir: &OwnedFd, stat: &at::Stat) -> Result<()> {
         let xattrs = own_xattrs(dir)?;
-        let entry = self.entry(path.clone(), Kind::Directory, stat, xattrs)?;
+        let owner = self.owner(stat, Some(dir), path)?;
+        let entry = self.entry(path.clone(), Kind::Directory, (stat, owner), xattrs);
         self.put(&entry, std::io::empty())?;
         self.settle(dir, b".", stat, entry.mtime)
     }
@@ -178,12 +191,11 @@ impl<'a, W: Write> Walk<'a, W> {
         }
         if stat.st_nlink > 1 {
             let inode = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.links.get(&inode).cloned() {
+            if let Some((first, owner)) = self.links.get(&inode).cloned() {
                 let link = Kind::HardLink { target: first };
-                let entry = self.entry(path.clone(), link, stat, Vec::new())?;
+                let entry = self.entry(path.clone(), link, (stat, owner), Vec::new());
                 return self.put(&entry, std::io::empty());
             }
-            self.links.insert(inode, path.clone());
         }
         let (open, xattrs) = match kind {
             FileType::RegularFile => {
@@ -191,13 +203,19 @@ impl<'a, W: Write> Walk<'a, W> {
                 let fd = at::openat(dir, name, flags, Mode::empty())
                     .map_err(|errno| fault("open", errno))?;
                 let xattrs = own_xattrs(&fd)?;
-                (Some(File::from(fd)), xattrs)
+                (Some(fd), xattrs)
             }
             _ => (None, Vec::new()),
         };
-        let entry = self.entry(path.clone(), tar_kind(dir, name, stat)?, stat, xattrs)?;
+        let owner = self.owner(stat, open.as_ref(), path)?;
+        if stat.st_nlink > 1 {
+            let inode = (stat.st_dev, stat.st_ino);
+            self.links.insert(inode, (path.clone(), owner));
+        }
+        let kind = tar_kind(dir, name, stat)?;
+        let entry = self.entry(path.clone(), kind, (stat, owner), xattrs);
         match open {
-            Some(file) => self.put(&entry, file)?,
+            Some(file) => self.put(&entry, File::from(file))?,
             None => self.put(&entry, std::io::empty())?,
         }
         self.settle(dir, name, stat, entry.mtime)
@@ -211,17 +229,29 @@ impl<'a, W: Write> Walk<'a, W> {
         }
     }
 
+    /// Whose the image has a file: `fd` is open where it can be.
+    fn owner(&mut self, stat: &at::Stat, fd: Option<&OwnedFd>, path: &LayerPath) -> Result<Owner> {
+        if *self.rules.owners != OwnerPolicy::Single {
+            return self.rules.owners.recorded(stat.st_uid, stat.st_gid);
+        }
+        if let Some(fd) = fd {
+            return Ok(kept_owner(fd).map_err(system)?.unwrap_or((0, 0)));
+        }
+        let owner = self.rules.links.get(path.bytes());
+        self.beside.insert(path.clone(), owner);
+        Ok(owner)
+    }
+
     fn entry(
         &self,
         path: LayerPath,
         kind: Kind,
-        stat: &at::Stat,
+        (stat, (uid, gid)): (&at::Stat, Owner),
         xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Entry> {
-        let (uid, gid) = self.rules.owners.recorded(stat.st_uid, stat.st_gid)?;
+    ) -> Entry {
         let secs = mtime(stat).secs;
         let clamped = self.rules.clamp_mtime.map_or(secs, |most| secs.min(most));
-        Ok(Entry {
+        Entry {
             sparse: None,
             path,
             kind,
@@ -233,7 +263,7 @@ impl<'a, W: Write> Walk<'a, W> {
                 nanos: 0,
             },
             xattrs,
-        })
+        }
     }
 
     /// An empty file whose name alone counts.

@@ -9,6 +9,7 @@ use sys::at::{
 };
 use sys::{Errno, SysError};
 
+use super::kept::{OWNER_XATTR, Owner, keep_owner, kept_owner};
 use super::pax::Time;
 use super::whiteout::is_overlay_xattr;
 
@@ -19,7 +20,9 @@ const MAX_VALUE: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Metadata {
     /// `None`: as it is.
-    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) owner: Option<Owner>,
+    /// Whose it is to be elsewhere, where it can't be theirs here.
+    pub(crate) kept: Option<Owner>,
     /// Twelve permission bits.
     pub(crate) mode: u32,
     pub(crate) mtime: Time,
@@ -31,7 +34,7 @@ pub(crate) struct Metadata {
 pub(crate) fn is_allowed_xattr(name: &[u8]) -> bool {
     sys::fault::broken("no-attribute-list")
         || name == b"security.capability"
-        || (name.starts_with(b"user.") && !is_overlay_xattr(name))
+        || (name.starts_with(b"user.") && !is_overlay_xattr(name) && name != OWNER_XATTR.as_bytes())
 }
 
 /// Whether the kernel would take the bytes for the capabilities of a file (capabilities(7)): version 2 or 3, each of
@@ -49,6 +52,10 @@ pub(crate) fn apply(fd: impl AsFd, metadata: &Metadata) -> sys::Result<()> {
     if let Some((uid, gid)) = metadata.owner {
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         at::fchown(fd, Some(uid), Some(gid)).map_err(fail("fchown"))?;
+    }
+    if metadata.owner.is_none() || metadata.kept.is_some() {
+        // Before the mode: one that forbids writing forbids attributes of users, too.
+        keep_owner(fd, metadata.kept.unwrap_or((0, 0)))?;
     }
     at::fchmod(fd, Mode::from_raw_mode(metadata.mode)).map_err(fail("fchmod"))?;
     for (name, value) in allowed(metadata) {
@@ -117,8 +124,13 @@ pub(crate) fn read(stat: &at::Stat, fd: Option<&OwnedFd>) -> sys::Result<Metadat
         Some(fd) => read_xattrs(fd, is_allowed_xattr)?,
         None => Vec::new(),
     };
+    let kept = match fd {
+        Some(fd) => kept_owner(fd)?,
+        None => None,
+    };
     Ok(Metadata {
         owner: Some((stat.st_uid, stat.st_gid)),
+        kept,
         mode: stat.st_mode & 0o7777,
         mtime: mtime(stat),
         xattrs,

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use super::entry::{Entries, Limits, Skip, stream_fault};
 use super::header::{BLOCK, Header};
+use super::kept::{LinkOwners, Owner};
 use super::tree::Tree;
 use super::unpack::{Ground, Manner, fill};
 use super::whiteout::OverlayXattrs;
@@ -27,7 +28,7 @@ pub fn is_tar(stream: impl Read) -> bool {
 /// Unpacks a tar of `length` bytes (as it comes, compressed or not) below the directory `into`, as docker's
 /// ADD does: an entry takes the place of what has its name, a folder over a folder gives it its mode and
 /// owner, a folder that the tar only passes through stays as it is, `into` itself too. Files belong to
-/// `owner`, or to whom the tar gives them.
+/// `owner`, or to whom the tar gives them, as the policy has it. Gives the owners that are kept beside the files.
 ///
 /// # Errors
 /// Names the entry that is refused; what was unpacked before it stays.
@@ -35,8 +36,9 @@ pub fn unpack_onto(
     stream: impl Read,
     length: u64,
     into: OwnedFd,
-    owner: Option<(u32, u32)>,
-) -> Result<()> {
+    owner: Option<Owner>,
+    owners: OwnerPolicy,
+) -> Result<LinkOwners> {
     let (decoder, _) = Decoder::new(BufReader::new(stream))?;
     let bounded = Bounded {
         inner: decoder,
@@ -44,16 +46,16 @@ pub fn unpack_onto(
     };
     let mut entries = Entries::new(bounded, Limits::default());
     let manner = Manner {
-        owners: OwnerPolicy::AsRecorded,
+        owners,
         overlay: OverlayXattrs::Trusted,
     };
-    let plain = Some(owner.unwrap_or((0, 0)));
-    let tree = Tree::alone(into, plain);
-    fill(&mut entries, tree, &manner, Ground::Tree(owner), &|| true)?;
+    let (uid, gid) = owner.unwrap_or((0, 0));
+    let tree = Tree::alone(into, manner.owners.on_disk(uid, gid)?, owner);
+    let unpacked = fill(&mut entries, tree, &manner, Ground::Tree(owner), &|| true)?;
     // The checksum of what is compressed stands at its end.
     io::copy(&mut entries.into_inner(), &mut io::sink())
         .map_err(|e| stream_fault("the archive", &e))?;
-    Ok(())
+    Ok(LinkOwners(unpacked.owners))
 }
 
 /// A stream that may not give more than so many bytes.

@@ -11,6 +11,7 @@ use sys::beneath::Root;
 use sys::{Errno, SysError};
 
 use super::below::{Below, Found, directory_flags, is_whiteout};
+use super::kept::Owner;
 use super::metadata::{self, Metadata};
 use super::path::{LayerPath, TOO_LONG};
 use super::whiteout::OverlayXattrs;
@@ -58,9 +59,11 @@ pub(crate) struct Tree<'a> {
 }
 
 impl Tree<'static> {
-    /// A tree that is there already, which is no layer. Directories that are made belong to `owner`.
-    pub(crate) fn alone(root: OwnedFd, owner: Option<(u32, u32)>) -> Self {
+    /// A tree that is there already, which is no layer. Directories that are made belong to `owner`, or are to be
+    /// `kept`'s elsewhere.
+    pub(crate) fn alone(root: OwnedFd, owner: Option<Owner>, kept: Option<Owner>) -> Self {
         let mut tree = Self::new(root, owner, &|| Ok(Below::default()));
+        tree.plain.kept = kept.filter(|_| owner.is_none());
         tree.finals.clear();
         tree.alone = true;
         tree

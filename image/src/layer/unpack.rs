@@ -12,6 +12,7 @@ use sys::{Errno, SysError};
 use super::below::is_whiteout;
 use super::copy::{self, Place};
 use super::entry::{Entries, Entry, Kind, Skip, stream_fault};
+use super::kept::Owner;
 use super::metadata::{self, Metadata};
 use super::path::LayerPath;
 use super::sparse::Fault;
@@ -31,8 +32,8 @@ pub(crate) struct Manner {
 #[derive(Debug)]
 pub(crate) struct Unpacked {
     pub(crate) shape: Shape,
-    /// The recorded owners, where the policy could not give the files to them: by path.
-    pub(crate) owners: BTreeMap<LayerPath, (u32, u32)>,
+    /// Whose files are that have no attributes, where the policy could not give them to anybody.
+    pub(crate) owners: BTreeMap<LayerPath, Owner>,
     /// Devices and file capabilities left out, since we may not make them: each in words.
     pub(crate) left_out: Vec<String>,
 }
@@ -101,7 +102,7 @@ struct Unpacker<'a> {
     tree: Tree<'a>,
     ground: Ground,
     manner: &'a Manner,
-    owners: BTreeMap<LayerPath, (u32, u32)>,
+    owners: BTreeMap<LayerPath, Owner>,
     left_out: Vec<String>,
     buffer: Vec<u8>,
 }
@@ -153,12 +154,15 @@ impl Unpacker<'_> {
             _ => (entry.uid, entry.gid),
         };
         let owner = self.manner.owners.on_disk(uid, gid)?;
+        let mut kept = None;
         if owner.is_none() {
-            let hard_link = matches!(entry.kind, Kind::HardLink { .. });
-            match (uid, gid) {
-                _ if hard_link => {}
-                (0, 0) => drop(self.owners.remove(path)),
-                owner => drop(self.owners.insert(path.clone(), owner)),
+            match entry.kind {
+                Kind::HardLink { .. } => {}
+                Kind::File { .. } | Kind::Directory => {
+                    self.owners.remove(path);
+                    kept = Some((uid, gid)).filter(|owner| *owner != (0, 0));
+                }
+                _ => drop(self.owners.insert(path.clone(), (uid, gid))),
             }
         }
         let mut xattrs = entry.xattrs.clone();
@@ -172,6 +176,7 @@ impl Unpacker<'_> {
         }
         Ok(Metadata {
             owner,
+            kept,
             mode: entry.mode,
             mtime: entry.mtime,
             xattrs,

@@ -14,7 +14,7 @@ use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::layer::diff;
 use crate::manifest::{self, Descriptor};
-use crate::{Digest, Error, Reference, Result};
+use crate::{Digest, Error, LinkOwners, Reference, Result};
 
 /// How a layer is made of an upper directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,8 +33,10 @@ impl Store {
     pub fn commit_layer(&self, scratch: Scratch, options: CommitOptions) -> Result<Layer> {
         let work = &scratch.place;
         let doing = || format!("make a layer of {}", scratch.upper.display());
+        let links = scratch.links.take();
         let rules = diff::Rules {
             owners: &self.manner.owners,
+            links: &links,
             clamp_mtime: options.clamp_mtime,
             settle: true,
         };
@@ -43,7 +45,7 @@ impl Store {
             out: BufWriter::with_capacity(128 * 1024, work.create("blob")?),
             hasher: Hasher::default(),
         };
-        let mut out = diff::write(upper, &rules, out).map_err(|e| e.inside(doing()))?;
+        let (mut out, beside) = diff::write(upper, &rules, out).map_err(|e| e.inside(doing()))?;
         out.flush().map_err(|e| Error::System {
             what: doing(),
             source: sys::SysError::from_io("write", "blob", &e),
@@ -71,6 +73,7 @@ impl Store {
             file::Durability::Memory,
         )
         .doing(doing)?;
+        layer::keep_owners(&fd, &beside)?;
         work.sync()?;
         let _lock = self.lock(Lock::Exclusive)?;
         let layers = [("layer".to_owned(), key.clone())];
@@ -88,17 +91,18 @@ impl Store {
     }
 
     /// Writes all that is below `tree` to `out` as one tar: the same files give the same bytes, with owners as
-    /// images record them.
+    /// images record them; `links` are those of what has no attributes.
     ///
     /// # Errors
     /// Names the file that no tar can carry; `out` is cut short then.
-    pub fn write_tar<W: Write>(&self, tree: OwnedFd, out: W) -> Result<W> {
+    pub fn write_tar<W: Write>(&self, tree: OwnedFd, links: &LinkOwners, out: W) -> Result<W> {
         let rules = diff::Rules {
             owners: &self.manner.owners,
+            links,
             clamp_mtime: None,
             settle: false,
         };
-        diff::write(tree, &rules, out)
+        diff::write(tree, &rules, out).map(|(out, _)| out)
     }
 
     /// Makes an image of a config (its raw bytes) and its layers, the lowest first, and gives it the

@@ -1,6 +1,7 @@
 //! One layer as an image hands it out, and what the store keeps beside its directory.
 //! Not its job: making it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,16 @@ use sys::file;
 
 use super::index::Unpacked;
 use crate::error::Doing;
+use crate::layer::kept::{self, Owner};
+use crate::layer::path::LayerPath;
 use crate::manifest::Descriptor;
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, LinkOwners, Result};
+
+/// The list of owners beside a layer.
+pub(super) const OWNERS: &str = "owners";
+
+/// The most that is read of it.
+pub(super) const MAX_OWNERS: u64 = 256 << 20;
 
 /// One layer of an image: its blob, and the directory it is unpacked in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +101,40 @@ pub(super) fn assemble(
             states_root: unpacked.states_root,
         })
         .collect())
+}
+
+impl LinkOwners {
+    /// Those of all these layers, the lowest first, as one tree.
+    ///
+    /// # Errors
+    /// If a layer's list can't be read.
+    pub fn of(layers: &[Layer]) -> Result<Self> {
+        let mut all = Self::default();
+        for layer in layers {
+            let path = layer.path.with_file_name(OWNERS);
+            match file::read(&path, MAX_OWNERS) {
+                Ok(bytes) => all.0.extend(kept::parse(&bytes).ok_or_else(|| {
+                    Error::refused(path.display().to_string(), "it is no list of owners")
+                })?),
+                Err(e) if e.errno == sys::Errno::NOENT => {}
+                Err(e) => return Err(e).doing(|| "read the owners of a layer".to_owned()),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Writes the owners that files could not be given to, into the layer's open directory.
+pub(super) fn keep_owners(
+    dir: &std::os::fd::OwnedFd,
+    owners: &BTreeMap<LayerPath, Owner>,
+) -> Result<()> {
+    if owners.is_empty() {
+        return Ok(());
+    }
+    let bytes = kept::list(owners);
+    file::replace(dir, OWNERS, &bytes, 0o600, file::Durability::Memory)
+        .doing(|| "write the owners of a layer".to_owned())
 }
 
 /// What `layers/KEY/layer.json` keeps: what can't be seen from the directory.

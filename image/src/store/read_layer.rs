@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sys::file;
 
 use super::form::{self, Form};
-use super::layer::Kept;
+use super::layer::{self, Kept};
 use super::stages::{Found, Stages};
 use super::work::Work;
 use crate::budget::{Budget, most};
@@ -244,20 +244,10 @@ fn descriptor(offered: &OfferedLayer, found: &Found) -> Descriptor {
     Descriptor::new(media_type, found.blob, found.size)
 }
 
-/// Writes what the directory can't say: `layer.json`, and `owners` where the files could not be given
-/// to their owners (`UID GID PATH` ended by NUL).
+/// Writes what the directory can't say: `layer.json`, and `owners`.
 fn keep_beside(work: &Work, layer: &str, kept: &Kept, unpacked: &Unpacked) -> Result<()> {
     let doing = || format!("write beside {layer}");
     let dir = file::open_dir(work.path.join(layer)).doing(doing)?;
     kept.write(&dir, file::Durability::Memory)?;
-    if unpacked.owners.is_empty() {
-        return Ok(());
-    }
-    let mut owners = Vec::new();
-    for (path, (uid, gid)) in &unpacked.owners {
-        owners.extend_from_slice(format!("{uid} {gid} ").as_bytes());
-        owners.extend_from_slice(path.bytes());
-        owners.push(0);
-    }
-    file::replace(&dir, "owners", &owners, 0o600, file::Durability::Memory).doing(doing)
+    layer::keep_owners(&dir, &unpacked.owners)
 }

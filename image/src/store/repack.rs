@@ -24,7 +24,7 @@ use crate::layer::flatten::Source;
 use crate::manifest::Descriptor;
 use crate::offer::{Offer, OfferedLayer};
 use crate::source::Window;
-use crate::{Digest, Error, Reference, Result};
+use crate::{Digest, Error, LinkOwners, Reference, Result};
 
 /// Where a new layer comes from.
 #[derive(Debug, Clone, Copy)]
@@ -119,8 +119,10 @@ impl Store {
         changed: Changed<'_>,
         options: &RepackOptions,
     ) -> Result<Option<NewLayer>> {
+        let links = LinkOwners::of(&image.layers)?;
         let rules = diff::Rules {
             owners: &self.manner.owners,
+            links: &links,
             clamp_mtime: options.clamp_mtime,
             settle: false,
         };
@@ -138,7 +140,7 @@ impl Store {
                 {
                     return Ok(None);
                 }
-                diff::write(upper, &rules, out)?
+                diff::write(upper, &rules, out)?.0
             }
             Changed::Tree(tree) => {
                 let tree = open(tree)?;

@@ -11,7 +11,7 @@ use super::Store;
 use super::check::Depth;
 use super::form::Form;
 use super::index::{Index, Unpacked};
-use super::layer::{Kept, path_of};
+use super::layer::{Kept, MAX_OWNERS, OWNERS, path_of};
 use super::parallel::each;
 use super::read_layer::{Task, read_layer};
 use super::work::Work;
@@ -163,8 +163,8 @@ impl<'a> Verifier<'a> {
         let read = read_layer(&self.work, &offered, copy, &task, &budget, &|| true)?;
         let wanted = self.work.path.join(layer);
         let found = path_of(&self.store.path, key);
-        let owners = |path: std::path::PathBuf| file::read(path, u64::MAX).ok();
-        if owners(wanted.join("owners")) != owners(found.with_file_name("owners")) {
+        let owners = |path: std::path::PathBuf| file::read(path, MAX_OWNERS).ok();
+        if owners(wanted.join(OWNERS)) != owners(found.with_file_name(OWNERS)) {
             return Ok(Some("its list of owners is another".to_owned()));
         }
         let open =

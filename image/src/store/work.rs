@@ -1,6 +1,7 @@
 //! What is being made in a store, out of everybody's sight, and its way into place. Not its job: what
 //! is made.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -11,8 +12,8 @@ use sys::file::{self, Lock, Wait};
 use sys::{Errno, SysError};
 
 use super::Store;
-use crate::Result;
 use crate::error::Doing;
+use crate::{LinkOwners, Result};
 
 /// A directory below `work`, locked by us and removed when dropped.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Scratch {
     pub upper: PathBuf,
     /// The work directory.
     pub work: PathBuf,
+    /// Whose what was written there is, where it has no attributes and can't be theirs.
+    pub links: RefCell<LinkOwners>,
     pub(super) place: Work,
 }
 
@@ -54,7 +57,12 @@ impl Store {
         let (upper, work) = (place.path.join("upper"), place.path.join("work"));
         file::create_dir(&upper, 0o755).doing(|| "begin a layer".to_owned())?;
         file::create_dir(&work, 0o700).doing(|| "begin a layer".to_owned())?;
-        Ok(Scratch { upper, work, place })
+        Ok(Scratch {
+            upper,
+            work,
+            links: RefCell::default(),
+            place,
+        })
     }
 
     /// Begins something new.
