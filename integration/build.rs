@@ -8,6 +8,7 @@ mod contexts;
 mod course;
 mod files;
 mod hostile;
+mod lending;
 mod memory;
 mod mounts;
 mod network;
@@ -57,6 +58,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         course::claims(),
         files::claims(),
         hostile::claims(),
+        lending::claims(),
         memory::claims(),
         network::claims(),
         outputs::claims(),

@@ -1,21 +1,20 @@
 //! A build from the recipe to the image: what is planned, what its steps leave, what the image is of that. Not its
 //! job: the steps' course.
 
-use std::collections::BTreeMap;
-
 use image::Store;
 
 use crate::bases::Bases;
 use crate::before::Before;
 use crate::cache::Cache;
+use crate::course::Run;
 use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
+use crate::lent::Lent;
 use crate::plan::{self, Plan};
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
-use crate::work::Built;
-use crate::{context, course, parse, turn};
+use crate::{carry, context, course, parse, turn};
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
 /// on an image.
@@ -82,11 +81,13 @@ pub fn build<'a>(
         tell(Event::Warning(warning));
     }
     let mut before = Before::read(store, options, &recipe, &plan, &bases)?;
-    let sides = (&bases, &mut before);
+    let lent = Lent::ask(store, options, tell);
+    sys::process::outlive_threads().doing(|| "wait for our threads".to_owned())?;
+    let sides = (&bases, &mut before, &lent);
     let done = course::run(store, options, (&source, &files, &plan), sides, tell);
     // Without the note, the next build has less to say.
     let _unnoted = before.keep();
-    finished(store, options, &plan, &done?)
+    finished(store, options, &plan, done?)
 }
 
 /// An error at a place of the recipe.
@@ -106,22 +107,26 @@ fn finished<'a>(
     store: &'a Store,
     options: &Options,
     plan: &Plan,
-    done: &BTreeMap<usize, Built>,
+    run: Run,
 ) -> Result<Finished<'a>> {
     let Some((stage, built)) = plan
         .stages
         .last()
-        .and_then(|stage| Some((stage, done.get(&stage.index)?)))
+        .and_then(|stage| Some((stage, run.stages.get(&stage.index)?)))
     else {
         return Err(Error::Refused("the recipe has no stage".to_owned()));
     };
-    let config = built.document.bytes(
+    let mut config = built.document.bytes(
         &stage.config,
         stage.author.as_deref(),
         &built.layers,
         options.epoch,
     );
-    Finished::new(store, config, built.layers.clone())
+    let steps = carry::steps(plan, &run.records);
+    if options.cache_inline {
+        carry::inline(&mut config, &steps, &built.layers);
+    }
+    Finished::new(store, config, built.layers.clone(), steps)
 }
 
 /// A step's text in one line.

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cache::{Cache, Outcome, is_digest};
+use crate::course::Record;
 use crate::error::{Doing, Error, Result};
+use crate::plan::Plan;
+use crate::stages::Base;
 
 /// A manifest holds no more layers.
 const LAYERS: usize = 500;
@@ -21,7 +24,43 @@ const LAYERS: usize = 500;
 const STEPS: usize = 20_000;
 
 /// The field of the config.
-const FIELD: &str = "dhow.cache";
+pub(crate) const FIELD: &str = "dhow.cache";
+
+/// Which steps of a build a cache has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Those whose layers are in the image.
+    Image,
+    /// Those of all stages.
+    All,
+}
+
+/// The steps of a build.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    /// Those of the target and of the stages that it stands on.
+    image: Vec<Record>,
+    others: Vec<Record>,
+}
+
+/// Sorts a build's steps by whether the image has their layers.
+pub(crate) fn steps(plan: &Plan, records: &[Record]) -> Steps {
+    let mut chain = Vec::new();
+    let mut next = plan.stages.last().map(|stage| stage.index);
+    while let Some(index) = next {
+        chain.push(index);
+        let stage = plan.stages.iter().find(|stage| stage.index == index);
+        next = stage.and_then(|stage| match stage.base {
+            Base::Stage(earlier) => Some(earlier),
+            _ => None,
+        });
+    }
+    let (image, others) = records
+        .iter()
+        .cloned()
+        .partition(|record| chain.contains(&record.stage));
+    Steps { image, others }
+}
 
 /// A cache that is on its way out; the image is gone from the store when it is dropped.
 #[derive(Debug)]
@@ -47,9 +86,9 @@ impl Drop for Carried<'_> {
 
 /// What a config says of steps: by the digest of the key, the diff id of the layer if one came of it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Carrying {
+pub(crate) struct Carrying {
     version: u32,
-    steps: BTreeMap<String, Option<Digest>>,
+    pub(crate) steps: BTreeMap<String, Option<Digest>>,
 }
 
 /// Makes an image of the cache. The same steps give the same image.
@@ -59,40 +98,91 @@ struct Carrying {
 pub fn export(store: &Store) -> Result<Carried<'_>> {
     let lease = Cache::hold(store)?;
     let cache = Cache::new(store, false);
-    let mut steps = BTreeMap::new();
-    let mut layers: BTreeMap<Digest, Layer> = BTreeMap::new();
-    let mut left_out = 0;
+    let mut packed = Packed::default();
     for digest in cache.newest()? {
-        let layer = match cache.left(&digest)? {
-            Some(Outcome::Layer(layer)) => Some(layer),
-            Some(Outcome::Nothing) => None,
-            None => continue,
-        };
-        let known = layer
-            .as_ref()
-            .is_none_or(|layer| layers.contains_key(&layer.diff_id));
-        if steps.len() == STEPS || (!known && layers.len() == LAYERS) {
-            left_out += 1;
-            continue;
-        }
-        steps.insert(digest, layer.as_ref().map(|layer| layer.diff_id));
-        if let Some(layer) = layer {
-            layers.insert(layer.diff_id, layer);
+        match cache.left(&digest)? {
+            Some(Outcome::Layer(layer)) => packed.add(digest, Some(layer)),
+            Some(Outcome::Nothing) => packed.add(digest, None),
+            None => {}
         }
     }
-    let layers: Vec<Layer> = layers.into_values().collect();
-    let count = steps.len();
-    let config = config(&Carrying { version: 1, steps }, &layers);
-    let image = store
-        .commit_image(&config, &layers, &[])
-        .doing(|| "make an image of the build cache".to_owned())?;
-    Ok(Carried {
-        store,
-        image,
-        steps: count,
-        left_out,
-        _lease: lease,
-    })
+    packed.carried(store, lease)
+}
+
+/// Makes an image of one build's steps.
+pub(crate) fn carried<'a>(store: &'a Store, steps: &Steps, extent: Extent) -> Result<Carried<'a>> {
+    let lease = Cache::hold(store)?;
+    let others = steps.others.iter().filter(|_| extent == Extent::All);
+    let mut packed = Packed::default();
+    for record in steps.image.iter().chain(others) {
+        packed.add(record.key.clone(), record.layer.clone());
+    }
+    packed.carried(store, lease)
+}
+
+/// Lets an image itself say which steps have left its layers.
+pub(crate) fn inline(config: &mut Vec<u8>, steps: &Steps, layers: &[Layer]) {
+    let there = |record: &&Record| {
+        let layer = record.layer.as_ref();
+        layer.is_none_or(|layer| layers.iter().any(|one| one.diff_id == layer.diff_id))
+    };
+    let steps = steps.image.iter().filter(there).map(|record| {
+        let layer = record.layer.as_ref().map(|layer| layer.diff_id);
+        (record.key.clone(), layer)
+    });
+    let carrying = Carrying {
+        version: 1,
+        steps: steps.take(STEPS).collect(),
+    };
+    if let Ok(mut fields) = serde_json::from_slice::<serde_json::Map<String, Value>>(config) {
+        fields.insert(FIELD.to_owned(), json!(carrying));
+        // Strings and digests always can be written.
+        *config = serde_json::to_vec(&fields).unwrap_or_default();
+    }
+}
+
+/// Steps that go into one image, with their layers.
+#[derive(Default)]
+struct Packed {
+    steps: BTreeMap<String, Option<Digest>>,
+    layers: BTreeMap<Digest, Layer>,
+    left_out: usize,
+}
+
+impl Packed {
+    fn add(&mut self, key: String, layer: Option<Layer>) {
+        let known = layer
+            .as_ref()
+            .is_none_or(|layer| self.layers.contains_key(&layer.diff_id));
+        if self.steps.len() == STEPS || (!known && self.layers.len() == LAYERS) {
+            self.left_out += 1;
+            return;
+        }
+        self.steps
+            .insert(key, layer.as_ref().map(|layer| layer.diff_id));
+        if let Some(layer) = layer {
+            self.layers.insert(layer.diff_id, layer);
+        }
+    }
+
+    fn carried(self, store: &Store, lease: Lease) -> Result<Carried<'_>> {
+        let layers: Vec<Layer> = self.layers.into_values().collect();
+        let steps = self.steps.len();
+        let carrying = Carrying {
+            version: 1,
+            steps: self.steps,
+        };
+        let image = store
+            .commit_image(&config(&carrying, &layers), &layers, &[])
+            .doing(|| "make an image of the build cache".to_owned())?;
+        Ok(Carried {
+            store,
+            image,
+            steps,
+            left_out: self.left_out,
+            _lease: lease,
+        })
+    }
 }
 
 fn config(carrying: &Carrying, layers: &[Layer]) -> Vec<u8> {
@@ -143,7 +233,7 @@ fn take(store: &Store, image: &Image) -> Result<usize> {
 }
 
 /// Reads what a config says of steps.
-fn carrying(config: &[u8]) -> Result<Carrying> {
+pub(crate) fn carrying(config: &[u8]) -> Result<Carrying> {
     let refuse = |why: String| Error::Refused(format!("the build cache: {why}"));
     let mut config: Value = serde_json::from_slice(config).map_err(|e| refuse(e.to_string()))?;
     let Some(field) = config.get_mut(FIELD).map(Value::take) else {

@@ -80,6 +80,7 @@ impl Document {
             "docker_version",
             "id",
             "parent",
+            crate::carry::FIELD,
         ] {
             fields.shift_remove(stale);
         }

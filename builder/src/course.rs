@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use image::Store;
+use image::{Layer, Store};
 
 use crate::bases::Bases;
 use crate::before::Before;
@@ -15,6 +15,7 @@ use crate::commit::{Document, Past};
 use crate::context::Files;
 use crate::error::{Doing, Error, Result};
 use crate::graph::{Graph, Id};
+use crate::lent::Lent;
 use crate::plan::{Action, Plan, StagePlan, Step};
 use crate::request::{Event, Options};
 use crate::source::Source;
@@ -23,7 +24,26 @@ use crate::steps::{self, container, files, workdir};
 use crate::work::{Built, Work};
 use crate::worker::{self, Message, Worker};
 
-/// Does all steps of the plan; gives what its stages have become, by their numbers in the recipe.
+/// What the steps have come to.
+pub(crate) struct Run {
+    /// What the stages have become, by their numbers in the recipe.
+    pub(crate) stages: BTreeMap<usize, Built>,
+    /// Each step that has a key.
+    pub(crate) records: Vec<Record>,
+}
+
+/// A step with its key, and what it has left.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    /// Its stage's number in the recipe.
+    pub(crate) stage: usize,
+    /// The digest of its key.
+    pub(crate) key: String,
+    /// The layer; `None` if nothing changed.
+    pub(crate) layer: Option<Layer>,
+}
+
+/// Does all steps of the plan.
 ///
 /// # Errors
 /// The step that failed first, with its place in the recipe; nothing is at work any more then.
@@ -31,9 +51,9 @@ pub(crate) fn run(
     store: &Store,
     options: &Options,
     (source, files, plan): (&Source, &Files, &Plan),
-    (bases, before): (&Bases<'_>, &mut Before),
+    (bases, before, lent): (&Bases<'_>, &mut Before, &Lent),
     tell: &mut dyn FnMut(Event<'_>),
-) -> Result<BTreeMap<usize, Built>> {
+) -> Result<Run> {
     let mut course = Course {
         store,
         options,
@@ -42,6 +62,8 @@ pub(crate) fn run(
         plan,
         bases,
         before,
+        lent,
+        keys: BTreeMap::new(),
         graph: Graph::new(plan),
         left: BTreeMap::new(),
         done: BTreeMap::new(),
@@ -51,7 +73,10 @@ pub(crate) fn run(
     };
     let result = course.steps();
     course.end();
-    result.map(|()| course.done)
+    result.map(|()| Run {
+        records: course.records(),
+        stages: course.done,
+    })
 }
 
 /// So often whoever shows the build is told that time goes by.
@@ -72,7 +97,10 @@ struct Course<'a> {
     plan: &'a Plan,
     bases: &'a Bases<'a>,
     before: &'a mut Before,
+    lent: &'a Lent,
     graph: Graph,
+    /// The digest of each step's key.
+    keys: BTreeMap<Id, String>,
     /// What each step has left.
     left: BTreeMap<Id, Outcome>,
     /// The finished stages.
@@ -133,6 +161,7 @@ impl<'a> Course<'a> {
                 bases: self.bases,
                 cache: Cache::new(self.store, self.before.anew(stage)),
                 before: self.before,
+                lent: self.lent,
                 step: (stage, id.step),
                 done: &self.done,
                 voice,
@@ -162,8 +191,10 @@ impl<'a> Course<'a> {
                 return Ok(());
             }
             Some(Message::Key(key)) => {
-                let (stage, _) = self.at(step.id);
-                self.before.note(stage, step.id.step, key);
+                let id = step.id;
+                let (stage, _) = self.at(id);
+                self.keys.insert(id, key.clone());
+                self.before.note(stage, id.step, key);
                 return Ok(());
             }
             Some(Message::Missed(why)) => {
@@ -225,6 +256,19 @@ impl<'a> Course<'a> {
             self.done.insert(self.plan.stages[id.stage].index, built);
         }
         Ok(())
+    }
+
+    /// The steps that have keys.
+    fn records(&self) -> Vec<Record> {
+        let records = self.keys.iter().map(|(id, key)| Record {
+            stage: self.plan.stages[id.stage].index,
+            key: key.clone(),
+            layer: match self.left.get(id) {
+                Some(Outcome::Layer(layer)) => Some(layer.clone()),
+                _ => None,
+            },
+        });
+        records.collect()
     }
 
     /// Ends what is still at work.

@@ -8,6 +8,8 @@ use std::path::Path;
 use image::{Digest, Image, Layer, Lease, LinkOwners, Reference, Store};
 use sys::beneath::Root;
 
+use crate::cache::Cache;
+use crate::carry::{self, Carried, Extent, Steps};
 use crate::error::{Doing, Result};
 use crate::export;
 use crate::ignore::Ignore;
@@ -20,19 +22,39 @@ pub struct Finished<'a> {
     store: &'a Store,
     config: Vec<u8>,
     layers: Vec<Layer>,
+    /// What its steps have left, those of the last stage first.
+    steps: Steps,
     _lease: Lease,
+    _building: Lease,
 }
 
 impl<'a> Finished<'a> {
     /// Takes hold of what was made.
-    pub(crate) fn new(store: &'a Store, config: Vec<u8>, layers: Vec<Layer>) -> Result<Self> {
+    pub(crate) fn new(
+        store: &'a Store,
+        config: Vec<u8>,
+        layers: Vec<Layer>,
+        steps: Steps,
+    ) -> Result<Self> {
+        // Layers of other stages may be wanted for a cache.
+        let building = Cache::hold(store)?;
         let lease = store.hold(&layers).doing(|| "hold the layers".to_owned())?;
         Ok(Self {
             store,
             config,
             layers,
+            steps,
             _lease: lease,
+            _building: building,
         })
+    }
+
+    /// The cache of its steps as an image, for another place (`--cache-to`).
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    pub fn carried(&self, extent: Extent) -> Result<Carried<'a>> {
+        carry::carried(self.store, &self.steps, extent)
     }
 
     /// The id that the image has, or would have.

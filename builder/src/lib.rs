@@ -27,6 +27,7 @@ mod ignore;
 mod include;
 mod instruction;
 mod layers;
+mod lent;
 mod limits;
 mod lines;
 mod lint;
@@ -56,7 +57,7 @@ mod work;
 mod worker;
 
 pub use build::{build, plan_only};
-pub use carry::{Carried, export, import};
+pub use carry::{Carried, Extent, export, import};
 pub use check::{Check, check};
 pub use commit::timestamp;
 pub use config::{Config, Health};

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use image::Lender;
 use image::registry::Access;
 
 use crate::instruction::Network;
@@ -32,6 +33,10 @@ pub struct Options {
     pub no_cache_filter: Vec<String>,
     /// Whether it is told why steps are not found in the cache.
     pub explain: bool,
+    /// Caches elsewhere whose word is taken for steps.
+    pub cache_from: Vec<Lender>,
+    /// Whether the image says which steps made its layers, so that it can serve as a cache.
+    pub cache_inline: bool,
     /// How registries are reached, for images that the store lacks.
     pub access: Access,
     /// Whether registries are asked for images that the store has, too.

@@ -16,6 +16,7 @@ use crate::context::Files;
 use crate::error::{Doing, Result};
 use crate::ignore::Ignore;
 use crate::layers::{empty, links_of, overlay};
+use crate::lent::Lent;
 use crate::plan::StagePlan;
 use crate::request::Options;
 use crate::stages::Origin;
@@ -45,6 +46,8 @@ pub(crate) struct Work<'a> {
     pub(crate) bases: &'a Bases<'a>,
     /// What was done before.
     pub(crate) cache: Cache<'a>,
+    /// What other caches know of steps.
+    pub(crate) lent: &'a Lent,
     /// The finished stages.
     pub(crate) done: &'a BTreeMap<usize, Built>,
     /// What earlier builds looked for.
@@ -112,11 +115,27 @@ impl Work<'_> {
     }
 
     fn find(&self, key: &Key) -> Result<Option<Outcome>> {
-        let found = self.cache.find(key)?;
+        let mut found = self.cache.find(key)?;
+        if found.is_none() && !self.cache.write_only {
+            found = self.borrow(key);
+        }
         if found.is_some() {
             self.voice.say(&Message::Cached);
         }
         Ok(found)
+    }
+
+    /// What another cache knows of the step. Where it can't keep its word, the step is done.
+    fn borrow(&self, key: &Key) -> Option<Outcome> {
+        let access = &self.options.access;
+        match self.lent.find(self.store, access, &key.hex()) {
+            Ok(found) => found,
+            Err(error) => {
+                let text = format!("--cache-from: {}", runtime::chain(&error));
+                self.voice.say(&Message::Warning(text));
+                None
+            }
+        }
     }
 
     fn commit(&self, scratch: Scratch) -> Result<Outcome> {

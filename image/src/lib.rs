@@ -41,9 +41,9 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use source::Source;
 pub use store::{
-    Changed, Checked, CommitOptions, Depth, Fault, Format, Image, Layer, Lease, Left, LoadOptions,
-    Loaded, Mounted, Names, Part, PathChange, Prunable, PruneOptions, Pruned, Removal, Removed,
-    RepackOptions, Scratch, Store, lower,
+    Changed, Checked, CommitOptions, Depth, Fault, Format, Image, Layer, Lease, Left, Lender, Lent,
+    LoadOptions, Loaded, Mounted, Names, Part, PathChange, Prunable, PruneOptions, Pruned, Removal,
+    Removed, RepackOptions, Scratch, Store, lower,
 };
 
 pub use oci_spec::image::ImageConfiguration;

@@ -57,6 +57,20 @@ impl Reference {
         })
     }
 
+    /// The same repository at this digest, whatever its tags mean.
+    pub(crate) fn at(&self, digest: Digest) -> Self {
+        Self {
+            tag: None,
+            digest: Some(digest),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a person may call it so: by its tag, or by its whole name.
+    pub(crate) fn is_called(&self, text: &str) -> bool {
+        self.tag() == Some(text) || text.parse().is_ok_and(|name: Self| name == *self)
+    }
+
     /// The name as a person writes it: without `docker.io/library/`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();

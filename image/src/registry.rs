@@ -29,6 +29,7 @@ pub use self::credentials::{Credentials, Login};
 pub use self::download::{Download, FileFacts, download};
 pub use self::login::{domain, log_in};
 use self::patience::Patience;
+pub(crate) use self::pull::offer;
 pub use self::pull::{PullOptions, Pulled, config};
 pub use self::push::PushOptions;
 use self::repository::Repository;

@@ -2,6 +2,8 @@
 //! recipe's language, and steps (builder).
 
 mod cache;
+mod cache_out;
+mod cache_places;
 mod check;
 mod context;
 mod deliver;
@@ -54,6 +56,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     }
     let wanted = args.output.wanted()?;
+    let targets = args.cache.targets()?;
     deliver::prepare(&args.output)?;
     // RUN's programs must not be able to write to dhow itself.
     runtime::guard(runtime::Aim::Make)?;
@@ -72,11 +75,16 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         access: &options.access,
     };
     delivery.all()?;
+    cache_out::deliver(&delivery, &targets)?;
     Ok(0)
 }
 
 fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
     let build_args = args.recipe.build_args();
+    let inline = |target: &cache_places::Target| target.place == cache_places::Place::Inline;
+    let wants_inline = build_args
+        .get("BUILDKIT_INLINE_CACHE")
+        .is_some_and(|value| ["1", "t", "T", "true", "TRUE", "True"].contains(&value.as_str()));
     Ok(Options {
         context: args.context.place()?,
         file: args.recipe.file.clone(),
@@ -96,6 +104,8 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
         no_cache: args.cache.no_cache,
         no_cache_filter: args.cache.no_cache_filter.clone(),
         explain: args.cache.explain,
+        cache_from: args.cache.lenders()?,
+        cache_inline: wants_inline || args.cache.targets()?.iter().any(inline),
         access: args.cache.registry.access(),
         pull: args.cache.pull,
         state: global.state_root()?,

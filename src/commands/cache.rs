@@ -69,7 +69,10 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             }
             let carried = builder::export(&store).map_err(because)?;
             match to.strip_prefix("docker://") {
-                Some(name) => push(&store, &carried, name, &registry.access())?,
+                Some(name) => {
+                    let name = name.parse().map_err(because)?;
+                    push(&store, &carried, &name, &registry.access())?;
+                }
                 None => write(&store, &carried, (to != "-").then_some(to.as_ref()))?,
             }
             told(&carried);
@@ -101,7 +104,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
 }
 
 /// Says what had no room.
-fn told(carried: &Carried<'_>) {
+pub(super) fn told(carried: &Carried<'_>) {
     if carried.left_out > 0 {
         eprintln!(
             "left out {} steps of longest ago: a manifest has no room for them",
@@ -111,13 +114,17 @@ fn told(carried: &Carried<'_>) {
 }
 
 /// Brings a cache to a registry.
-fn push(store: &Store, carried: &Carried<'_>, name: &str, access: &Access) -> Result<(), Failure> {
-    let name: Reference = name.parse().map_err(because)?;
+pub(super) fn push(
+    store: &Store,
+    carried: &Carried<'_>,
+    name: &Reference,
+    access: &Access,
+) -> Result<(), Failure> {
     let progress = Progress::begin(&format!("push {}", name.familiar()), false);
     let options = PushOptions {
         watch: Some(progress.watch()),
     };
-    let pushed = store.push(&carried.image, &name, access, &options);
+    let pushed = store.push(&carried.image, name, access, &options);
     progress.end();
     pushed.map(drop).map_err(because)
 }

@@ -7,7 +7,7 @@ use super::client::Scope;
 use super::repository::Tagged;
 use super::{Access, Watch};
 use crate::manifest::{self, Platform};
-use crate::offer;
+use crate::offer::{self, Offer};
 use crate::store::{LoadOptions, Loaded, Names, Store};
 use crate::{Digest, Error, Reference, Result};
 
@@ -85,6 +85,13 @@ pub fn config(name: &Reference, access: &Access) -> Result<Vec<u8>> {
     let tagged = tagged(name, access, None).map_err(|e| e.inside(doing()))?;
     let offer = offer::image(&tagged, &tagged.descriptor, &manifest::host());
     Ok(offer.map_err(|e| e.inside(doing()))?.config)
+}
+
+/// The image `name` for this platform, none of its layers brought yet; and its name by digest.
+pub(crate) fn offer(name: &Reference, access: &Access) -> Result<(Reference, Offer)> {
+    let tagged = tagged(name, access, None)?;
+    let offer = offer::image(&tagged, &tagged.descriptor, &manifest::host())?;
+    Ok((name.at(tagged.descriptor.digest), offer))
 }
 
 /// What a registry has under a name.

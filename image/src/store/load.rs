@@ -8,6 +8,7 @@ use sys::file::{self, Durability, Lock};
 
 use super::gather::Ready;
 use super::index::{Index, Record, Unpacked};
+use super::lend::pieces;
 use super::work::Work;
 use super::{Image, Store};
 use crate::error::Doing;
@@ -163,7 +164,7 @@ impl Store {
         Ok(true)
     }
 
-    fn are_present(&self, layers: &[Ready]) -> Result<bool> {
+    pub(super) fn are_present(&self, layers: &[Ready]) -> Result<bool> {
         for ready in layers {
             if ready.layer.is_none() && self.known_layer(&ready.key)?.is_none() {
                 return Ok(false);
@@ -194,14 +195,9 @@ impl Store {
         let mut layers = Vec::new();
         for (n, (offer, ready)) in offers.iter().zip(ready).enumerate() {
             let Layers::Read(ready) = ready else { continue };
-            for ready in ready {
-                if let (Some(name), Some(blob)) = (&ready.blob, ready.kept.blobs.first()) {
-                    blobs.push((name.clone(), blob.digest));
-                }
-                if let Some(name) = &ready.layer {
-                    layers.push((name.clone(), ready.key.clone()));
-                }
-            }
+            let (new_blobs, new_layers) = pieces(ready);
+            blobs.extend(new_blobs);
+            layers.extend(new_layers);
             let record = self.documents(work, n, offer, ready, &mut blobs)?;
             index.images.insert(offer.id, record);
         }
@@ -289,7 +285,7 @@ impl Store {
     }
 
     /// Says beside a known layer that one more blob was found to hold it.
-    fn add_blob(&self, ready: &Ready) -> Result<()> {
+    pub(super) fn add_blob(&self, ready: &Ready) -> Result<()> {
         let dir = self.path.join("layers").join(&ready.key);
         let dir = file::open_dir(dir).doing(|| format!("open layer {}", ready.key))?;
         ready.kept.write(&dir, Durability::Disk)
@@ -299,13 +295,7 @@ impl Store {
 /// Keeps the image that is asked for, and takes the names away if nobody wants them.
 fn choose(offers: &mut Vec<Offer>, options: &LoadOptions) -> Result<()> {
     if let Some(wanted) = &options.only {
-        let whole: Option<Reference> = wanted.parse().ok();
-        offers.retain(|offer| {
-            offer
-                .names
-                .iter()
-                .any(|name| name.tag() == Some(wanted) || whole.as_ref() == Some(name))
-        });
+        offers.retain(|offer| offer.names.iter().any(|name| name.is_called(wanted)));
         if offers.is_empty() {
             let rule = format!("it holds no image called {wanted:?}");
             return Err(Error::refused("the source", rule));

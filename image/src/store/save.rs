@@ -108,7 +108,7 @@ fn remove_again(dir: &Path, fresh: bool) {
 }
 
 /// Where the files of a saved image go.
-trait Files {
+pub(super) trait Files {
     /// A file of exactly `size` bytes of `data`.
     fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()>;
 }
@@ -150,9 +150,9 @@ impl Files for Folder {
     }
 }
 
-struct Saver<'a, F> {
-    store: &'a Store,
-    out: F,
+pub(super) struct Saver<'a, F> {
+    pub(super) store: &'a Store,
+    pub(super) out: F,
 }
 
 impl<F: Files> Saver<'_, F> {
@@ -182,7 +182,7 @@ impl<F: Files> Saver<'_, F> {
         self.bytes("manifest.json", &bytes_of(&Value::Array(documents))?)
     }
 
-    fn oci(&mut self, images: &[Image]) -> Result<()> {
+    pub(super) fn oci(&mut self, images: &[Image]) -> Result<()> {
         let layout = bytes_of(&json!({"imageLayoutVersion": "1.0.0"}))?;
         self.bytes("oci-layout", &layout)?;
         let mut descriptors = Vec::new();

@@ -66,7 +66,7 @@ pub(super) fn parse(text: &str) -> Result<Destination, String> {
 }
 
 /// The fields of a line of CSV: commas part them, but not within double quotes.
-fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn fields(text: &str) -> Result<Vec<String>, String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
     let mut chars = text.chars().peekable();
@@ -170,7 +170,7 @@ impl Given {
     }
 }
 
-fn truth(key: &str, value: &str) -> Result<bool, String> {
+pub(super) fn truth(key: &str, value: &str) -> Result<bool, String> {
     match value {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),

@@ -1,0 +1,36 @@
+//! Brings the cache of a build to where `--cache-to` says. Not its job: the flag, and what a cache is (builder).
+
+use super::cache_places::{Place, Target};
+use super::deliver::Delivery;
+use crate::commands::cache;
+use crate::report::{Failure, because};
+
+/// To all places, in their order.
+pub(super) fn deliver(delivery: &Delivery<'_>, targets: &[Target]) -> Result<(), Failure> {
+    for target in targets {
+        match one(delivery, target) {
+            Err(failure) if target.ignore_error => {
+                eprintln!("warning: --cache-to: {failure}");
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+fn one(delivery: &Delivery<'_>, target: &Target) -> Result<(), Failure> {
+    let carried = match &target.place {
+        // It went with the image.
+        Place::Inline => return Ok(()),
+        _ => delivery.finished.carried(target.extent).map_err(because)?,
+    };
+    cache::told(&carried);
+    match &target.place {
+        Place::Inline => Ok(()),
+        Place::Registry(name) => cache::push(delivery.store, &carried, name, delivery.access),
+        Place::Folder(path) => delivery
+            .store
+            .refresh_layout(std::slice::from_ref(&carried.image), path)
+            .map_err(because),
+    }
+}
