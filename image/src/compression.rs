@@ -5,16 +5,13 @@ use std::io::{self, BufRead, Read};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::{CONCATENATED, Stream};
 
+pub(crate) use self::turn::Ready;
 use crate::Result;
 
-/// The largest zstd window taken: 128 MiB (2^27). A stream may ask for 2 GiB and get it byte by byte.
-const MAX_ZSTD_WINDOW_LOG: u32 = 27;
-
-/// The most memory for xz: `xz -9` needs 65 MiB to inflate, and a stream may ask for 4 GiB.
-const MAX_XZ_MEMORY: u64 = 100 << 20;
+mod turn;
+mod xz;
+mod zstd;
 
 /// How a blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +51,24 @@ impl Compression {
 }
 
 /// A stream being inflated.
-pub(crate) enum Decoder<R: BufRead> {
+pub(crate) enum Decoder<'a, R: BufRead> {
     None(R),
     Gzip(Box<MultiGzDecoder<R>>),
-    Zstd(zstd::stream::read::Decoder<'static, R>),
+    Zstd(Box<zstd::Frames<'a, R>>),
     Bzip2(Box<MultiBzDecoder<R>>),
-    Xz(Box<XzDecoder<R>>),
+    Xz(Box<xz::Streams<'a, R>>),
 }
 
-impl<R: BufRead> Decoder<R> {
-    /// Looks at the first bytes and inflates accordingly.
-    pub(crate) fn new(mut inner: R) -> Result<(Self, Compression)> {
+impl<R: BufRead> Decoder<'static, R> {
+    /// Looks at the first bytes and inflates accordingly. While it reads, whoever has it waits for no other stream.
+    pub(crate) fn new(inner: R) -> Result<(Self, Compression)> {
+        Self::when_ready(inner, &|| Ok(()))
+    }
+}
+
+impl<'a, R: BufRead> Decoder<'a, R> {
+    /// The same for whom other streams may wait: `ready` is asked before a large window is taken.
+    pub(crate) fn when_ready(mut inner: R, ready: &'a Ready<'a>) -> Result<(Self, Compression)> {
         let failed = |e: &io::Error| crate::layer::entry::stream_fault("compressed data", e);
         let head = inner.fill_buf().map_err(|e| failed(&e))?;
         let compression = Compression::detect(head);
@@ -72,18 +76,13 @@ impl<R: BufRead> Decoder<R> {
             Compression::None => Self::None(inner),
             Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(inner))),
             Compression::Zstd => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(inner).map_err(|e| failed(&e))?;
-                decoder
-                    .window_log_max(MAX_ZSTD_WINDOW_LOG)
-                    .map_err(|e| failed(&e))?;
-                Self::Zstd(decoder)
+                let frames = zstd::Frames::new(inner, ready).map_err(|e| failed(&e))?;
+                Self::Zstd(Box::new(frames))
             }
             Compression::Bzip2 => Self::Bzip2(Box::new(MultiBzDecoder::new(inner))),
             Compression::Xz => {
-                let stream = Stream::new_stream_decoder(MAX_XZ_MEMORY, CONCATENATED)
-                    .map_err(|e| failed(&e.into()))?;
-                Self::Xz(Box::new(XzDecoder::new_stream(inner, stream)))
+                let streams = xz::Streams::new(inner, ready).map_err(|e| failed(&e))?;
+                Self::Xz(Box::new(streams))
             }
         };
         Ok((decoder, compression))
@@ -94,14 +93,14 @@ impl<R: BufRead> Decoder<R> {
         match self {
             Self::None(inner) => inner,
             Self::Gzip(decoder) => decoder.into_inner(),
-            Self::Zstd(decoder) => decoder.finish(),
+            Self::Zstd(decoder) => decoder.into_inner(),
             Self::Bzip2(decoder) => decoder.into_inner(),
             Self::Xz(decoder) => decoder.into_inner(),
         }
     }
 }
 
-impl<R: BufRead> Read for Decoder<R> {
+impl<R: BufRead> Read for Decoder<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::None(inner) => inner.read(buffer),
@@ -137,7 +136,7 @@ mod tests {
     }
 
     fn zstd(bytes: &[u8]) -> Vec<u8> {
-        zstd::encode_all(bytes, 3).unwrap()
+        ::zstd::encode_all(bytes, 3).unwrap()
     }
 
     type Compress = fn(&[u8]) -> Vec<u8>;
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_xz_dictionary_that_takes_too_much_memory_is_refused() {
-        use liblzma::stream::{Check, Filters, LzmaOptions};
+        use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
         for (size, taken) in [(64 << 20, true), (128 << 20, false)] {
             let mut options = LzmaOptions::new_preset(0).unwrap();
             options.dict_size(size);
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn a_zstd_window_over_128_mib_is_refused() {
         for (log, taken) in [(27, true), (28, false)] {
-            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+            let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
             encoder.window_log(log).unwrap();
             encoder.write_all(&[7; 4096]).unwrap();
             let bytes = encoder.finish().unwrap();

@@ -145,7 +145,7 @@ fn content(entry: &Entry, data: &mut impl Read) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// What the unpacker refuses.
-pub fn apply(bytes: &[u8], root: OwnedFd, below: &dyn Fn() -> Vec<OwnedFd>) -> Result<()> {
+pub fn apply(bytes: &[u8], root: OwnedFd, below: &(dyn Fn() -> Vec<OwnedFd> + Sync)) -> Result<()> {
     let limits = Limits {
         entries: 1000,
         bytes: 1 << 20,

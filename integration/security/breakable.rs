@@ -144,6 +144,10 @@ pub(super) const GUARDS: &[Breakable] = &[
         ],
     ),
     named(
+        "no-window-turn",
+        &["e08_of_large_windows_there_is_one_at_a_time"],
+    ),
+    named(
         "no-bomb-limit",
         &["e08_a_bomb_ends_in_one_line_and_leaves_nothing"],
     ),

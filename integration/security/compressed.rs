@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::archive::{config, docker, docker_of, file, kept, put, tar};
+use super::archive::{config, digest, docker, docker_of, file, folder, kept, put, tar};
 use crate::build::Site;
 use crate::support::{Output, claims, run};
 
 claims![
     e08_what_is_packed_is_read_whatever_packed_it: [Root, Dhow, Tool("bzip2"), Tool("gzip"), Tool("xz"), Tool("zstd")],
     e08_a_bomb_ends_in_one_line_and_leaves_nothing: [Root, Dhow, Tool("gzip")],
+    e08_of_large_windows_there_is_one_at_a_time: [Root, Dhow, Tool("python3"), Tool("zstd")],
 ];
 
 fn pack(site: &Site, program: &str, bytes: &[u8]) -> Vec<u8> {
@@ -55,4 +56,53 @@ fn e08_a_bomb_ends_in_one_line_and_leaves_nothing() {
     let words = "inflates to more than 1073741824 bytes";
     assert!(told.contains(words) && told.lines().count() == 1, "{told}");
     assert_eq!(kept(&site.folder().join("store")), Vec::<String>::new());
+}
+
+/// Three layers, each with a window of 128 MiB that its zeros fill, and each but the first leaning on those below. Memory
+/// is what gzip may take, and one window.
+fn e08_of_large_windows_there_is_one_at_a_time() {
+    const LENGTH: usize = 130 << 20;
+    let site = Site::bare();
+    let mut layer = vec![0; LENGTH];
+    let names = ["d/0", "d/1", "d/2"];
+    let parts = names.map(|name| match name {
+        "d/0" => tar(&[folder("d"), file(name)]),
+        _ => tar(&[file(name)]),
+    });
+    let mut blobs = Vec::new();
+    let mut diff_ids = Vec::new();
+    for part in &parts {
+        layer[..part.len()].copy_from_slice(part);
+        diff_ids.push(digest(&layer));
+        layer[..part.len()].fill(0);
+        let zeros = LENGTH - part.len();
+        let packed = site.folder().join("zeros");
+        let line = format!(
+            "head -c {zeros} /dev/zero | zstd -q -1 --long=27 > {}",
+            packed.display()
+        );
+        run(Command::new("sh").args(["-c", &line])).success();
+        let small = pack(&site, "zstd -q", part);
+        blobs.push([small, std::fs::read(packed).unwrap()].concat());
+    }
+    drop(layer);
+    let mut config = config(&[]);
+    config["rootfs"]["diff_ids"] = diff_ids.into();
+    let archive = put(&site.sandbox, &docker_of(&config, &blobs));
+    let mib = |words: &[&str]| {
+        let measure = "import resource, subprocess, sys\n\
+            status = subprocess.run(sys.argv[1:]).returncode\n\
+            print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n\
+            sys.exit(status)";
+        let dhow = site.dhow();
+        let mut command = Command::new("python3");
+        command.args(["-c", measure]).arg(dhow.get_program());
+        let output = run(command.args(dhow.get_args()).args(words)).success();
+        let peak = output.stdout.lines().last().unwrap();
+        peak.parse::<u64>().unwrap() >> 10
+    };
+    for words in [&["load", "--quiet", &archive][..], &["store", "check"]] {
+        let peak = mib(words);
+        assert!((128..64 + 128).contains(&peak), "{words:?}: {peak} MiB");
+    }
 }

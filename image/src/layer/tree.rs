@@ -28,7 +28,7 @@ const MAX_LINKS: u32 = 40;
 const MAX_HELD: usize = 48 << 20;
 
 /// Gives the layers below, when and only when they are needed.
-pub(crate) type AskBelow<'a> = dyn Fn() -> Result<Below> + 'a;
+pub(crate) type AskBelow<'a> = dyn Fn() -> Result<Below> + Sync + 'a;
 
 /// A directory as it will be when the layer is whole.
 #[derive(Debug, Default)]

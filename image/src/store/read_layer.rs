@@ -133,6 +133,11 @@ fn read_once(
 ) -> Result<(Found, Taken)> {
     let what = format!("layer {}", offered.name);
     let source = offered.blob.as_deref().ok_or_else(|| missing(&what))?;
+    // What is unpacked may need the layers below, and they a large window: theirs first.
+    let ready = || match task {
+        Task::Unpack { ask, .. } => ask().map(drop),
+        Task::Check => Ok(()),
+    };
     let stages = Stages {
         blob: source,
         promise: offered.promise(),
@@ -141,6 +146,7 @@ fn read_once(
         most: most(source.length()),
         budget,
         go_on,
+        ready: &ready,
     };
     stages
         .run(|tar| take(work, tar, task, offered.diff_id, budget, go_on))

@@ -16,7 +16,7 @@ use std::io::{self, BufRead, Write};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::budget::Budget;
-use crate::compression::{Compression, Decoder};
+use crate::compression::{Compression, Decoder, Ready};
 use crate::digest::{Hasher, Promise, Verified, mismatch};
 use crate::error::Doing;
 use crate::layer::entry::stream_fault;
@@ -42,6 +42,8 @@ pub(super) struct Stages<'a> {
     pub(super) budget: &'a Budget,
     /// Asked now and then; `false` stops everything.
     pub(super) go_on: &'a (dyn Fn() -> bool + Sync),
+    /// Asked before a large window is taken.
+    pub(super) ready: &'a Ready<'a>,
 }
 
 /// What its bytes turned out to be.
@@ -65,13 +67,14 @@ impl Stages<'_> {
             most,
             budget,
             go_on,
+            ready,
         } = self;
         let (read, raw) = pipe(BLOB_CHUNKS.0, BLOB_CHUNKS.1);
         let (inflated, tap, tar) = tapped(TAR_CHUNKS.0, TAR_CHUNKS.1);
         thread::scope(|scope| {
             let keeping = start(scope, "read", move || keep(blob, promise, to, read, go_on))?;
             let inflating = start(scope, "inflate", move || {
-                inflate(raw, inflated, most, budget)
+                inflate(raw, inflated, most, budget, ready)
             })?;
             let measuring = start(scope, "hash", move || measure(tap))?;
             let taken = take(tar);
@@ -152,7 +155,7 @@ fn keep(
             return Err(Error::Stopped);
         }
         let mut chunk = feed.chunk().map_err(stopped)?;
-        chunk.fill(&mut from).map_err(read_fault)?;
+        chunk.fill(&mut from).map_err(|e| fault("its blob", e))?;
         if chunk.bytes().is_empty() {
             let found = from.finish("its blob")?;
             feed.end().map_err(stopped)?;
@@ -166,24 +169,30 @@ fn keep(
 }
 
 /// A fault of reading: our own error, where the source gives one.
-fn read_fault(error: io::Error) -> Error {
+fn fault(what: &str, error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,
-        Err(error) => stream_fault("its blob", &error),
+        Err(error) => stream_fault(what, &error),
     }
 }
 
 /// Inflates, up to `most` bytes, which the image must afford.
-fn inflate(mut raw: Intake, mut feed: Feed, most: u64, budget: &Budget) -> Result<Compression> {
+fn inflate(
+    mut raw: Intake,
+    mut feed: Feed,
+    most: u64,
+    budget: &Budget,
+    ready: &Ready<'_>,
+) -> Result<Compression> {
     if raw.fill_buf().is_err() {
         return Err(Error::Stopped);
     }
-    let (mut decoder, compression) = Decoder::new(raw)?;
+    let (mut decoder, compression) = Decoder::when_ready(raw, ready)?;
     let mut total = 0;
-    let fault = loop {
+    let found = loop {
         let mut chunk = feed.chunk().map_err(stopped)?;
         if let Err(e) = chunk.fill(&mut decoder) {
-            break Some(stream_fault("its compressed data", &e));
+            break Some(fault("its compressed data", e));
         }
         if chunk.bytes().is_empty() {
             break None;
@@ -201,7 +210,7 @@ fn inflate(mut raw: Intake, mut feed: Feed, most: u64, budget: &Budget) -> Resul
     };
     // All bytes of the blob count, wherever the stream in it ends.
     decoder.into_inner().drain().map_err(stopped)?;
-    match fault {
+    match found {
         Some(fault) => Err(fault),
         None => feed.end().map_err(stopped).map(|()| compression),
     }

@@ -85,6 +85,7 @@ fn run<T>(
         most: 10_000_000,
         budget: &Budget::new(50_000_000, 0),
         go_on: &|| true,
+        ready: &|| Ok(()),
     };
     stages.run(take)
 }
@@ -135,6 +136,7 @@ fn the_blob_is_kept_as_it_came() {
         most: 10_000_000,
         budget: &Budget::new(50_000_000, 0),
         go_on: &|| true,
+        ready: &|| Ok(()),
     };
     stages.run(all).unwrap();
     let mut bytes = Vec::new();
@@ -234,6 +236,7 @@ fn a_stop_from_outside_ends_all_steps() {
         most: 10_000_000,
         budget: &Budget::new(50_000_000, 0),
         go_on: &|| go_on.load(Ordering::Relaxed),
+        ready: &|| Ok(()),
     };
     let result = stages.run(|mut tar| {
         tar.read_exact(&mut [0; 100]).unwrap();
@@ -279,6 +282,7 @@ fn layers_that_are_small_each_may_be_too_much_together() {
             most: 10_000_000,
             budget: &budget,
             go_on: &|| true,
+            ready: &|| Ok(()),
         };
         stages.run(all).map(drop).map_err(|e| e.to_string())
     };
