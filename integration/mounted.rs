@@ -60,11 +60,15 @@ fn a_mounted_image_keeps_its_layers_until_it_is_unmounted() {
     let done = script(
         &store,
         "dhow mount box m > /dev/null; dhow rmi -f box > /dev/null; cat m/one; ls store/layers | wc -l
-        dhow mount --format '{Dir} {Mounted}'; dhow umount m; dhow rmi other > /dev/null; ls store/layers | wc -l
+        dhow prune --all > /dev/null; cat m/two; ls store/layers | wc -l
+        dhow mount --format '{Dir} {Mounted}'; dhow umount m; dhow prune > /dev/null; ls store/layers | wc -l
         dhow mount --format '{Dir}'",
     );
     let m = store.path("m");
-    let expected = format!("the file one\n3\n{} true\n0\n", m.display());
+    let expected = format!(
+        "the file one\n3\nthe file two\n2\n{} true\n0\n",
+        m.display()
+    );
     assert_eq!(done.success().stdout, expected);
 }
 

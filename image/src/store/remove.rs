@@ -40,7 +40,7 @@ pub enum Removal {
 
 impl Store {
     /// Removes the image or name `wanted` (as [`Store::find`] understands it), and every blob and layer
-    /// that no other image refers to.
+    /// that neither another image nor the build cache refers to.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::InUse`] for an id with several names and [`Removal::Careful`].
@@ -94,10 +94,9 @@ impl Store {
     /// What of `own`, and of what containers that are gone had held, nothing needs any more.
     fn unneeded(&self, mut own: References, index: &Index, holds: &Holds) -> Result<References> {
         let mut needed = self.references(index)?;
-        if holds.held.building {
-            for entry in self.cache_entries()? {
-                needed.add(&entry.needs);
-            }
+        // The next build finds its steps: who wants their room prunes.
+        for entry in self.cache_entries()? {
+            needed.add(&entry.needs);
         }
         own.blobs.extend(&holds.released.blobs);
         own.layers.extend(holds.released.layers.iter().cloned());
