@@ -5,6 +5,7 @@
 mod hostile;
 mod login;
 pub(crate) mod server;
+mod ways;
 
 use std::path::Path;
 use std::process::Command;
@@ -27,10 +28,15 @@ mod here {
 
 /// The claims of this room and its inner ones.
 pub(crate) fn claims() -> Vec<Claim> {
-    [here::claims(), hostile::claims(), login::claims()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        here::claims(),
+        hostile::claims(),
+        login::claims(),
+        ways::claims(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A store with the image `app` of two layers, on a site of its own.

@@ -15,6 +15,7 @@ mod patience;
 #[cfg(test)]
 mod play;
 mod pull;
+mod proxy;
 mod push;
 mod repository;
 mod token;

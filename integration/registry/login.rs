@@ -17,7 +17,7 @@ claims![
 /// `me` and `word`, as htpasswd has it (bcrypt is the only hash that the registry takes).
 const USERS: &str = "me:$2y$04$v/NkIu6Y4e29Sz1qOFQnxeQQauPWfeM617fodT6queLbJLMzF4fSC\n";
 
-/// A certificate for 127.0.0.1 (`cert.pem`, `key.pem`) by an authority (`ca.pem`), all in `folder`.
+/// A certificate for 127.0.0.1 and registry.test (`cert.pem`, `key.pem`) by an authority (`ca.pem`), all in `folder`.
 pub(super) fn certify(folder: &Path) {
     let openssl = |words: &str| {
         let words = words.split(' ');
@@ -30,7 +30,7 @@ pub(super) fn certify(folder: &Path) {
     openssl(&format!(
         "req -subj /CN=registry -keyout key.pem -out csr.pem {key}"
     ));
-    let names = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+    let names = "subjectAltName=IP:127.0.0.1,DNS:registry.test\nbasicConstraints=CA:FALSE\n";
     std::fs::write(folder.join("names"), names).unwrap();
     openssl(
         "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out cert.pem",

@@ -4,14 +4,16 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use sys::Errno;
-use ureq::http::{HeaderMap, Method, Request};
+use ureq::http::{HeaderMap, Method, Request, Response};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, SendBody};
+use ureq::{Agent, AsSendBody, SendBody};
 
-use super::address::Address;
+use super::address::{Address, Origin};
 use super::patience::Patience;
+use super::proxy::Proxies;
 use crate::error::Doing;
 use crate::{Error, Result};
 
@@ -95,6 +97,7 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Transport {
     agent: Agent,
+    proxies: Proxies,
     patience: Patience,
 }
 
@@ -111,6 +114,7 @@ impl Transport {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
+            .proxy(None)
             .tls_config(tls)
             .user_agent(concat!("dhow/", env!("CARGO_PKG_VERSION")))
             .max_response_header_size(MAX_HEADERS)
@@ -124,6 +128,7 @@ impl Transport {
             .build();
         Ok(Self {
             agent: Agent::new_with_config(config),
+            proxies: Proxies::new(|name| std::env::var(name).ok())?,
             patience,
         })
     }
@@ -141,25 +146,18 @@ impl Transport {
             request = request.header(*name, *value);
         }
         let lasting = |e: ureq::http::Error| Fault::Lasting(e.to_string());
+        let (to, idle) = (&address.origin, self.patience.idle);
         let answer = match sent {
             Sent::Nothing if *method == Method::POST || *method == Method::PUT => {
-                self.agent.run(request.body(&[][..]).map_err(lasting)?)
+                self.run(request.body(&[][..]).map_err(lasting)?, to, idle)
             }
-            Sent::Nothing => self.agent.run(request.body(()).map_err(lasting)?),
-            Sent::Bytes(bytes) => self.agent.run(request.body(bytes).map_err(lasting)?),
+            Sent::Nothing => self.run(request.body(()).map_err(lasting)?, to, idle),
+            Sent::Bytes(bytes) => self.run(request.body(bytes).map_err(lasting)?, to, idle),
             Sent::Stream(stream, length) => {
                 let request = request.header("content-length", length);
-                let request = request
-                    .body(SendBody::from_reader(stream))
-                    .map_err(lasting)?;
+                let body = SendBody::from_reader(stream);
                 // A registry may have to move what it got before it answers.
-                let patient = self
-                    .agent
-                    .configure_request(request)
-                    .timeout_recv_response(Some(self.patience.idle * 10))
-                    .timeout_per_read(Some(self.patience.idle * 10))
-                    .build();
-                self.agent.run(patient)
+                self.run(request.body(body).map_err(lasting)?, to, idle * 10)
             }
         };
         let answer = answer.map_err(|e| fault(e, address.origin.tls))?;
@@ -169,6 +167,21 @@ impl Transport {
             headers: parts.headers,
             body,
         })
+    }
+
+    /// By the way that leads to this server, and no longer silent than `idle`.
+    fn run<B: AsSendBody>(
+        &self,
+        request: Request<B>,
+        to: &Origin,
+        idle: Duration,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let request = self.agent.configure_request(request);
+        let request = request
+            .proxy(self.proxies.to(to))
+            .timeout_recv_response(Some(idle))
+            .timeout_per_read(Some(idle));
+        self.agent.run(request.build())
     }
 }
 
@@ -220,13 +233,17 @@ pub(super) fn reason(e: &io::Error) -> String {
 }
 
 fn tls_fault(e: &rustls::Error) -> Fault {
-    use rustls::{CertificateError, Error as Tls, InvalidMessage};
+    use rustls::{AlertDescription as Alert, CertificateError, Error as Tls, InvalidMessage};
     match e {
         Tls::InvalidMessage(InvalidMessage::InvalidContentType) => {
             Fault::NotTls("it does not speak TLS".to_owned())
         }
         Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
             Fault::Lasting("its certificate is signed by nobody that this system knows".to_owned())
+        }
+        // Servers have two words for one that is missing.
+        Tls::AlertReceived(Alert::CertificateRequired | Alert::BadCertificate) => {
+            Fault::Lasting("it wants a certificate of ours, one that it knows".to_owned())
         }
         other => Fault::Lasting(format!("TLS: {other}")),
     }
