@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use image::registry::{Event, Watch};
+use image::{Event, Watch};
 
 /// The line is not written more often.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -24,6 +24,8 @@ struct Line {
     layers: usize,
     total: u64,
     done: u64,
+    /// Bytes that were put aside before anybody knew of layers.
+    spooled: u64,
     begun: Instant,
     written: Option<Instant>,
 }
@@ -38,6 +40,7 @@ impl Progress {
                 layers: 0,
                 total: 0,
                 done: 0,
+                spooled: 0,
                 begun: Instant::now(),
                 written: None,
             }))
@@ -79,7 +82,8 @@ impl Progress {
 impl Line {
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Begin { size, .. } => {
+            Event::Spooled(bytes) => self.spooled += bytes,
+            Event::Begin { size } => {
                 self.layers += 1;
                 self.total += size;
             }
@@ -88,12 +92,15 @@ impl Line {
     }
 
     fn text(&self, since: Duration) -> String {
+        let tenths = |bytes: u64| format!("{}.{}", bytes / 1_000_000, bytes / 100_000 % 10);
+        if self.layers == 0 && self.spooled > 0 {
+            return format!("{} {} MB", self.what, tenths(self.spooled));
+        }
         let done = self.done.min(self.total);
         let filled = (done * WIDTH).checked_div(self.total).unwrap_or(0);
         let bar: String = (0..WIDTH)
             .map(|at| if at < filled { '=' } else { ' ' })
             .collect();
-        let tenths = |bytes: u64| format!("{}.{}", bytes / 1_000_000, bytes / 100_000 % 10);
         let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
         let speed = tenths(self.done.saturating_mul(1000) / millis);
         format!(
@@ -117,14 +124,16 @@ mod tests {
             layers: 0,
             total: 0,
             done: 0,
+            spooled: 0,
             begun: Instant::now(),
             written: None,
         };
         let second = Duration::from_secs(1);
         assert!(line.text(second).contains("0.0 of 0.0 MB, 0 layers"));
-        let digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+        line.take(&Event::Spooled(1_250_000));
+        assert_eq!(line.text(second), "pull debian:12 1.2 MB");
         let size = 40_000_000;
-        line.take(&Event::Begin { digest, size });
+        line.take(&Event::Begin { size });
         line.take(&Event::Passed(10_000_000));
         assert_eq!(
             line.text(4 * second),

@@ -29,6 +29,7 @@ mod source;
 mod store;
 pub mod to_spec;
 pub mod user;
+mod watch;
 
 pub use digest::Digest;
 pub use error::{Error, Result};
@@ -45,5 +46,7 @@ pub use store::{
     LoadOptions, Loaded, Mounted, Names, Part, PathChange, Prunable, PruneOptions, Pruned, Removal,
     Removed, RepackOptions, Scratch, Store, lower,
 };
+
+pub use watch::{Event, Watch};
 
 pub use oci_spec::image::ImageConfiguration;

@@ -26,6 +26,15 @@ pub(crate) struct Offer {
     pub(crate) names: Vec<Reference>,
 }
 
+impl Offer {
+    /// Where the bytes of its layers are.
+    pub(crate) fn blobs(&mut self) -> impl Iterator<Item = &mut Arc<dyn Blob>> {
+        self.layers
+            .iter_mut()
+            .filter_map(|layer| layer.blob.as_mut())
+    }
+}
+
 /// A layer on offer.
 #[derive(Debug)]
 pub(crate) struct OfferedLayer {

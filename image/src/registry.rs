@@ -14,8 +14,8 @@ mod login;
 mod patience;
 #[cfg(test)]
 mod play;
-mod pull;
 mod proxy;
+mod pull;
 mod push;
 mod repository;
 mod token;
@@ -34,24 +34,8 @@ pub(crate) use self::pull::offer;
 pub use self::pull::{PullOptions, Pulled, config};
 pub use self::push::PushOptions;
 use self::repository::Repository;
-use crate::{Digest, Reference, Result};
-
-/// What happens while an image comes or goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A layer begins.
-    Begin {
-        /// The digest of its blob.
-        digest: Digest,
-        /// Its bytes.
-        size: u64,
-    },
-    /// So many bytes of layers have come or gone.
-    Passed(u64),
-}
-
-/// Is told of events, from any thread.
-pub type Watch = Arc<dyn Fn(&Event) + Send + Sync>;
+use crate::watch::Watch;
+use crate::{Reference, Result};
 
 /// How registries are reached.
 #[derive(Debug, Clone, Default)]

@@ -18,6 +18,7 @@ use crate::budget::most;
 use crate::compression::{Compression, Decoder};
 use crate::error::Doing;
 use crate::layer::entry::{Limits, Skip, stream_fault};
+use crate::watch::{Event, Watch};
 use crate::{Error, Result};
 
 /// What to load.
@@ -73,7 +74,9 @@ impl Source {
 
     /// Opens it. What is a stream or compressed as a whole goes to an unlinked file in `room` first:
     /// its parts may be needed in any order.
-    pub(crate) fn open(self, room: &Path) -> Result<Files> {
+    ///
+    /// `watch` is told how far that is.
+    pub(crate) fn open(self, room: &Path, watch: Option<&Watch>) -> Result<Files> {
         let name = self.name();
         let doing = || format!("open {name}");
         let file = match self {
@@ -91,7 +94,7 @@ impl Source {
         let file = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => file,
             FileType::Directory => return Err(Error::refused(name, "it is a directory")),
-            _ => spool(file, room, &name, Limits::default().bytes)?,
+            _ => spool(file, room, &name, Limits::default().bytes, watch)?,
         };
         let archive = Window::whole(file).doing(doing)?;
         let archive = match archive.compression()? {
@@ -99,7 +102,7 @@ impl Source {
             _ => {
                 let most = most(archive.length());
                 let (decoder, _) = Decoder::new(BufReader::new(archive))?;
-                Window::whole(spool(decoder, room, &name, most)?).doing(doing)?
+                Window::whole(spool(decoder, room, &name, most, watch)?).doing(doing)?
             }
         };
         Ok(Files::Archive(Archive::index(archive)?))
@@ -237,7 +240,13 @@ impl Skip for Window {
 
 /// Copies a stream of at most `most` bytes to a file without a name, of which nothing is left whatever
 /// happens.
-fn spool(stream: impl Read, room: &Path, name: &str, most: u64) -> Result<File> {
+fn spool(
+    stream: impl Read,
+    room: &Path,
+    name: &str,
+    most: u64,
+    watch: Option<&Watch>,
+) -> Result<File> {
     let doing = || format!("spool {name}");
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let dir = file::open_dir(room).doing(doing)?;
@@ -262,6 +271,9 @@ fn spool(stream: impl Read, room: &Path, name: &str, most: u64) -> Result<File> 
         file.write_all(&buffer[..count])
             .map_err(|e| SysError::from_io("write", "", &e))
             .doing(doing)?;
+        if let Some(watch) = watch {
+            watch(&Event::Spooled(count as u64));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod check;
 mod killed;
 mod power;
+mod progress;
 mod prune;
 mod storm;
 
@@ -25,6 +26,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         check::claims(),
         killed::claims(),
         power::claims(),
+        progress::claims(),
         prune::claims(),
         storm::claims(),
     ]

@@ -8,7 +8,8 @@ use image::{LoadOptions, Names, Reference, Source};
 
 use super::{Outcome, parse};
 use crate::global::Global;
-use crate::report::{Failure, because, say};
+use crate::progress::Progress;
+use crate::report::{Failure, because, say, unbroken, visible};
 
 /// Take images from a docker archive, an OCI archive or an OCI layout
 #[derive(Debug, clap::Parser)]
@@ -42,13 +43,22 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         Some(path) => Source::Path(path),
         None => stdin()?,
     };
+    let what = match &source {
+        Source::Path(path) => format!("load {}", path.display()),
+        Source::Stream { name, .. } => format!("load {name}"),
+    };
+    let what = unbroken(&visible(&what));
+    let store = image::Store::open(&global.image_store()?).map_err(because)?;
+    let progress = Progress::begin(&what, args.quiet);
     let options = LoadOptions {
         names: if args.force { Names::Move } else { Names::Keep },
         name: args.tag,
+        watch: Some(progress.watch()),
         ..LoadOptions::default()
     };
-    let store = image::Store::open(&global.image_store()?).map_err(because)?;
-    for loaded in store.load(source, &options).map_err(because)? {
+    let loaded = store.load(source, &options);
+    progress.end();
+    for loaded in loaded.map_err(because)? {
         for what in &loaded.left_out {
             eprintln!("{}: left out {what}: only root can make it", global.name);
         }

@@ -8,7 +8,8 @@ use image::{Format, Image, Reference, Store};
 
 use super::{Outcome, parse};
 use crate::global::Global;
-use crate::report::{Failure, because};
+use crate::progress::Progress;
+use crate::report::{Failure, because, unbroken, visible};
 use crate::whole;
 
 /// Write images to an archive or a layout folder that docker, podman and skopeo read
@@ -24,6 +25,9 @@ struct Args {
     /// Its form
     #[arg(long, value_parser = ["docker-archive", "oci-archive", "oci-dir"], default_value = "docker-archive")]
     format: String,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
@@ -33,31 +37,47 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let store = Store::open(&global.image_store()?).map_err(because)?;
     let images = asked_for(&store, &args.images)?;
     let output = args.output.filter(|path| path.as_os_str() != "-");
-    if args.format == "oci-dir" {
-        let dir = output.ok_or_else(|| Failure::new("save: a folder is no stream; say -o DIR"))?;
-        store.save_layout(&images, &dir).map_err(because)?;
-        return Ok(0);
+    if output.is_none() && args.format != "oci-dir" && std::io::stdout().is_terminal() {
+        return Err(Failure::new(
+            "save: an archive is not for a terminal; say -o FILE",
+        ));
     }
-    let format = match args.format.as_str() {
+    let what = unbroken(&visible(&format!("save {}", args.images.join(" "))));
+    let progress = Progress::begin(&what, args.quiet);
+    let saved = write(&store, &images, (&args.format, output), &progress);
+    progress.end();
+    saved.map(|()| 0)
+}
+
+fn write(
+    store: &Store,
+    images: &[Image],
+    (format, output): (&str, Option<PathBuf>),
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let watch = Some(progress.watch());
+    if format == "oci-dir" {
+        let dir = output.ok_or_else(|| Failure::new("save: a folder is no stream; say -o DIR"))?;
+        store
+            .save_layout_watched(images, &dir, watch)
+            .map_err(because)?;
+        return Ok(());
+    }
+    let format = match format {
         "oci-archive" => Format::OciArchive,
         _ => Format::DockerArchive,
     };
     match output {
         Some(path) => whole::write(&path, |out| {
-            store.save(&images, format, out).map_err(because).map(drop)
-        })?,
-        None if std::io::stdout().is_terminal() => {
-            return Err(Failure::new(
-                "save: an archive is not for a terminal; say -o FILE",
-            ));
-        }
+            let saved = store.save_watched(images, format, out, watch);
+            saved.map_err(because).map(drop)
+        }),
         None => {
             let out = std::io::stdout().lock();
-            let mut out = store.save(&images, format, out).map_err(because)?;
-            out.flush().map_err(because)?;
+            let saved = store.save_watched(images, format, out, watch);
+            saved.map_err(because)?.flush().map_err(because)
         }
     }
-    Ok(0)
 }
 
 /// Each image once, with the names by which it was asked for; one that was asked for by its id has all of its names.

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use ureq::BodyReader;
 use ureq::http::Method;
 
-use super::Event;
 use super::client::{Question, denied, unanswered};
 use super::repository::Repository;
 use super::transport::{Answer, reason};
 use crate::digest::mismatch;
 use crate::source::Blob;
+use crate::watch::Event;
 use crate::{Digest, Error, Result};
 
 /// A blob that is to be had.
@@ -35,10 +35,7 @@ impl Blob for RemoteBlob {
         if self.size > 0 {
             reader.connect()?;
         }
-        self.repository.tell(&Event::Begin {
-            digest: self.digest,
-            size: self.size,
-        });
+        self.repository.tell(&Event::Begin { size: self.size });
         reader.watched = true;
         Ok(Box::new(reader))
     }

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use super::Access;
 use super::client::Scope;
 use super::repository::Tagged;
-use super::{Access, Watch};
 use crate::manifest::{self, Platform};
 use crate::offer::{self, Offer};
 use crate::store::{LoadOptions, Loaded, Names, Store};
+use crate::watch::Watch;
 use crate::{Digest, Error, Reference, Result};
 
 /// How an image is pulled.

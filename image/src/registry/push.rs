@@ -12,14 +12,15 @@ use std::thread;
 use sys::file;
 use ureq::http::Method;
 
+use super::Access;
 use super::address::Address;
 use super::client::{Body, Client, Question, Scope, denied, lock, unanswered};
 use super::repository::Repository;
 use super::transport::Answer;
-use super::{Access, Event, Watch};
 use crate::digest::mismatch;
 use crate::error::Doing;
 use crate::store::{Image, Store};
+use crate::watch::{Event, Watch};
 use crate::{Digest, Error, Reference, Result, manifest};
 
 /// Blobs on their way at once.
@@ -224,7 +225,7 @@ impl Pusher<'_> {
     /// The whole blob in one request; `shown` stands for its address, which may hold a secret.
     fn send(&self, part: &Part, place: Address, shown: &str) -> Result<()> {
         let (digest, size) = (part.digest, part.size);
-        self.repository.tell(&Event::Begin { digest, size });
+        self.repository.tell(&Event::Begin { size });
         let open = || -> Result<Box<dyn Read + '_>> {
             let from = self.open(part)?;
             let repository = self.repository;

@@ -11,12 +11,12 @@ use ureq::http::Method;
 use super::blob::{Reader, RemoteBlob};
 use super::client::{Client, Question, denied, read_body, unanswered};
 use super::patience::Patience;
-use super::{Event, Watch};
 use crate::digest::mismatch;
 use crate::json::{self, MAX_DOCUMENT};
 use crate::manifest::{self, Descriptor};
 use crate::offer::Content;
 use crate::source::Blob;
+use crate::watch::{Event, Watch};
 use crate::{Digest, Error, Reference, Result};
 
 /// A repository.

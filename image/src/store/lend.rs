@@ -108,7 +108,7 @@ impl Store {
             }
             Lender::Path(path, only) => {
                 let work = self.work()?;
-                let files = Source::Path(path.clone()).open(&work.path)?;
+                let files = Source::Path(path.clone()).open(&work.path, None)?;
                 let mut offers = offers(&files)?;
                 if let Some(wanted) = only {
                     offers.retain(|offer| offer.names.iter().any(|name| name.is_called(wanted)));

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use sys::file::{self, Durability, Lock};
 
@@ -14,6 +15,7 @@ use super::{Image, Store};
 use crate::error::Doing;
 use crate::offer::{Offer, offers};
 use crate::source::Source;
+use crate::watch::{Watch, WatchedBlob};
 use crate::{Digest, Error, Reference, Result, manifest};
 
 /// What becomes of a name that another image has.
@@ -29,7 +31,7 @@ pub enum Names {
 }
 
 /// How an archive is loaded.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct LoadOptions {
     /// What becomes of names that other images have.
     pub names: Names,
@@ -40,6 +42,8 @@ pub struct LoadOptions {
     /// What the one image is known by where it came from, beside its own digests: that of an index that
     /// leads to it.
     pub index: Option<Digest>,
+    /// Who is told of it while it runs.
+    pub watch: Option<Watch>,
 }
 
 /// An image that was loaded.
@@ -81,8 +85,14 @@ impl Store {
 
     fn load_all(&self, source: Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
         let work = self.work()?;
-        let files = source.open(&work.path)?;
-        self.load_offers(&work, offers(&files)?, options)
+        let files = source.open(&work.path, options.watch.as_ref())?;
+        let mut offers = offers(&files)?;
+        if let Some(watch) = &options.watch {
+            for blob in offers.iter_mut().flat_map(Offer::blobs) {
+                *blob = WatchedBlob::of(Arc::clone(blob), Arc::clone(watch));
+            }
+        }
+        self.load_offers(&work, offers, options)
     }
 
     /// Loads images on offer, wherever they come from; what [`Store::load`] says of a source holds for

@@ -54,7 +54,11 @@ impl Store {
             documents: Vec::new(),
             kept: BTreeSet::new(),
         };
-        let mut saver = Saver { store: self, out };
+        let mut saver = Saver {
+            store: self,
+            out,
+            watch: None,
+        };
         saver.oci(images)?;
         saver.out.show(&folder)
     }

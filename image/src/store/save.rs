@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sys::file;
@@ -16,6 +17,7 @@ use crate::layer::entry::{Entry, Kind, stream_fault};
 use crate::layer::path::LayerPath;
 use crate::layer::pax::Time;
 use crate::layer::write::Writer;
+use crate::watch::{Event, Watch, Watched};
 use crate::{Digest, Error, Result, manifest};
 
 /// The form of a saved archive.
@@ -34,6 +36,20 @@ impl Store {
     /// # Errors
     /// Names the blob that is missing or not what it should be; `out` is cut short then.
     pub fn save<W: Write>(&self, images: &[Image], format: Format, out: W) -> Result<W> {
+        self.save_watched(images, format, out, None)
+    }
+
+    /// The same, and tells `watch` how far it is.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    pub fn save_watched<W: Write>(
+        &self,
+        images: &[Image],
+        format: Format,
+        out: W,
+        watch: Option<Watch>,
+    ) -> Result<W> {
         let _lease = self.hold(
             &images
                 .iter()
@@ -46,6 +62,7 @@ impl Store {
         let mut saver = Saver {
             store: self,
             out: Writer::new(out),
+            watch,
         };
         match format {
             Format::DockerArchive => saver.docker(images)?,
@@ -61,6 +78,19 @@ impl Store {
     /// # Errors
     /// As [`Store::save`]; nothing is left of the layout then.
     pub fn save_layout(&self, images: &[Image], dir: &Path) -> Result<()> {
+        self.save_layout_watched(images, dir, None)
+    }
+
+    /// The same, and tells `watch` how far it is.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    pub fn save_layout_watched(
+        &self,
+        images: &[Image],
+        dir: &Path,
+        watch: Option<Watch>,
+    ) -> Result<()> {
         let doing = || format!("save to {}", dir.display());
         let fresh = !file::exists(dir).doing(doing)?;
         if fresh {
@@ -71,14 +101,14 @@ impl Store {
         {
             return Err(Error::refused(doing(), "the directory is not empty"));
         }
-        let written = self.fill_layout(images, dir);
+        let written = self.fill_layout(images, dir, watch);
         if written.is_err() {
             remove_again(dir, fresh);
         }
         written.map_err(|e| e.inside(doing()))
     }
 
-    fn fill_layout(&self, images: &[Image], dir: &Path) -> Result<()> {
+    fn fill_layout(&self, images: &[Image], dir: &Path, watch: Option<Watch>) -> Result<()> {
         let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
         let _lease = self.hold(&layers)?;
         for image in images {
@@ -91,7 +121,12 @@ impl Store {
         let out = Folder {
             path: dir.to_owned(),
         };
-        Saver { store: self, out }.oci(images)
+        Saver {
+            store: self,
+            out,
+            watch,
+        }
+        .oci(images)
     }
 }
 
@@ -153,6 +188,7 @@ impl Files for Folder {
 pub(super) struct Saver<'a, F> {
     pub(super) store: &'a Store,
     pub(super) out: F,
+    pub(super) watch: Option<Watch>,
 }
 
 impl<F: Files> Saver<'_, F> {
@@ -161,6 +197,7 @@ impl<F: Files> Saver<'_, F> {
         for layer in images.iter().flat_map(|image| &image.layers) {
             layers.entry(layer.diff_id).or_insert(layer);
         }
+        self.begin(layers.values().map(|layer| layer.tar_size));
         for (diff_id, layer) in &layers {
             self.inflated(&format!("{}.tar", diff_id.hex()), layer)?;
         }
@@ -185,6 +222,9 @@ impl<F: Files> Saver<'_, F> {
     pub(super) fn oci(&mut self, images: &[Image]) -> Result<()> {
         let layout = bytes_of(&json!({"imageLayoutVersion": "1.0.0"}))?;
         self.bytes("oci-layout", &layout)?;
+        let layers = images.iter().flat_map(|image| &image.layers);
+        let layers: BTreeMap<Digest, u64> = layers.map(|l| (l.blob, l.size)).collect();
+        self.begin(layers.into_values());
         let mut descriptors = Vec::new();
         let mut blobs = BTreeSet::new();
         for image in images
@@ -207,6 +247,25 @@ impl<F: Files> Saver<'_, F> {
             self.blob(digest)?;
         }
         Ok(())
+    }
+
+    /// Says which layers there are before the first one goes.
+    fn begin(&self, sizes: impl Iterator<Item = u64>) {
+        if let Some(watch) = &self.watch {
+            sizes.for_each(|size| watch(&Event::Begin { size }));
+        }
+    }
+
+    /// What goes, with somebody who is told of it.
+    fn watched<'r>(&self, inner: impl Read + 'r) -> Box<dyn Read + 'r> {
+        match &self.watch {
+            None => Box::new(inner),
+            Some(watch) => Box::new(Watched {
+                inner,
+                watch: Arc::clone(watch),
+                say: Event::Passed,
+            }),
+        }
     }
 
     /// How the index speaks of an image: once for each of its names.
@@ -246,7 +305,7 @@ impl<F: Files> Saver<'_, F> {
             digest: Some(digest),
             size: Some(size),
         };
-        let mut verified = Verified::new(blob, promise);
+        let mut verified = Verified::new(self.watched(blob), promise);
         let name = format!("blobs/sha256/{}", digest.hex());
         self.out.file(&name, size, &mut verified)?;
         verified.finish(&what).map(drop)
@@ -261,7 +320,7 @@ impl<F: Files> Saver<'_, F> {
             digest: Some(layer.diff_id),
             size: Some(layer.tar_size),
         };
-        let mut verified = Verified::new(decoder, promise);
+        let mut verified = Verified::new(self.watched(decoder), promise);
         self.out.file(name, layer.tar_size, &mut verified)?;
         let (diff_id, _) = verified.finish(&what)?;
         match diff_id == layer.diff_id {
