@@ -11,6 +11,7 @@ mod hostile;
 mod lending;
 mod memory;
 mod mounts;
+mod named;
 mod network;
 mod outputs;
 mod progress;
@@ -18,6 +19,7 @@ mod registries;
 mod remote;
 mod rights;
 mod rootless;
+mod scarce;
 pub(crate) mod servers;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +65,8 @@ pub(crate) fn claims() -> Vec<Claim> {
         network::claims(),
         outputs::claims(),
         mounts::claims(),
+        named::claims(),
+        scarce::claims(),
         progress::claims(),
         registries::claims(),
         rootless::claims(),

@@ -24,16 +24,20 @@ pub(crate) struct Bases<'a> {
 /// What a name in a recipe says.
 #[derive(Debug, PartialEq, Eq)]
 enum Named {
-    /// An archive or layout, and which image of it, by its tag or name.
+    /// An archive or layout, and which image of it, by its tag, name or manifest's digest.
     Path(PathBuf, Option<String>),
     /// An image of the store.
     Store,
 }
 
-/// `oci:PATH[:name]`, `oci-archive:PATH[:name]`, `docker-archive:PATH[:name]`, a plain path, or a name.
+/// `oci:PATH[:name][@digest]`, `oci-archive:PATH[:name]`, `docker-archive:PATH[:name]`, a plain path, or a name.
 fn named(name: &str) -> Named {
     let schemes = ["oci:", "oci-archive:", "docker-archive:"];
     if let Some(rest) = schemes.iter().find_map(|scheme| name.strip_prefix(scheme)) {
+        if let Some((path, digest)) = rest.split_once('@') {
+            let path = path.split_once(':').map_or(path, |(path, _)| path);
+            return Named::Path(path.into(), Some(digest.to_owned()));
+        }
         return match rest.split_once(':') {
             Some((path, name)) if !name.is_empty() => {
                 Named::Path(path.into(), Some(name.to_owned()))
@@ -212,6 +216,9 @@ mod tests {
         let path = |path: &str, tag: Option<&str>| Named::Path(path.into(), tag.map(str::to_owned));
         assert_eq!(named("oci:dir"), path("dir", None));
         assert_eq!(named("oci:/a/b:v1"), path("/a/b", Some("v1")));
+        let digest = "sha256:00";
+        assert_eq!(named("oci:a:t@sha256:00"), path("a", Some(digest)));
+        assert_eq!(named("oci:./a@sha256:00"), path("./a", Some(digest)));
         assert_eq!(named("oci:a:debian:12"), path("a", Some("debian:12")));
         assert_eq!(named("oci-archive:./a.tar"), path("./a.tar", None));
         assert_eq!(

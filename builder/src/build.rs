@@ -6,6 +6,7 @@ use image::Store;
 use crate::bases::Bases;
 use crate::before::Before;
 use crate::cache::Cache;
+use crate::context::Places;
 use crate::course::Run;
 use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
@@ -69,6 +70,7 @@ pub fn build<'a>(
         return Err(Error::Recipe(fault.of(&source)));
     }
     bases.find_all(&plan, tell)?;
+    let files = Places::of(files, &options.settings.contexts, &plan, store)?;
     container::end_orphans(&options.state)?;
     network::clear()?;
     turn::clear(store.path())?;

@@ -1,6 +1,7 @@
 //! The build's files: its recipe, its ignore file, and what COPY may take, from wherever the person says. Not
 //! its job: copying them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::OwnedFd;
@@ -12,12 +13,16 @@ use sys::SysError;
 use sys::at::OFlags;
 use sys::beneath::Root;
 
+use crate::contexts::Contexts;
 use crate::error::{Doing, Error, Result};
 use crate::git::{self, CheckOut};
+use crate::graph;
 use crate::ignore::Ignore;
+use crate::plan::Plan;
 use crate::remote::{Remote, remote};
 use crate::request::Context;
 use crate::source::Source;
+use crate::stages::Origin;
 use crate::steps::kept::keeps_owners;
 use crate::tree::{Owners, Tree};
 
@@ -139,6 +144,62 @@ fn unpacked(mut file: File, scratch: Scratch, name: &str) -> Result<Files> {
     })
 }
 
+/// All contexts of a build.
+pub(crate) struct Places {
+    /// The one without a name.
+    pub(crate) own: Files,
+    /// The others, as far as they are needed.
+    named: BTreeMap<String, Files>,
+}
+
+impl Places {
+    /// Gets those at hand that the plan needs.
+    ///
+    /// # Errors
+    /// As [`files`].
+    pub(crate) fn of(own: Files, contexts: &Contexts, plan: &Plan, store: &Store) -> Result<Self> {
+        let mut named = BTreeMap::new();
+        let origins = plan.stages.iter().flat_map(|stage| &stage.steps);
+        for origin in origins.flat_map(graph::origins) {
+            if let Origin::Named(name) = origin
+                && let Some(context) = contexts.files(name)
+                && !named.contains_key(name)
+            {
+                named.insert(name.clone(), files(context, || Ok(store))?);
+            }
+        }
+        Ok(Self { own, named })
+    }
+
+    /// Opens the files of a named one. Only an ignore file of its own, `.dockerignore`, counts.
+    ///
+    /// # Errors
+    /// As [`Files::tree`].
+    pub(crate) fn named(&self, name: &str) -> Result<Tree> {
+        match self.named.get(name) {
+            Some(files) => files.seen(&For::Name(name)),
+            None => Err(Error::Refused(format!("context {name:?} is not at hand"))),
+        }
+    }
+}
+
+/// What a context is opened for.
+enum For<'a> {
+    /// The recipe, in this file: its own ignore file counts first.
+    Recipe(Option<&'a Path>),
+    /// A name.
+    Name(&'a str),
+}
+
+impl For<'_> {
+    fn shown(&self) -> String {
+        match self {
+            Self::Recipe(_) => "the context".to_owned(),
+            Self::Name(name) => format!("context {name:?}"),
+        }
+    }
+}
+
 impl Files {
     /// Reads the recipe: `file`, or `Dockerfile` in the context. A link there is followed inside the context.
     /// A file beside a folder is one of this host, `-` standard input; else it is one of the context.
@@ -184,11 +245,12 @@ impl Files {
     /// # Errors
     /// As [`open`].
     pub(crate) fn tree(&self, file: Option<&Path>) -> Result<Tree> {
+        self.seen(&For::Recipe(file))
+    }
+
+    fn seen(&self, what: &For<'_>) -> Result<Tree> {
         let (root, owners) = match self {
-            Self::Folder(path) => {
-                let file = file.filter(|file| file.as_os_str() != "-");
-                return open(path, file);
-            }
+            Self::Folder(path) => return open(path, what),
             Self::Unpacked { root, .. } => (again(root)?, Owners::Kept),
             Self::CheckedOut(out) => {
                 let doing = || "open the repository".to_owned();
@@ -200,18 +262,22 @@ impl Files {
             _ => None,
         };
         let root = Root::new(root);
-        let mut own = file
-            .unwrap_or(Path::new("Dockerfile"))
-            .as_os_str()
-            .to_owned();
-        own.push(".dockerignore");
-        let found = match inside(&root, Path::new(&own))? {
+        let own = match what {
+            For::Recipe(file) => {
+                let file = file.unwrap_or(Path::new("Dockerfile"));
+                let mut own = file.as_os_str().to_owned();
+                own.push(".dockerignore");
+                inside(&root, Path::new(&own))?
+            }
+            For::Name(_) => None,
+        };
+        let found = match own {
             Some(found) => Some(found),
             None => inside(&root, Path::new(".dockerignore"))?,
         };
         Ok(Tree {
             root,
-            name: "the context".to_owned(),
+            name: what.shown(),
             owners,
             links,
             ignore: ignore(found)?,
@@ -262,12 +328,12 @@ fn recipe(context: &Path, file: Option<&Path>) -> Result<Source> {
 ///
 /// # Errors
 /// Names what can't be read, or the pattern that is none.
-fn open(context: &Path, file: Option<&Path>) -> Result<Tree> {
+fn open(context: &Path, what: &For<'_>) -> Result<Tree> {
     let doing = || format!("open the context {}", context.display());
     sys::file::open_dir(context).doing(doing)?;
     let root = Root::new(sys::file::open_path(context).doing(doing)?);
-    let own = match file {
-        Some(file) => {
+    let own = match what {
+        For::Recipe(Some(file)) if file.as_os_str() != "-" => {
             let mut name = file.as_os_str().to_owned();
             name.push(".dockerignore");
             let path = PathBuf::from(name);
@@ -277,7 +343,8 @@ fn open(context: &Path, file: Option<&Path>) -> Result<Tree> {
                 Err(e) => return Err(e).doing(doing),
             }
         }
-        None => inside(&root, Path::new("Dockerfile.dockerignore"))?,
+        For::Recipe(_) => inside(&root, Path::new("Dockerfile.dockerignore"))?,
+        For::Name(_) => None,
     };
     let found = match own {
         Some(found) => Some(found),
@@ -285,7 +352,7 @@ fn open(context: &Path, file: Option<&Path>) -> Result<Tree> {
     };
     Ok(Tree {
         root,
-        name: "the context".to_owned(),
+        name: what.shown(),
         owners: Owners::Root,
         links: None,
         ignore: ignore(found)?,

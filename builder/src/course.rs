@@ -12,7 +12,7 @@ use crate::before::Before;
 use crate::build::{at, first_line};
 use crate::cache::{Cache, Outcome};
 use crate::commit::{Document, Past};
-use crate::context::Files;
+use crate::context::Places;
 use crate::error::{Doing, Error, Result};
 use crate::graph::{Graph, Id};
 use crate::lent::Lent;
@@ -50,7 +50,7 @@ pub(crate) struct Record {
 pub(crate) fn run(
     store: &Store,
     options: &Options,
-    (source, files, plan): (&Source, &Files, &Plan),
+    (source, files, plan): (&Source, &Places, &Plan),
     (bases, before, lent): (&Bases<'_>, &mut Before, &Lent),
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Run> {
@@ -93,7 +93,7 @@ struct Course<'a> {
     store: &'a Store,
     options: &'a Options,
     source: &'a Source,
-    files: &'a Files,
+    files: &'a Places,
     plan: &'a Plan,
     bases: &'a Bases<'a>,
     before: &'a mut Before,
@@ -305,7 +305,7 @@ impl<'a> Course<'a> {
     fn so_far(&self, id: Id) -> Result<Built> {
         let stage = &self.plan.stages[id.stage];
         let mut built = match &stage.base {
-            Base::Scratch => Built::default(),
+            Base::Scratch | Base::Named(_) => Built::default(),
             Base::Stage(earlier) => self.done.get(earlier).cloned().unwrap_or_default(),
             Base::Image(name) => {
                 let image = self.bases.found(name)?;
@@ -320,10 +320,11 @@ impl<'a> Course<'a> {
             if let Some(Outcome::Layer(layer)) = left {
                 built.layers.push(layer.clone());
             }
-            if !step.text.starts_with("FROM ") {
+            let layer = matches!(left, Some(Outcome::Layer(_)));
+            if layer || !step.text.starts_with("FROM ") {
                 built.document.past.push(Past {
                     text: step.text.clone(),
-                    layer: matches!(left, Some(Outcome::Layer(_))),
+                    layer,
                 });
             }
         }

@@ -155,7 +155,7 @@ pub(crate) fn stage(
     state.begin(stage.span)?;
     // Triggers fire once: the grandchildren do not see them.
     state.config.on_build.clear();
-    let mut steps = vec![from::from(&state, stage)?];
+    let mut steps = vec![from::from(&state, stage, base)?];
     for trigger in triggers {
         let place = stage.place();
         let mut step = state

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::contexts::Contexts;
 use crate::heredoc::Heredoc;
 use crate::lint::{self, Lint, Place};
 use crate::source::Span;
@@ -283,4 +284,6 @@ pub struct Recipe {
     pub check: Option<(String, Span)>,
     /// What the linter found in how it is written.
     pub(crate) lints: Vec<Lint>,
+    /// What the person puts in the place of names.
+    pub(crate) contexts: Contexts,
 }

@@ -215,6 +215,7 @@ pub(crate) fn plan_linted(
     base_config: &mut dyn FnMut(&str, Span) -> Result<BaseImage>,
 ) -> Result<Plan> {
     let said = |fault: Fault| Error::Recipe(fault.of(source));
+    let recipe = &*settings.contexts.applied(recipe);
     globals::lint_bases(linter, recipe, settings);
     let globals = globals::globals(recipe, settings).map_err(said)?;
     let bases = stages::bases(recipe, &globals, linter).map_err(said)?;
@@ -289,7 +290,7 @@ fn wanted(
         let stage = &recipe.stages[index];
         let mut entry = Wanted::default();
         let texts = match &bases[index] {
-            Base::Scratch => Vec::new(),
+            Base::Scratch | Base::Named(_) => Vec::new(),
             Base::Stage(earlier) => triggers_of_stage(recipe, *earlier),
             Base::Image(name) => {
                 let mut image = base_config(name, stage.base.span)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use image::Lender;
 use image::registry::Access;
 
+use crate::contexts::Contexts;
 use crate::instruction::Network;
 
 /// What is to be built, and how.
@@ -184,6 +185,8 @@ pub struct Settings {
     pub network: NetworkDefault,
     /// `--allow`
     pub allowed: Allowed,
+    /// `--build-context NAME=…`
+    pub contexts: Contexts,
 }
 
 /// The network of RUN steps that do not name one.

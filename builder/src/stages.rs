@@ -1,6 +1,7 @@
 //! The graph of stages: what each stands on, what `--from` means, which stages a target needs. Pure.
 //! Not its job: what is inside a stage's image.
 
+use crate::contexts::Named;
 use crate::diagnostic::{Checked, Fault, did_you_mean};
 use crate::expand::{Expander, Quotes};
 use crate::instruction::{Files, Instruction, Kind, Recipe, Stage};
@@ -18,6 +19,8 @@ pub enum Base {
     Stage(usize),
     /// An image, by name or place.
     Image(String),
+    /// Files that the person names so: all that there is.
+    Named(String),
 }
 
 /// Where files come from.
@@ -31,6 +34,8 @@ pub enum Origin {
     Stage(usize),
     /// An image, by name or place.
     Image(String),
+    /// Files that the person names so.
+    Named(String),
 }
 
 /// What every stage of the recipe stands on, the global ARGs and platforms filled in.
@@ -54,7 +59,17 @@ pub(crate) fn bases(recipe: &Recipe, globals: &Variables, linter: &Linter) -> Ch
                 format!("base name ({}) should not be blank", stage.base.text),
             ));
         }
+        let own = stage.name.as_deref();
+        let whole = own.and_then(|own| recipe.contexts.find(own));
         let earlier = by_name(&recipe.stages[..index], &name);
+        let other = match name == "scratch" || earlier.is_some() {
+            true => None,
+            false => recipe.contexts.find(&name),
+        };
+        if let Some(named) = whole.or(other) {
+            bases.push(in_place_of(recipe, index, named, stage.base.span)?);
+            continue;
+        }
         bases.push(match earlier {
             Some(_) if name != name.to_lowercase() => {
                 return Err(Fault::new(
@@ -71,6 +86,28 @@ pub(crate) fn bases(recipe: &Recipe, globals: &Variables, linter: &Linter) -> Ch
         });
     }
     Ok(bases)
+}
+
+/// What a stage stands on where the person puts something else in the place of a name.
+fn in_place_of(
+    recipe: &Recipe,
+    index: usize,
+    (name, named): (&str, &Named),
+    span: Span,
+) -> Checked<Base> {
+    Ok(match named {
+        Named::Files(_) => Base::Named(name.to_owned()),
+        Named::Image(image) => Base::Image(image.clone()),
+        Named::Stage(stage) => match by_name(&recipe.stages[..index], stage) {
+            Some(earlier) => Base::Stage(earlier),
+            None => {
+                let why = format!(
+                    "--build-context {name}=target:{stage}: no earlier stage has this name"
+                );
+                return Err(Fault::new(span, why));
+            }
+        },
+    })
 }
 
 /// The last stage with this name.
@@ -157,10 +194,21 @@ fn named(recipe: &Recipe, current: usize, from: Option<&Word>) -> Checked<Origin
             )),
         };
     }
-    Ok(match by_name(&recipe.stages, &from.text) {
-        Some(index) => Origin::Stage(index),
-        None if from.text == "scratch" => Origin::Scratch,
+    if let Some(index) = by_name(&recipe.stages, &from.text) {
+        return Ok(Origin::Stage(index));
+    }
+    Ok(match recipe.contexts.find(&from.text) {
+        _ if from.text == "scratch" => Origin::Scratch,
         None => Origin::Image(from.text.clone()),
+        Some((name, Named::Files(_))) => Origin::Named(name.to_owned()),
+        Some((_, Named::Image(image))) => Origin::Image(image.clone()),
+        Some((name, Named::Stage(stage))) => match by_name(&recipe.stages, stage) {
+            Some(index) => Origin::Stage(index),
+            None => {
+                let why = format!("--build-context {name}=target:{stage}: no stage has this name");
+                return Err(Fault::new(from.span, why));
+            }
+        },
     })
 }
 

@@ -12,7 +12,7 @@ use crate::bases::Bases;
 use crate::before::Before;
 use crate::cache::{Cache, Key, Outcome};
 use crate::commit::Document;
-use crate::context::Files;
+use crate::context::Places;
 use crate::error::{Doing, Result};
 use crate::ignore::Ignore;
 use crate::layers::{empty, links_of, overlay};
@@ -40,8 +40,8 @@ pub(crate) struct Work<'a> {
     pub(crate) store: &'a Store,
     /// What the caller says.
     pub(crate) options: &'a Options,
-    /// The context.
-    pub(crate) files: &'a Files,
+    /// The contexts.
+    pub(crate) files: &'a Places,
     /// Images that are stood upon or copied from: all that the plan names have been found.
     pub(crate) bases: &'a Bases<'a>,
     /// What was done before.
@@ -162,7 +162,7 @@ impl Work<'_> {
     /// The layers of a stage or image; `None` for the context.
     pub(crate) fn layers_of(&self, origin: &Origin) -> Result<Option<Vec<Layer>>> {
         Ok(match origin {
-            Origin::Context => None,
+            Origin::Context | Origin::Named(_) => None,
             Origin::Scratch => Some(Vec::new()),
             Origin::Stage(index) => {
                 let built = self.done.get(index);
@@ -175,12 +175,15 @@ impl Work<'_> {
     /// The tree that a COPY takes from.
     pub(crate) fn tree(&self, origin: &Origin) -> Result<Tree> {
         let Some(layers) = self.layers_of(origin)? else {
-            return self.files.tree(self.options.file.as_deref());
+            return match origin {
+                Origin::Named(name) => self.files.named(name),
+                _ => self.files.own.tree(self.options.file.as_deref()),
+            };
         };
         let name = match origin {
             Origin::Stage(index) => format!("stage {index}"),
             Origin::Image(image) => format!("image {image}"),
-            Origin::Scratch | Origin::Context => "an empty tree".to_owned(),
+            Origin::Scratch | Origin::Context | Origin::Named(_) => "an empty tree".to_owned(),
         };
         let mount = match layers.is_empty() {
             true => empty()?,

@@ -2,7 +2,7 @@
 //! user 1000, whose ids, and whose right to /dev/net/tun, are given in a mount namespace of the claim's own.
 
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::network::{HOST, OUTSIDE, Server, World};
@@ -13,6 +13,7 @@ use crate::support::{Output, claims, needs, run};
 claims![
     a_user_without_subordinate_ids_builds: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
     owners_are_kept_where_there_is_one_id: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Tool("tar"), Dhow],
+    each_recipe_of_the_project_builds_for_a_user: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
     a_user_with_subordinate_ids_builds_what_root_builds: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
     f13_a_users_command_reaches_nothing_of_the_host: [Root, Cgroup2, Overlay, UserNamespaces, Translation, Tool("ip"), Tool("setpriv"), Tool("newuidmap"), Tool("slirp4netns"), Dhow],
     a_user_without_slirp4netns_is_told_of_it: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), FaultBuild],
@@ -171,6 +172,40 @@ fn owners_are_kept_where_there_is_one_id() {
             line.is_some_and(|line| line.contains(&format!(" {owner} "))),
             "{name}: {listed}"
         );
+    }
+}
+
+/// The recipes that the README walks through, on busybox in the place of Debian: as root's, with and without further
+/// ids.
+fn each_recipe_of_the_project_builds_for_a_user() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/recipes");
+    let names = std::fs::read_dir(recipes).unwrap();
+    let folders: Vec<PathBuf> = names.map(|entry| entry.unwrap().path()).collect();
+    assert!(folders.len() >= 4);
+    // busybox' gzip has no flag -n; a gzip of a file that has no time to keep does the same.
+    let copy = |folder: &Path, to: PathBuf| {
+        run(Command::new("cp").arg("-r").arg(folder).arg(&to)).success();
+        let recipe = std::fs::read_to_string(to.join("Dockerfile")).unwrap();
+        std::fs::write(
+            to.join("Dockerfile"),
+            recipe.replace("gzip -n -k", "gzip -k"),
+        )
+        .unwrap();
+    };
+    for ids in ["", IDS] {
+        let site = Site::new();
+        run(site.dhow().args(["tag", "base", "debian:demo"])).success();
+        let user = User::new(&site, ids);
+        user.build("base").success();
+        user.dhow("", &["tag", "base", "debian:demo"]).success();
+        for folder in &folders {
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            copy(folder, site.folder().join(name));
+            copy(folder, user.own().join(name));
+            let theirs = user.build(name).success().stdout;
+            let ours = site.build(&["-q", name]).success().stdout;
+            assert_eq!(theirs, ours, "{name} {ids:?}");
+        }
     }
 }
 

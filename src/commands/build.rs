@@ -96,6 +96,7 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
             labels: args.output.labels(),
             network: args.steps.network(),
             allowed: args.steps.allowed(),
+            contexts: args.context.named()?,
         },
         jobs: args.steps.jobs(),
         secrets: args.steps.secrets()?,

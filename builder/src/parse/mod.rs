@@ -10,6 +10,7 @@ mod run;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::contexts::Contexts;
 use crate::diagnostic::{Checked, Fault, did_you_mean};
 use crate::instruction::{Argument, Instruction, Kind, Recipe, Stage};
 use crate::lines::{self, Line};
@@ -136,6 +137,7 @@ pub(crate) fn parse_linted(
             .check
             .or_else(|| syntax::check_after_shebang(&source.text)),
         lints: Vec::new(),
+        contexts: Contexts::default(),
     };
     for line in &lines {
         place(&mut recipe, line, linter)?;

@@ -5,11 +5,12 @@ use crate::evaluate::State;
 use crate::expand::{Expander, Quotes};
 use crate::instruction::Stage;
 use crate::lint::values;
-use crate::plan::{self, Action, Step};
+use crate::plan::{self, Action, CopyStep, Step};
 use crate::platform::Platform;
+use crate::stages::{Base, Origin};
 
-/// FROM itself: nothing to do, but its platform must be ours.
-pub(crate) fn from(state: &State<'_>, stage: &Stage) -> Checked<Step> {
+/// FROM itself: nothing to do but for files, which are copied, all of them; its platform must be ours.
+pub(crate) fn from(state: &State<'_>, stage: &Stage, base: &Base) -> Checked<Step> {
     let mut refusal = None;
     if let Some(word) = &stage.platform {
         let globals = state.scope.globals;
@@ -52,9 +53,28 @@ pub(crate) fn from(state: &State<'_>, stage: &Stage) -> Checked<Step> {
         }
     }
     Ok(Step {
-        action: Action::Metadata,
+        action: match base {
+            Base::Named(name) => everything(name),
+            _ => Action::Metadata,
+        },
         span: stage.span,
         text: format!("FROM {}", stage.base.text),
         refusal,
+    })
+}
+
+/// All files of a named context.
+fn everything(name: &str) -> Action {
+    Action::Copy(CopyStep {
+        origin: Origin::Named(name.to_owned()),
+        sources: vec!["/".to_owned()],
+        heredocs: Vec::new(),
+        target: "/".to_owned(),
+        chown: None,
+        chmod: None,
+        exclude: Vec::new(),
+        link: false,
+        parents: false,
+        adding: None,
     })
 }

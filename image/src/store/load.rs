@@ -305,7 +305,11 @@ impl Store {
 /// Keeps the image that is asked for, and takes the names away if nobody wants them.
 fn choose(offers: &mut Vec<Offer>, options: &LoadOptions) -> Result<()> {
     if let Some(wanted) = &options.only {
-        offers.retain(|offer| offer.names.iter().any(|name| name.is_called(wanted)));
+        offers.retain(|offer| {
+            let manifest = offer.manifest.as_deref().map(Digest::of);
+            offer.names.iter().any(|name| name.is_called(wanted))
+                || manifest.is_some_and(|digest| digest.to_string() == *wanted)
+        });
         if offers.is_empty() {
             let rule = format!("it holds no image called {wanted:?}");
             return Err(Error::refused("the source", rule));
