@@ -7,6 +7,7 @@ mod power;
 mod progress;
 mod prune;
 mod storm;
+mod user;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -29,6 +30,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         progress::claims(),
         prune::claims(),
         storm::claims(),
+        user::claims(),
     ]
     .into_iter()
     .flatten()

@@ -72,6 +72,13 @@ pub fn open_again(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
     follow(fd.as_fd(), flags)
 }
 
+/// Gives what the O_PATH fd `fd` names another mode.
+pub(crate) fn change_mode(fd: &OwnedFd, mode: Mode) -> Result<(), Errno> {
+    let proc = procfs().map_err(|e| e.errno)?;
+    let link = format!("self/fd/{}", fd.as_raw_fd());
+    rustix::fs::chmodat(&proc.fd, link, mode, rustix::fs::AtFlags::empty())
+}
+
 /// Follows the link of `fd`. It leaves the procfs, so the kernel can't be told not to cross mounts on the way: on one
 /// that others may have mounted on, the way to the link is gone first, and the link itself looked at.
 fn follow(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {

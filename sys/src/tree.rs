@@ -102,7 +102,7 @@ fn move_up(stack: &mut [Level], child: &OsString, moved: &mut u64) -> Result<(),
 
 /// Opens the directory `name` and removes what is no directory in it.
 fn empty(parent: impl AsFd, name: &[u8]) -> Result<Level, Errno> {
-    let dir = open_below(&parent, name)?;
+    let dir = open_ours(&parent, name)?;
     let mut inside = Vec::new();
     for entry in Dir::read_from(&dir)? {
         let entry = entry?;
@@ -128,8 +128,27 @@ fn empty(parent: impl AsFd, name: &[u8]) -> Result<Level, Errno> {
     })
 }
 
-fn open_below(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// Opens a directory that is to be emptied. Its owner may have no right to do that: images have folders of mode 0555 and
+/// less, which are a user's own where root did not unpack them.
+fn open_ours(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let dir = match open_below(&parent, name, OFlags::RDONLY) {
+        Err(Errno::ACCESS) => {
+            let shut = open_below(&parent, name, OFlags::PATH)?;
+            crate::proc::change_mode(&shut, Mode::RWXU)?;
+            return open_below(&parent, name, OFlags::RDONLY);
+        }
+        opened => opened?,
+    };
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&dir)?.st_mode);
+    if !mode.contains(Mode::RWXU) {
+        // Whose it is not, and who may remove it all the same, is root.
+        let _not_ours = rustix::fs::fchmod(&dir, Mode::RWXU);
+    }
+    Ok(dir)
+}
+
+fn open_below(parent: impl AsFd, name: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if crate::probe::Feature::Openat2.present() {
         let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         return rustix::fs::openat2(&parent, name, flags, Mode::empty(), resolve);
