@@ -14,6 +14,7 @@ claims![
     with_all_only_what_containers_use_stays: [Root, Cgroup2, Overlay, Dhow],
     the_least_recently_used_goes_first: [Dhow],
     a_dry_run_changes_nothing: [Dhow],
+    a_filter_says_which_images_go: [Dhow],
     what_images_share_goes_with_the_last: [Dhow],
     the_build_cache_is_a_reference: [Root, Overlay, Dhow],
     what_a_container_held_is_taken_after_it: [Dhow],
@@ -153,6 +154,40 @@ fn a_dry_run_changes_nothing() {
     assert_eq!(would["DryRun"], true);
     did["DryRun"] = Value::from(true);
     assert_eq!(did, would);
+}
+
+/// Each image of a shelf has a label of its name.
+fn a_filter_says_which_images_go() {
+    let shelf = Shelf::new();
+    for name in ["a", "b", "c"] {
+        let archive = shelf.archive(name, &[layer(name)]);
+        shelf.load(&archive).success();
+    }
+    for (filters, left) in [
+        (&["until=1h"][..], &["a:latest", "b:latest", "c:latest"][..]),
+        (
+            &["label=name", "until=1h"],
+            &["a:latest", "b:latest", "c:latest"],
+        ),
+        (&["label=name=a"], &["b:latest", "c:latest"]),
+        (&["label!=name"], &["b:latest", "c:latest"]),
+        (&["label!=name=b", "until=0s"], &["b:latest"]),
+        (&["until=0s"], &[]),
+    ] {
+        let mut words = vec!["--all"];
+        for filter in filters {
+            words.extend(["--filter", *filter]);
+        }
+        pruned(&shelf, &words);
+        assert_eq!(shelf.names(), left, "{filters:?}");
+    }
+    let told = shelf
+        .dhow(&["prune", "--filter", "dangling=true"])
+        .ends_with(1);
+    assert!(
+        told.stderr.contains("until, label and label! are"),
+        "{told:?}"
+    );
 }
 
 fn what_images_share_goes_with_the_last() {

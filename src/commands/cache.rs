@@ -178,7 +178,7 @@ fn read(store: &Store, source: Source) -> Result<usize, Failure> {
 }
 
 /// `until=36h`, as docker has it: a number and s, m, h or d.
-fn until(text: &str) -> Result<Duration, String> {
+pub(super) fn until(text: &str) -> Result<Duration, String> {
     let refuse = || "it is until= and a time like 90m, 36h or 7d".to_owned();
     let time = text.strip_prefix("until=").ok_or_else(refuse)?;
     let (last, _) = time.char_indices().next_back().ok_or_else(refuse)?;

@@ -2,9 +2,11 @@
 //! Not its job: listing.
 
 use std::cmp::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use image::{Image, Reference};
 
+use super::cache::until;
 use super::images::repository;
 use crate::report::Failure;
 
@@ -57,9 +59,16 @@ impl Filter {
             }
             ("reference", pattern) => Ok(Self::Reference(pattern.to_owned())),
             ("before", image) => Ok(Self::Beside(Ordering::Less, image.to_owned())),
+            ("until", _) => {
+                let past = SystemTime::now().checked_sub(until(text)?);
+                let since = past.and_then(|past| past.duration_since(UNIX_EPOCH).ok());
+                let nanos = since.map_or(0, |since| since.as_nanos());
+                let nanos = i128::try_from(nanos).unwrap_or(i128::MAX);
+                Ok(Self::Made(Ordering::Less, nanos))
+            }
             ("since", image) => Ok(Self::Beside(Ordering::Greater, image.to_owned())),
             (other, _) => Err(format!(
-                "filter {other:?}: not supported; before, dangling, label, reference and since are"
+                "filter {other:?}: not supported; before, dangling, label, reference, since and until are"
             )),
         }
     }
@@ -152,7 +161,8 @@ mod tests {
     fn an_unknown_filter_is_named() {
         for (text, because) in [
             ("x", "NAME=VALUE"),
-            ("until=1h", "filter \"until\": not supported"),
+            ("created=1h", "filter \"created\": not supported"),
+            ("until=1w", "a time like"),
             ("dangling=maybe", "true or false"),
             ("reference=[a]", "only * and ?"),
         ] {

@@ -21,7 +21,7 @@ struct Args {
     /// Nothing is hidden in any case; for those whose fingers know docker
     #[arg(short, long)]
     all: bool,
-    /// Only those that fit: dangling=true, label=KEY or KEY=VALUE, reference=NAME, before=IMAGE, since=IMAGE
+    /// Only those that fit: dangling=true, label=KEY or KEY=VALUE, reference=NAME, before=IMAGE, since=IMAGE, until=36h
     #[arg(short, long, value_name = "FILTER", value_parser = Filter::parse)]
     filter: Vec<Filter>,
     /// `table`, `json`, or a template: {Name} {Id}

@@ -22,6 +22,7 @@ mod logout;
 mod mount;
 mod pause;
 mod prune;
+mod prune_filter;
 mod ps;
 mod pull;
 mod push;

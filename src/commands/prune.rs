@@ -1,11 +1,13 @@
 //! `dhow prune`: takes away what nobody needs.
 
 use std::ffi::OsString;
+use std::time::SystemTime;
 
-use image::{Prunable, PruneOptions, Pruned};
+use image::{Image, Prunable, PruneOptions, Pruned};
 use serde_json::json;
 
 use super::images::human;
+use super::prune_filter::Only;
 use super::{Outcome, parse};
 use crate::global::Global;
 use crate::report::{because, say};
@@ -20,6 +22,9 @@ struct Args {
     /// Stop at so many bytes (50m, 10g): the least recently used go first
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     keep_storage: Option<u64>,
+    /// Only what fits: until=36h (of no use for so long), label=KEY or KEY=VALUE, label!=KEY
+    #[arg(long, value_name = "FILTER", value_parser = Only::parse)]
+    filter: Vec<Only>,
     /// Only say what would go
     #[arg(long)]
     dry_run: bool,
@@ -33,16 +38,29 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     };
     let store = crate::rootless::store(global)?;
+    // The longest of several: all must fit.
+    let unused = args.filter.iter().filter_map(|filter| match filter {
+        Only::Unused(time) => Some(*time),
+        _ => None,
+    });
+    let before = unused.max().map(|time| {
+        let past = SystemTime::now().checked_sub(time);
+        past.unwrap_or(SystemTime::UNIX_EPOCH)
+    });
+    let fits = |image: &Image| args.filter.iter().all(|filter| filter.fits(image));
+    let of_images = args.filter.iter().any(Only::is_of_images);
     let options = PruneOptions {
         what: match args.all {
             true => Prunable::Unused,
             false => Prunable::Nameless,
         },
         keep: args.keep_storage,
-        before: None,
+        before,
         dry_run: args.dry_run,
     };
-    let pruned = store.prune(options).map_err(because)?;
+    let pruned = store
+        .prune_those(options, of_images.then_some(&fits))
+        .map_err(because)?;
     match args.format.as_str() {
         "json" => {
             let text = serde_json::to_string_pretty(&as_json(&pruned, args.dry_run));

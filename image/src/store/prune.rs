@@ -68,6 +68,9 @@ pub struct Pruned {
     pub left: u64,
 }
 
+/// Whether an image may go.
+pub(crate) type Fits<'a> = dyn Fn(&Image) -> bool + 'a;
+
 /// What may be given up: an image, or a step of the cache.
 struct Candidate {
     last_used: SystemTime,
@@ -95,11 +98,20 @@ impl Store {
     /// # Errors
     /// If the store can't be read; if an image is damaged so that nobody can say what it needs.
     pub fn prune(&self, options: PruneOptions) -> Result<Pruned> {
+        self.prune_those(options, None)
+    }
+
+    /// The same of those images alone that `fits` takes, and of no step of the build cache: they say nothing of themselves
+    /// that could be asked for.
+    ///
+    /// # Errors
+    /// As [`Store::prune`].
+    pub fn prune_those(&self, options: PruneOptions, fits: Option<&Fits<'_>>) -> Result<Pruned> {
         let work = self.work()?;
         let lock = self.lock(Lock::Exclusive)?;
         let index = self.index()?;
         let holds = self.holds()?;
-        let (pruned, gone) = self.choose(index.clone(), &holds, options)?;
+        let (pruned, gone) = self.choose(index.clone(), &holds, options, fits)?;
         if options.dry_run {
             return Ok(pruned);
         }
@@ -130,6 +142,7 @@ impl Store {
         index: Index,
         holds: &Holds,
         options: PruneOptions,
+        only: Option<&Fits<'_>>,
     ) -> Result<(Pruned, References)> {
         let held = &holds.held;
         let mut ledger = self.ledger()?;
@@ -147,7 +160,9 @@ impl Store {
         for (id, record) in &index.images {
             let needs = self.needs(*id, record)?;
             ledger.need(&needs);
-            let wanted = all || index.names_of(*id).is_empty();
+            let named = all || index.names_of(*id).is_empty();
+            let fits = |fits: &Fits<'_>| self.image(&index, *id, record).is_ok_and(|i| fits(&i));
+            let wanted = named && only.is_none_or(fits);
             if wanted && options.what != Prunable::Steps && !held.images.contains(id) {
                 // One whose config is gone was of no use for long.
                 let last_used = file::last_used(self.blob_path(*id));
@@ -165,7 +180,7 @@ impl Store {
             }
             if entry.stale {
                 pruned.steps.push(entry.name);
-            } else if all || options.what == Prunable::Steps {
+            } else if only.is_none() && (all || options.what == Prunable::Steps) {
                 candidates.push(Candidate {
                     last_used: entry.last_used,
                     needs: entry.needs,
@@ -185,13 +200,7 @@ impl Store {
                 What::Step(name) => pruned.steps.push(name),
             }
         }
-        let (gone, freed) = ledger.unneeded();
-        (pruned.freed, pruned.left) = (freed, ledger.needed());
-        pruned.blobs = gone.blobs.iter().copied().collect();
-        pruned.layers = gone.layers.iter().cloned().collect();
-        pruned.blobs.sort_unstable();
-        pruned.layers.sort_unstable();
-        Ok((pruned, gone))
+        Ok(settled(&ledger, pruned))
     }
 
     /// Everything that the store has.
@@ -211,4 +220,15 @@ impl Store {
         }
         Ok(ledger)
     }
+}
+
+/// What goes when all is given up that may be.
+fn settled(ledger: &Ledger, mut pruned: Pruned) -> (Pruned, References) {
+    let (gone, freed) = ledger.unneeded();
+    (pruned.freed, pruned.left) = (freed, ledger.needed());
+    pruned.blobs = gone.blobs.iter().copied().collect();
+    pruned.layers = gone.layers.iter().cloned().collect();
+    pruned.blobs.sort_unstable();
+    pruned.layers.sort_unstable();
+    (pruned, gone)
 }
