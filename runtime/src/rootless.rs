@@ -40,6 +40,22 @@ pub fn become_root() -> Result<Ids> {
     let name = name_of(&read("/etc/passwd"), uid);
     let find = |path| ranges(&read(path), &name, uid);
     let (ids, maps) = maps((uid, &find(USERS)), (gid, &find(GROUPS)));
+    go_on_with(&maps)?;
+    Ok(ids)
+}
+
+/// Goes on as root of a new user namespace in which there is nobody else: all files of whoever calls can be read,
+/// whatever their modes, and what is made is the caller's as it would be without. We must be one thread.
+///
+/// # Errors
+/// As [`become_root`]; nothing has changed then.
+pub fn become_root_alone() -> Result<()> {
+    let (uid, gid) = sys::privileges::ids();
+    let (_, maps) = maps((uid, &[]), (gid, &[]));
+    go_on_with(&maps)
+}
+
+fn go_on_with(maps: &IdMaps) -> Result<()> {
     let doing = "make a user namespace for building without root";
     let (ours, theirs) = sys::socket::pair().map_err(Error::host(doing))?;
     let namespaces = Namespace::User.flag() | Namespace::Mount.flag();
@@ -59,8 +75,7 @@ pub fn become_root() -> Result<Ids> {
         }
         Cloned::Child => {
             drop(ours);
-            wait_for_maps(&theirs, parent).map_err(Error::host(doing))?;
-            Ok(ids)
+            wait_for_maps(&theirs, parent).map_err(Error::host(doing))
         }
     }
 }

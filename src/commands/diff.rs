@@ -33,7 +33,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    let store = Store::open(&global.image_store()?).map_err(because)?;
+    let store = crate::rootless::reader(global)?;
     let changes = changes(&store, &args)?;
     let objects: Vec<_> = changes
         .iter()

@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    let store = Store::open(&global.image_store()?).map_err(because)?;
+    let store = crate::rootless::reader(global)?;
     let base = base(&store, &args)?;
     let epoch = epoch(&std::collections::BTreeMap::new())?;
     let options = RepackOptions {

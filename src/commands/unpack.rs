@@ -21,7 +21,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
-    let store = image::Store::open(&global.image_store()?).map_err(because)?;
+    let store = crate::rootless::reader(global)?;
     let image = store.find(&args.image).map_err(because)?;
     store.unpack(&image, &args.dir).map_err(because)?;
     Ok(0)
