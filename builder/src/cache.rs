@@ -31,7 +31,7 @@ struct Part {
 }
 
 /// Changed whenever steps are done differently, so that no older result is taken.
-const VERSION: &str = "1";
+pub(crate) const VERSION: &str = "1";
 
 impl Key {
     /// The key of a step of this kind upon these layers.
@@ -105,6 +105,13 @@ struct Entry {
     key: Key,
 }
 
+/// An entry, without the files that its key names: these are many, and only asked for to explain.
+#[derive(Deserialize)]
+struct Known {
+    layer: Option<String>,
+    parts: Vec<Part>,
+}
+
 /// What a step left.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
@@ -146,11 +153,11 @@ impl<'a> Cache<'a> {
             Err(e) => return Err(e).doing(|| format!("read cache entry {name}")),
         };
         // An entry that can't be read, or whose key is another, is none: the step is done again.
-        let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else {
+        let Ok(entry) = serde_json::from_slice::<Known>(&bytes) else {
             return Ok(None);
         };
         // One from another store has its name alone, which is the digest of the parts.
-        if !entry.key.parts.is_empty() && entry.key.parts != key.parts {
+        if !entry.parts.is_empty() && entry.parts != key.parts {
             return Ok(None);
         }
         let Some(diff_id) = entry.layer else {

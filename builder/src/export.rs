@@ -101,7 +101,7 @@ impl Exporter {
         let to = at::openat(self.folder(), item.name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| SysError::new("create", item.name.display(), errno))
             .doing(doing)?;
-        pour(from, &mut self.buffer, |bytes| {
+        pour(from, item.size(), &mut self.buffer, |bytes| {
             sys::file::write_all(&to, bytes)
         })
         .doing(doing)?;

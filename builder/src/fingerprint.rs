@@ -10,6 +10,7 @@ use sys::{Errno, SysError};
 
 use crate::error::{Doing, Error, Result};
 use crate::memory::Memory;
+use crate::ready::Ready;
 use crate::tree::{Item, Owners, Visitor};
 
 /// A SHA-256 digest.
@@ -32,6 +33,8 @@ pub(crate) struct Fingerprint {
     buffer: Vec<u8>,
     /// What an earlier build saw, where files may be taken by their looks.
     memory: Option<Memory>,
+    /// What was read, for whoever writes it next.
+    ready: Option<Ready>,
 }
 
 /// What a file holds.
@@ -56,15 +59,22 @@ impl Fingerprint {
             files: Vec::new(),
             buffer: vec![0; CHUNK],
             memory: None,
+            ready: None,
         }
     }
 
-    /// Begins with what an earlier build saw.
-    pub(crate) fn remembering(owners: Owners, memory: Option<Memory>) -> Self {
+    /// Begins with what an earlier build saw; keeps small files that it reads.
+    pub(crate) fn remembering(owners: Owners, memory: Option<Memory>, ready: Ready) -> Self {
         Self {
             memory,
+            ready: Some(ready),
             ..Self::new(owners)
         }
+    }
+
+    /// Gives the files that were kept.
+    pub(crate) fn ready(&mut self) -> Ready {
+        self.ready.take().unwrap_or_default()
     }
 
     /// Gives the memory back, with what was learned.
@@ -154,7 +164,7 @@ impl Fingerprint {
         let xattrs = xattrs_of(item, fd.as_ref())?;
         let sum = match &fd {
             Some(fd) if is_file && earlier.is_none() => {
-                Some(pour(fd, &mut self.buffer, |_| Ok(())).doing(doing)?)
+                Some(self.sum(item, fd, &xattrs).doing(doing)?)
             }
             _ => None,
         };
@@ -164,6 +174,24 @@ impl Fingerprint {
             memory.learn(&item.stat, sum.as_ref(), &xattrs);
         }
         Ok((same(sum), xattrs))
+    }
+
+    /// Reads a file's bytes, and keeps them where there is room.
+    fn sum(&mut self, item: &Item<'_>, fd: &OwnedFd, xattrs: &Xattrs) -> sys::Result<Sum> {
+        let mut place = self
+            .ready
+            .as_ref()
+            .and_then(|ready| ready.place(&item.stat));
+        let sum = pour(fd, item.size(), &mut self.buffer, |bytes| {
+            if let Some(place) = &mut place {
+                place.extend_from_slice(bytes);
+            }
+            Ok(())
+        })?;
+        if let (Some(ready), Some(bytes)) = (&mut self.ready, place) {
+            ready.keep(item.path, &item.stat, (sum, xattrs, bytes));
+        }
+        Ok(sum)
     }
 }
 
@@ -182,19 +210,26 @@ impl Visitor for Fingerprint {
     }
 }
 
-/// Reads a file to its end, hands on each piece, and gives the digest of it all.
+/// Reads a file to its end, hands on each piece, and gives the digest of it all. A piece that is shorter than the buffer
+/// and ends where stat said that the file does is the last: asking for more would only cost time.
 pub(crate) fn pour(
     fd: impl AsFd,
+    size: Option<u64>,
     buffer: &mut [u8],
     mut to: impl FnMut(&[u8]) -> sys::Result<()>,
 ) -> sys::Result<Sum> {
     let mut hasher = Sha256::new();
+    let mut length = 0;
     loop {
         match at::read(&fd, &mut *buffer) {
             Ok(0) => return Ok(hasher.finalize().into()),
             Ok(count) => {
                 hasher.update(&buffer[..count]);
                 to(&buffer[..count])?;
+                length += count as u64;
+                if count < buffer.len() && Some(length) == size {
+                    return Ok(hasher.finalize().into());
+                }
             }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(SysError::new("read", "", errno)),

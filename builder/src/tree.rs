@@ -63,6 +63,11 @@ impl Item<'_> {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 
+    /// Its length in bytes.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.stat.st_size.try_into().ok()
+    }
+
     /// Opens a regular file for reading.
     pub(crate) fn open(&self) -> sys::Result<OwnedFd> {
         open(self.folder, self.name, OFlags::NOFOLLOW)

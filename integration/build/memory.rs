@@ -1,4 +1,4 @@
-//! Files of a context that look as they did are not read again. Not its job: what a step's key is made of (build).
+//! Files of a context that look as they did are not read again, nor files of layers that are the same. Not its job: what a step's key is made of (build).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ claims![
     files_that_look_the_same_are_known_by_their_looks: [Root, Overlay, Dhow],
     a_file_that_changes_at_once_is_seen: [Root, Overlay, Dhow],
     a_damaged_note_of_looks_is_passed_over: [Root, Overlay, Dhow],
+    files_of_a_stage_are_known_by_its_layers: [Root, Overlay, Dhow],
 ];
 
 /// A context of three files, built until all that are old enough are remembered.
@@ -95,4 +96,31 @@ fn a_damaged_note_of_looks_is_passed_over() {
         }
         assert_eq!(cached(&site.build(&["c"]).success()), 1, "{content:?}");
     }
+}
+
+fn files_of_a_stage_are_known_by_its_layers() {
+    let site = Site::bare();
+    let recipe = "FROM scratch AS one\nCOPY d /d\nFROM scratch\nCOPY --from=one /d /e\n";
+    let context = site.context("c", recipe);
+    std::fs::create_dir(context.join("d")).unwrap();
+    std::fs::write(context.join("d/a"), "a").unwrap();
+    let image = site.build(&["-q", "c"]).success().stdout;
+    let of_layers = notes(&site)
+        .into_iter()
+        .find(|(_, note)| note["note"][0]["sum"].is_string());
+    let (path, mut note) = of_layers.expect("a note of what the stage holds");
+    // Were the stage looked at, nobody would believe this.
+    note["note"][0]["sum"] = "0".repeat(64).into();
+    std::fs::write(path, note.to_string()).unwrap();
+    let output = site.build(&["-q", "c"]).ends_with(1);
+    assert!(
+        output
+            .stderr
+            .contains("files of stage 0 changed while they were copied"),
+        "{}",
+        output.stderr
+    );
+    // What turned out wrong is not believed twice.
+    assert_eq!(cached(&site.build(&["c"]).success()), 2);
+    assert_eq!(site.build(&["-q", "c"]).success().stdout, image);
 }

@@ -44,7 +44,7 @@ impl Archive {
         if !is {
             return Ok(None);
         }
-        let sum = pour(&file, &mut vec![0; CHUNK], |_| Ok(())).doing(doing)?;
+        let sum = pour(&file, None, &mut vec![0; CHUNK], |_| Ok(())).doing(doing)?;
         Ok(Some(Self {
             file,
             name: name.to_owned(),

@@ -12,11 +12,12 @@ use sys::beneath::Root;
 use sys::{Errno, SysError};
 
 use crate::error::{Doing, Error, Result};
-use crate::fingerprint::{CHUNK, Content, Fingerprint, Xattrs, opened, pour, xattrs_of};
+use crate::fingerprint::{CHUNK, Content, Fingerprint, Sum, Xattrs, opened, pour, xattrs_of};
 use crate::ignore::Ignore;
 use crate::mode::ModeChange;
+use crate::ready::{Ready, ReadyFile};
 use crate::select::Match;
-use crate::steps::directories::own;
+use crate::steps::directories::{own, own_new};
 use crate::steps::kept::give_at;
 use crate::steps::place::{clear, create, directory, look, place};
 use crate::tree::{Item, Part, Tree, Visitor};
@@ -35,18 +36,39 @@ pub(crate) struct Manner<'a> {
     pub(crate) mode: Option<&'a ModeChange>,
     /// What is left out, below each source.
     pub(crate) exclude: &'a Ignore,
+    /// Where the copies become a layer, the newest time that a file of it has, in seconds since 1970.
+    pub(crate) newest: Option<i64>,
 }
 
-/// Copies what a source names, and takes the fingerprint of what was really copied.
+impl Manner<'_> {
+    /// The time that a copy of a file gets: its own, or the one that the layer will say, so that making the layer need
+    /// not change it again.
+    fn time(&self, stat: &Stat) -> Timestamps {
+        times(match self.newest {
+            Some(newest) => Timespec {
+                tv_sec: stat.st_mtime.min(newest),
+                tv_nsec: 0,
+            },
+            None => Timespec {
+                tv_sec: stat.st_mtime,
+                tv_nsec: stat.st_mtime_nsec as _,
+            },
+        })
+    }
+}
+
+/// Copies what a source names, and takes the fingerprint of what was really copied. Files that are ready are not read
+/// again.
 pub(crate) fn source(
     manner: &Manner<'_>,
-    tree: &Tree,
+    (tree, ready): (&Tree, &Ready),
     found: &Match,
     seen: &mut Fingerprint,
 ) -> Result<()> {
     if tree.stat(&found.path)?.1 == FileType::Directory {
         let folder = directory(manner, manner.target)?;
-        let mut copier = Copier::new(manner, seen, folder, manner.target.trim_end_matches('/'));
+        let base = manner.target.trim_end_matches('/');
+        let mut copier = Copier::new(manner, (seen, ready), folder, base);
         let part = Part {
             exclude: manner.exclude,
             include: found.include.as_ref(),
@@ -56,15 +78,23 @@ pub(crate) fn source(
     let (folder, path) = place(manner, found.name())?;
     let name = path.rsplit('/').next().unwrap_or("").to_owned();
     let parent = path.strip_suffix(&name).unwrap_or("").trim_end_matches('/');
-    let mut copier = Copier::new(manner, seen, folder, parent);
+    let mut copier = Copier::new(manner, (seen, ready), folder, parent);
     copier.rename = Some(name);
     tree.visit_file(&found.path, &mut copier)
+}
+
+/// Where a file's bytes come from.
+#[derive(Clone, Copy)]
+enum From<'a> {
+    Ready(&'a ReadyFile),
+    File(&'a OwnedFd),
 }
 
 /// Writes the files of a walk.
 struct Copier<'a> {
     manner: &'a Manner<'a>,
     seen: &'a mut Fingerprint,
+    ready: &'a Ready,
     /// The folders from the target down to where we are.
     folders: Vec<OwnedFd>,
     /// The target's path, for links between copied files and for messages.
@@ -75,10 +105,16 @@ struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    fn new(manner: &'a Manner<'a>, seen: &'a mut Fingerprint, folder: OwnedFd, base: &str) -> Self {
+    fn new(
+        manner: &'a Manner<'a>,
+        (seen, ready): (&'a mut Fingerprint, &'a Ready),
+        folder: OwnedFd,
+        base: &str,
+    ) -> Self {
         Self {
             manner,
             seen,
+            ready,
             folders: vec![folder],
             base: base.to_owned(),
             rename: None,
@@ -145,13 +181,14 @@ impl<'a> Copier<'a> {
         &mut self,
         item: &Item<'_>,
         name: &str,
-        from: &OwnedFd,
+        from: From<'_>,
         xattrs: &Xattrs,
     ) -> Result<Content> {
         let path = self.path(item);
         let doing = || format!("copy to {path}");
         if let Some(earlier) = self.seen.earlier_name(item) {
             let first = format!("{}/{}", self.base, String::from_utf8_lossy(&earlier));
+            clear(self.folder(), name, &path)?;
             // Where the earlier name is not below this target, this is a file of its own.
             if let Ok((folder, last)) = self.manner.root.parent(Path::new(&first))
                 && at::linkat(&folder, &last, self.folder(), name, AtFlags::empty()).is_ok()
@@ -161,24 +198,34 @@ impl<'a> Copier<'a> {
             self.write(item, name, from, xattrs).doing(doing)?;
             return Ok(Content::Same(earlier));
         }
-        let sum = self.write(item, name, from, xattrs).doing(doing)?;
-        Ok(Content::Bytes(sum))
+        let sum = match self.write(item, name, from, xattrs) {
+            // Mostly there is nothing in the way, and asking first would cost as much as writing a small file.
+            Err(e) if e.errno == Errno::EXIST => {
+                clear(self.folder(), name, &path)?;
+                self.write(item, name, from, xattrs)
+            }
+            written => written,
+        };
+        Ok(Content::Bytes(sum.doing(doing)?))
     }
 
     fn write(
         &mut self,
         item: &Item<'_>,
         name: &str,
-        from: &OwnedFd,
+        from: From<'_>,
         xattrs: &Xattrs,
-    ) -> sys::Result<[u8; 32]> {
-        let to = create(self.folder(), name)?;
-        let sum = pour(from, &mut self.buffer, |bytes| {
-            sys::file::write_all(&to, bytes)
-        })?;
-        let (uid, gid) = self.owner(item);
-        own(&to, uid, gid, self.mode(item, false))?;
-        finish(&to, xattrs, &item.stat)?;
+    ) -> sys::Result<Sum> {
+        let mode = self.mode(item, false);
+        let to = create(self.folder(), name, mode)?;
+        let sum = match from {
+            From::Ready(file) => sys::file::write_all(&to, &file.bytes).map(|()| file.sum)?,
+            From::File(fd) => pour(fd, item.size(), &mut self.buffer, |bytes| {
+                sys::file::write_all(&to, bytes)
+            })?,
+        };
+        own_new(&to, self.owner(item), mode)?;
+        finish(&to, xattrs, self.manner.time(&item.stat))?;
         Ok(sum)
     }
 
@@ -213,7 +260,7 @@ impl<'a> Copier<'a> {
         at::utimensat(
             folder,
             name,
-            &times_of(&item.stat),
+            &self.manner.time(&item.stat),
             AtFlags::SYMLINK_NOFOLLOW,
         )
         .map_err(fail("utimens"))
@@ -229,6 +276,11 @@ impl Visitor for Copier<'_> {
             return Ok(());
         }
         let name = self.name(item)?;
+        if let Some(file) = self.ready.find(item.path, &item.stat) {
+            let content = self.file(item, &name, From::Ready(file), &file.xattrs)?;
+            self.seen.take(item, &file.xattrs, &content);
+            return Ok(());
+        }
         let fd = opened(item)?;
         let xattrs = xattrs_of(item, fd.as_ref())?;
         let content = match item.kind() {
@@ -236,13 +288,15 @@ impl Visitor for Copier<'_> {
                 self.enter_folder(item, &name)?;
                 Content::None
             }
-            kind => {
-                clear(self.folder(), &name, &self.path(item))?;
-                match (kind, &fd) {
-                    (FileType::RegularFile, Some(fd)) => self.file(item, &name, fd, &xattrs)?,
-                    _ => self.other(item, &name)?,
+            kind => match (kind, &fd) {
+                (FileType::RegularFile, Some(fd)) => {
+                    self.file(item, &name, From::File(fd), &xattrs)?
                 }
-            }
+                _ => {
+                    clear(self.folder(), &name, &self.path(item))?;
+                    self.other(item, &name)?
+                }
+            },
         };
         self.seen.take(item, &xattrs, &content);
         Ok(())
@@ -259,14 +313,14 @@ impl Visitor for Copier<'_> {
         finish(
             &folder,
             &xattrs_of(item, opened(item)?.as_ref())?,
-            &item.stat,
+            self.manner.time(&item.stat),
         )
         .doing(doing)
     }
 }
 
 /// Attributes after the owner (a change of owner drops capabilities), times last.
-fn finish(fd: impl AsFd, xattrs: &Xattrs, stat: &Stat) -> sys::Result<()> {
+fn finish(fd: impl AsFd, xattrs: &Xattrs, time: Timestamps) -> sys::Result<()> {
     for (name, value) in xattrs {
         match at::fsetxattr(&fd, name.as_str(), value, at::XattrFlags::empty()) {
             // A file system without them: a copy carries what it can.
@@ -274,14 +328,7 @@ fn finish(fd: impl AsFd, xattrs: &Xattrs, stat: &Stat) -> sys::Result<()> {
             Err(errno) => return Err(SysError::new("setxattr", name, errno)),
         }
     }
-    at::futimens(&fd, &times_of(stat)).map_err(|errno| SysError::new("utimens", "", errno))
-}
-
-fn times_of(stat: &Stat) -> Timestamps {
-    times(Timespec {
-        tv_sec: stat.st_mtime,
-        tv_nsec: stat.st_mtime_nsec as _,
-    })
+    at::futimens(&fd, &time).map_err(|errno| SysError::new("utimens", "", errno))
 }
 
 pub(super) fn times(time: Timespec) -> Timestamps {

@@ -1,6 +1,8 @@
 //! COPY and ADD: which files, their key, and their way into the tree. Not its job: writing them (`copy`),
 //! archives (`archive`), and what comes from servers (`web`, `git`).
 
+use std::cell::{Cell, OnceCell};
+
 use image::{Layer, Scratch};
 use sys::beneath::Root;
 
@@ -9,9 +11,12 @@ use crate::error::{Error, Result};
 use crate::fingerprint::{self, Fingerprint};
 use crate::git;
 use crate::ignore::Ignore;
+use crate::include::Include;
+use crate::known::{Known, Seen};
 use crate::layers::root;
 use crate::memory::Memory;
 use crate::plan::CopyStep;
+use crate::ready::Ready;
 use crate::remote::{Remote, Repository, remote};
 use crate::select::{Match, look};
 use crate::steps::archive::Archive;
@@ -22,8 +27,8 @@ use crate::work::Work;
 
 /// What a source turned out to be.
 enum Found {
-    /// Files, with the digest of all that is read of them.
-    Files(Match, String),
+    /// Files of a source, with the digest of all that is read of them, and what of them is at hand.
+    Files(String, Match, String, Ready),
     /// An archive whose files are meant.
     Archive(Archive),
     /// A file of a web server.
@@ -32,20 +37,69 @@ enum Found {
     Commit(Repository, String, bool),
 }
 
+/// What a COPY takes from.
+struct From<'a> {
+    work: &'a Work<'a>,
+    step: &'a CopyStep,
+    /// What is left out, below each source.
+    exclude: Ignore,
+    /// The layers; `None` for the context.
+    layers: Option<Vec<Layer>>,
+    /// Opened when it is needed, and kept through the step: what is hashed is what is copied.
+    tree: OnceCell<Tree>,
+    /// Room for files that are read.
+    room: Cell<Ready>,
+}
+
+impl<'a> From<'a> {
+    fn tree(&self) -> Result<&Tree> {
+        match self.tree.get() {
+            Some(tree) => Ok(tree),
+            None => {
+                let tree = self.work.tree(&self.step.origin)?;
+                Ok(self.tree.get_or_init(|| tree))
+            }
+        }
+    }
+
+    /// What earlier builds know of a source, where it can be known.
+    fn known(&self, source: &str) -> Option<Known<'a>> {
+        let parents = if self.step.parents { "parents" } else { "" };
+        let mut words = vec![source, parents];
+        words.extend(self.step.exclude.iter().map(String::as_str));
+        let layers = self.layers.as_ref()?;
+        Some(Known::of(self.work.store, layers, &words))
+    }
+
+    /// Forgets what is known of a source.
+    fn forget(&self, source: &str, path: &str) -> Result<()> {
+        if let Some(known) = self.known(source) {
+            known.forget();
+        }
+        if let Some(subject) = self.tree()?.subject(source, path, &self.step.exclude) {
+            Memory::forget(self.work.store, &subject);
+        }
+        Ok(())
+    }
+}
+
 /// Copies files, unless the same ones were copied before.
 pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Result<Outcome> {
-    // Its tree is kept through the step: what is hashed is what is copied.
-    let tree = work.tree(&step.origin)?;
-    let exclude = Ignore::patterns(&step.exclude).map_err(Error::Refused)?;
+    let from = From {
+        work,
+        step,
+        exclude: Ignore::patterns(&step.exclude).map_err(Error::Refused)?,
+        layers: work.layers_of(&step.origin)?,
+        tree: OnceCell::new(),
+        room: Cell::default(),
+    };
     let below = if step.link { &[] } else { layers };
     let mut key = work.key("copy", below);
     say(&mut key, step);
     let mut found = Vec::new();
     for source in &step.sources {
         match step.adding.as_ref().map(|_| remote(source)).transpose() {
-            Ok(None | Some(None)) => {
-                find(work, &tree, step, source, &exclude, &mut key, &mut found)?
-            }
+            Ok(None | Some(None)) => find(&from, source, &mut key, &mut found)?,
             Ok(Some(Some(one))) => found.push(find_remote(work, step, one, &mut key)?),
             Err(why) => return Err(Error::Refused(why)),
         }
@@ -53,9 +107,7 @@ pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Resul
     for (name, content) in &step.heredocs {
         key.add(&format!("heredoc {name}"), content.as_str());
     }
-    let mut write = |root: &Root, scratch: &Scratch| {
-        write(work, (root, scratch), step, &tree, &exclude, &mut found)
-    };
+    let mut write = |root: &Root, scratch: &Scratch| write(&from, (root, scratch), &mut found);
     match step.link {
         true => work.apart(&key, write),
         false => work.once(&key, layers, |mount, scratch| {
@@ -78,55 +130,103 @@ fn say(key: &mut Key, step: &CopyStep) {
     }
 }
 
+/// What a source led to.
+enum Looked {
+    Files(Seen, Ready),
+    Archive(Archive),
+}
+
 /// Finds what a source means, and adds it to the key.
-fn find(
-    work: &Work<'_>,
-    tree: &Tree,
-    step: &CopyStep,
-    source: &str,
-    exclude: &Ignore,
-    key: &mut Key,
-    found: &mut Vec<Found>,
-) -> Result<()> {
+fn find(from: &From<'_>, source: &str, key: &mut Key, found: &mut Vec<Found>) -> Result<()> {
+    let looked = match from.known(source) {
+        Some(known) => of_layers(from, source, &known)?,
+        None => look_for(from, source)?,
+    };
+    for one in looked {
+        let (seen, ready) = match one {
+            Looked::Files(seen, ready) => (seen, ready),
+            Looked::Archive(archive) => {
+                key.add(&format!("archive {source}"), archive.sum());
+                found.push(Found::Archive(archive));
+                continue;
+            }
+        };
+        let part = format!("source {source} {}", seen.shape);
+        key.add_files(&part, seen.sum.clone(), seen.files);
+        let include = match from.step.parents {
+            true => Some(Include::parse(source).map_err(Error::Refused)?.1),
+            false => None,
+        };
+        let path = seen.path;
+        let one = Match { path, include };
+        found.push(Found::Files(source.to_owned(), one, seen.sum, ready));
+    }
+    Ok(())
+}
+
+/// What a source of layers means: known, or looked for and remembered.
+fn of_layers(from: &From<'_>, source: &str, known: &Known<'_>) -> Result<Vec<Looked>> {
+    if let Some(seen) = known.recall() {
+        let of_seen = |seen| Looked::Files(seen, Ready::default());
+        return Ok(seen.into_iter().map(of_seen).collect());
+    }
+    let looked = look_for(from, source)?;
+    let seen = looked.iter().filter_map(|one| match one {
+        Looked::Files(seen, _) => Some(seen),
+        // Archives of other trees than the context are never unpacked.
+        Looked::Archive(_) => None,
+    });
+    known.keep(&seen.collect::<Vec<_>>());
+    Ok(looked)
+}
+
+/// Looks for the files that a source means.
+fn look_for(from: &From<'_>, source: &str) -> Result<Vec<Looked>> {
+    let (work, step, tree) = (from.work, from.step, from.tree()?);
     let matches = match step.parents {
         true => tree.find_with_parents(source)?,
         false => tree.find(source)?,
     };
-    let before = found.len();
-    // Archives of other trees than the context are never unpacked.
     let unpack = step.adding.as_ref().and_then(|add| add.unpack);
     let unpack = step.adding.is_some() && unpack != Some(false);
     let literal = matches
         .iter()
         .any(|one| one.include.as_ref().is_some_and(|i| i.literal));
+    let mut all = Vec::new();
     for one in matches {
         if unpack && let Some(archive) = Archive::of_tree(tree, &one)? {
-            key.add(&format!("archive {source}"), archive.sum());
-            found.push(Found::Archive(archive));
+            all.push(Looked::Archive(archive));
             continue;
         }
         let subject = tree.subject(source, &one.path, &step.exclude);
         let memory = subject.map(|subject| Memory::of(work.store, subject));
-        let mut seen = Fingerprint::remembering(tree.owners, memory);
-        let shape = look(tree, &one, exclude, &mut seen)?;
+        let room = from.room.take();
+        let mut seen = Fingerprint::remembering(tree.owners, memory, room);
+        let shape = look(tree, &one, &from.exclude, &mut seen)?;
         if let Some(memory) = seen.memory() {
             memory.keep(work.store);
         }
+        let ready = seen.ready();
+        from.room.set(ready.next());
         let (sum, files) = seen.finish();
         // With parents, a folder is there only for what is in it.
         if one.include.is_some() && files.is_empty() {
             continue;
         }
-        let shape = match one.include {
-            Some(_) => "with parents".to_owned(),
-            None => shape,
+        let seen = Seen {
+            path: one.path,
+            shape: match one.include {
+                Some(_) => "with parents".to_owned(),
+                None => shape,
+            },
+            sum,
+            files,
         };
-        key.add_files(&format!("source {source} {shape}"), sum.clone(), files);
-        found.push(Found::Files(one, sum));
+        all.push(Looked::Files(seen, ready));
     }
-    match literal && found.len() == before {
+    match literal && all.is_empty() {
         true => Err(tree.missing(source)),
-        false => Ok(()),
+        false => Ok(all),
     }
 }
 
@@ -163,14 +263,8 @@ fn find_remote(work: &Work<'_>, step: &CopyStep, remote: Remote, key: &mut Key) 
 }
 
 /// Writes what was found into the tree.
-fn write(
-    work: &Work<'_>,
-    (root, scratch): (&Root, &Scratch),
-    step: &CopyStep,
-    tree: &Tree,
-    exclude: &Ignore,
-    found: &mut [Found],
-) -> Result<()> {
+fn write(from: &From<'_>, (root, scratch): (&Root, &Scratch), found: &mut [Found]) -> Result<()> {
+    let (work, step) = (from.work, from.step);
     let chown = step.chown.as_deref();
     let manner = copy::Manner {
         root,
@@ -180,21 +274,19 @@ fn write(
             .map(|chown| owner::of_chown(root, chown))
             .transpose()?,
         mode: step.chmod.as_ref(),
-        exclude,
+        exclude: &from.exclude,
+        newest: Some(work.options.epoch),
     };
     for one in found {
         match one {
-            Found::Files(found, sum) => {
+            Found::Files(source, found, sum, ready) => {
+                let tree = from.tree()?;
                 let mut seen = Fingerprint::new(tree.owners);
-                copy::source(&manner, tree, found, &mut seen)?;
+                copy::source(&manner, (tree, ready), found, &mut seen)?;
                 // A cache entry must hold what its key says, also while somebody writes the context.
                 if seen.finish().0 != *sum {
                     // Or it was not what it looked like.
-                    for source in &step.sources {
-                        if let Some(subject) = tree.subject(source, &found.path, &step.exclude) {
-                            Memory::forget(work.store, &subject);
-                        }
-                    }
+                    from.forget(source, &found.path)?;
                     return Err(fingerprint::changed(&tree.name));
                 }
             }
@@ -203,7 +295,8 @@ fn write(
             Found::Commit(repository, commit, keep) => {
                 let out = git::check_out(work.store, repository, commit, *keep)?;
                 let mut seen = Fingerprint::new(out.tree.owners);
-                copy::source(&manner, &out.tree, &Match::all(String::new()), &mut seen)?;
+                let (all, none) = (Match::all(String::new()), Ready::default());
+                copy::source(&manner, (&out.tree, &none), &all, &mut seen)?;
             }
         }
     }

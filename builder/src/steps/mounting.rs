@@ -22,6 +22,7 @@ use crate::ignore::Ignore;
 use crate::layers::overlay;
 use crate::mounts::{Mount, Mounted};
 use crate::plan::RunStep;
+use crate::ready::Ready;
 use crate::select::{Match, look};
 use crate::stages::Origin;
 use crate::steps::agent::Agent;
@@ -258,9 +259,11 @@ pub(crate) fn copy_to(taken: &Taken, at: &Path) -> Result<()> {
         owner: None,
         mode: None,
         exclude: &exclude,
+        newest: None,
     };
     let mut seen = Fingerprint::new(taken.tree.owners);
-    copy::source(&manner, &taken.tree, &taken.found, &mut seen)?;
+    let from = (&taken.tree, &Ready::default());
+    copy::source(&manner, from, &taken.found, &mut seen)?;
     match &taken.sum {
         Some(sum) if seen.finish().0 != *sum => Err(fingerprint::changed(&taken.tree.name)),
         _ => Ok(()),

@@ -30,7 +30,7 @@ pub(crate) fn new_file(
     let name = path.rsplit('/').next().unwrap_or("");
     let doing = || format!("write {path}");
     clear(folder.as_fd(), name, &path)?;
-    let mut file: File = create(folder.as_fd(), name).doing(doing)?.into();
+    let mut file: File = create(folder.as_fd(), name, 0o600).doing(doing)?.into();
     std::io::copy(from, &mut file)
         .map_err(|e| SysError::from_io("write", "", &e))
         .doing(doing)?;
@@ -89,9 +89,11 @@ pub(super) fn directory(manner: &Manner<'_>, path: &str) -> Result<OwnedFd> {
     make_directories(manner.root, path, uid, gid, mode)
 }
 
-pub(super) fn create(folder: BorrowedFd<'_>, name: &str) -> sys::Result<OwnedFd> {
+/// Makes a file with as much of `mode` as we would let everybody have: what makes programs more than they are is for
+/// when they are whole.
+pub(super) fn create(folder: BorrowedFd<'_>, name: &str, mode: u32) -> sys::Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    at::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
+    at::openat(folder, name, flags, Mode::from_raw_mode(mode & 0o777))
         .map_err(|errno| SysError::new("create", name, errno))
 }
 

@@ -1,0 +1,98 @@
+//! Small files as they were when a COPY read them for its key: what is written is what was hashed, and nothing is read
+//! twice. Not its job: reading files, and what is known from earlier builds (see `memory`).
+
+use std::collections::HashMap;
+
+use sys::at::Stat;
+
+use crate::fingerprint::{Sum, Xattrs};
+
+/// The most bytes that are kept for one COPY. Beyond it files are read again.
+const ROOM: usize = 32 << 20;
+
+/// A larger file is not kept: reading it again costs little beside writing it.
+const LARGEST: u64 = 64 << 10;
+
+/// What is charged for a file beside its bytes.
+const ENTRY: usize = 256;
+
+/// Files of one walk, by their paths.
+pub(crate) struct Ready {
+    files: HashMap<Vec<u8>, ReadyFile>,
+    /// So many more bytes may be kept.
+    room: usize,
+}
+
+/// A file that was read.
+pub(crate) struct ReadyFile {
+    /// How it looked before.
+    stat: Stat,
+    /// The digest of its bytes.
+    pub(crate) sum: Sum,
+    /// Its extended attributes.
+    pub(crate) xattrs: Xattrs,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self {
+            files: HashMap::new(),
+            room: ROOM,
+        }
+    }
+}
+
+impl Ready {
+    /// Somewhere for a file's bytes, if it is to be kept.
+    pub(crate) fn place(&self, stat: &Stat) -> Option<Vec<u8>> {
+        let size = u64::try_from(stat.st_size).ok().filter(|s| *s <= LARGEST)?;
+        let size = usize::try_from(size).ok()?;
+        (size + ENTRY <= self.room).then(|| Vec::with_capacity(size))
+    }
+
+    /// Keeps a file that was read after it looked so. One that is not as long as it looked is not kept.
+    pub(crate) fn keep(
+        &mut self,
+        path: &[u8],
+        stat: &Stat,
+        (sum, xattrs, bytes): (Sum, &Xattrs, Vec<u8>),
+    ) {
+        if usize::try_from(stat.st_size) != Ok(bytes.len()) {
+            return;
+        }
+        self.room = self.room.saturating_sub(bytes.len() + ENTRY);
+        let file = ReadyFile {
+            stat: *stat,
+            sum,
+            xattrs: xattrs.clone(),
+            bytes,
+        };
+        self.files.insert(path.to_vec(), file);
+    }
+
+    /// The file at a path, if it still looks as it did.
+    pub(crate) fn find(&self, path: &[u8], stat: &Stat) -> Option<&ReadyFile> {
+        let looks = |stat: &Stat| {
+            let times = (
+                stat.st_mtime,
+                stat.st_mtime_nsec,
+                stat.st_ctime,
+                stat.st_ctime_nsec,
+            );
+            (stat.st_dev, stat.st_ino, stat.st_size, times)
+        };
+        self.files
+            .get(path)
+            .filter(|file| looks(&file.stat) == looks(stat))
+    }
+
+    /// As much room as is left, for what is read next.
+    pub(crate) fn next(&self) -> Self {
+        Self {
+            files: HashMap::new(),
+            room: self.room,
+        }
+    }
+}
