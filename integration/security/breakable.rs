@@ -157,7 +157,10 @@ pub(super) const GUARDS: &[Breakable] = &[
     ),
     named(
         "no-dot-dot-check",
-        &["e01_cve_2025_47290_what_can_only_lead_out_is_refused"],
+        &[
+            "e01_cve_2025_47290_what_can_only_lead_out_is_refused",
+            "e05_cve_2020_10696_a_whiteout_removes_nothing",
+        ],
     ),
     named(
         "no-root-check",
@@ -201,7 +204,12 @@ pub(super) const GUARDS: &[Breakable] = &[
         &[
             "e10_cve_2024_3727_content_is_what_its_digest_says",
             "e09_what_stands_behind_the_end_of_a_layer_counts",
+            "e17_cve_2021_20291_a_layer_cut_anywhere_ends_in_an_error",
         ],
+    ),
+    named(
+        "no-path-limit",
+        &["e19_a_deep_tree_needs_few_descriptors_and_a_deeper_one_is_refused"],
     ),
     named(
         "no-digest-grammar",

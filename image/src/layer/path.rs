@@ -92,7 +92,7 @@ impl LayerPath {
 
     /// Whether no call of the kernel's could take it: links of an archive can lead deeper than a name can say.
     pub(crate) fn is_too_long(&self) -> bool {
-        self.0.len() > MAX_PATH
+        self.0.len() > MAX_PATH && !sys::fault::broken("no-path-limit")
     }
 
     /// Whether this path is `other` or below it.
