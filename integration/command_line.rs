@@ -22,6 +22,7 @@ claims![
     run_beside_a_broken_bundle_speaks_of_it: [Root, Cgroup2],
     a_broken_container_keeps_no_other_from_the_list: [Root, Cgroup2],
     a_verb_opens_only_what_it_needs: [Root, Cgroup2, Dhow, Tool("strace")],
+    a_container_starts_without_a_thread_and_without_certificates: [Root, Cgroup2, Dhow, Tool("strace")],
     version_and_help_bear_the_name_that_we_are_called_by: [Dhow],
 ];
 
@@ -360,4 +361,30 @@ fn a_verb_opens_only_what_it_needs() {
         assert!(opened.contains(&"state.json".to_owned()), "{opened:?}");
     }
     sandbox.runtime(&["delete", "--force", "c"]).success();
+}
+
+/// What images and registries need is in the same program, and out of a container's way.
+fn a_container_starts_without_a_thread_and_without_certificates() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c").args(&["true"]);
+    let trace = sandbox.path().join("trace");
+    let ours = sandbox.command();
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=open,openat,openat2,clone,clone3"]);
+    strace.arg("-o").arg(&trace);
+    strace.arg(ours.get_program()).args(ours.get_args());
+    run(strace.args(["run", "--bundle", bundle.argument(), "c"])).success();
+    let trace = std::fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("clone"), "{trace}");
+    for word in [
+        "CLONE_THREAD",
+        "ssl",
+        "certs",
+        "resolv.conf",
+        "nsswitch",
+        "docker",
+    ] {
+        let found = trace.lines().find(|line| line.contains(word));
+        assert_eq!(found, None, "{word}");
+    }
 }

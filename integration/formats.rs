@@ -1,6 +1,7 @@
 //! The forms that images come and go in: archives old and new, layouts, indexes; written by dhow and by other people's
 //! tools, read by both. Images are small and made by hand. Not its job: what is in a layer (unpack), other people's tools.
 
+pub(crate) mod packed;
 pub(crate) mod tools;
 
 use std::fs;

@@ -71,6 +71,7 @@ fn claims() -> Vec<Claim> {
         documents::claims(),
         faults::claims(),
         formats::claims(),
+        formats::packed::claims(),
         formats::tools::claims(),
         hooks::claims(),
         killpoint::claims(),
