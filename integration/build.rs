@@ -8,6 +8,7 @@ mod contexts;
 mod course;
 mod files;
 mod hostile;
+mod keys;
 mod lending;
 mod memory;
 mod mounts;
@@ -61,6 +62,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         files::claims(),
         hostile::claims(),
         lending::claims(),
+        keys::claims(),
         memory::claims(),
         network::claims(),
         outputs::claims(),

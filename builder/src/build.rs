@@ -15,7 +15,7 @@ use crate::plan::{self, Plan};
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
-use crate::{carry, context, course, parse, turn};
+use crate::{carry, context, course, emulation, parse, turn};
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
 /// on an image.
@@ -27,7 +27,7 @@ pub fn plan_only(
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Plan> {
     let mut opened = None;
-    let files = context::files(&options.context, || {
+    let files = context::files(&options.context, options, || {
         let store = open().doing(|| "open the store".to_owned())?;
         Ok(&*opened.insert(store))
     })?;
@@ -56,7 +56,7 @@ pub fn build<'a>(
             "a build must be root, if only of a user namespace".to_owned(),
         ));
     }
-    let files = context::files(&options.context, || Ok(store))?;
+    let files = context::files(&options.context, options, || Ok(store))?;
     let source = files.recipe(options.file.as_deref())?;
     let recipe = parse(&source, &options.settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
@@ -66,11 +66,11 @@ pub fn build<'a>(
             .config(name, tell)
             .map_err(|error| at(&source, span, "FROM", error))
     })?;
-    if let Some(fault) = plan.refusal() {
+    if let Some(fault) = plan.refusal().or_else(|| emulation::refusal(&plan)) {
         return Err(Error::Recipe(fault.of(&source)));
     }
     bases.find_all(&plan, tell)?;
-    let files = Places::of(files, &options.settings.contexts, &plan, store)?;
+    let files = Places::of(files, options, &plan, store)?;
     container::end_orphans(&options.state)?;
     network::clear()?;
     turn::clear(store.path())?;

@@ -188,7 +188,7 @@ impl Packed {
 fn config(carrying: &Carrying, layers: &[Layer]) -> Vec<u8> {
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
     let config = json!({
-        "architecture": crate::plan::architecture(),
+        "architecture": crate::platform::native(),
         "os": "linux",
         "created": crate::commit::timestamp(0),
         "config": {},

@@ -34,7 +34,7 @@ pub fn check(
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Check> {
     let mut opened = None;
-    let files = context::files(&options.context, || {
+    let files = context::files(&options.context, options, || {
         let store = open().doing(|| "open the store".to_owned())?;
         Ok(&*opened.insert(store))
     })?;

@@ -5,7 +5,7 @@ use image::Layer;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
-use crate::plan;
+use crate::platform;
 
 /// One line of an image's history.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Document {
         let created = timestamp(epoch);
         fields
             .entry("architecture")
-            .or_insert_with(|| plan::architecture().into());
+            .or_insert_with(|| platform::native().into());
         fields.entry("os").or_insert_with(|| "linux".into());
         fields.insert("created".to_owned(), json!(created));
         if let Some(author) = author {

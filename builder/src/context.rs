@@ -13,14 +13,13 @@ use sys::SysError;
 use sys::at::OFlags;
 use sys::beneath::Root;
 
-use crate::contexts::Contexts;
 use crate::error::{Doing, Error, Result};
 use crate::git::{self, CheckOut};
 use crate::graph;
 use crate::ignore::Ignore;
 use crate::plan::Plan;
 use crate::remote::{Remote, remote};
-use crate::request::Context;
+use crate::request::{Context, Options};
 use crate::source::Source;
 use crate::stages::Origin;
 use crate::steps::kept::keeps_owners;
@@ -57,6 +56,7 @@ pub(crate) enum Files {
 /// Whatever keeps them from being had.
 pub(crate) fn files<'s>(
     context: &Context,
+    options: &Options,
     store: impl FnOnce() -> Result<&'s Store>,
 ) -> Result<Files> {
     match context {
@@ -75,8 +75,9 @@ pub(crate) fn files<'s>(
             unpacked(file, scratch, &name)
         }
         Context::Address(address) => match remote(address).map_err(Error::Refused)? {
-            Some(Remote::Repository(repository)) => {
+            Some(Remote::Repository(mut repository)) => {
                 let store = store()?;
+                repository.agent = options.git_agent();
                 let commit = git::commit(store, &repository)?;
                 let keep = repository.keep_git_dir.unwrap_or(false);
                 let out = git::check_out(store, &repository, &commit, keep)?;
@@ -157,7 +158,8 @@ impl Places {
     ///
     /// # Errors
     /// As [`files`].
-    pub(crate) fn of(own: Files, contexts: &Contexts, plan: &Plan, store: &Store) -> Result<Self> {
+    pub(crate) fn of(own: Files, options: &Options, plan: &Plan, store: &Store) -> Result<Self> {
+        let contexts = &options.settings.contexts;
         let mut named = BTreeMap::new();
         let origins = plan.stages.iter().flat_map(|stage| &stage.steps);
         for origin in origins.flat_map(graph::origins) {
@@ -165,7 +167,7 @@ impl Places {
                 && let Some(context) = contexts.files(name)
                 && !named.contains_key(name)
             {
-                named.insert(name.clone(), files(context, || Ok(store))?);
+                named.insert(name.clone(), files(context, options, || Ok(store))?);
             }
         }
         Ok(Self { own, named })

@@ -42,6 +42,7 @@ pub(crate) struct Inherited {
     /// The config's variables and the ARGs: ARGs of a base stage are seen by its children.
     variables: Variables,
     author: Option<String>,
+    platform: Option<String>,
     memory: Memory,
 }
 
@@ -73,8 +74,15 @@ impl Inherited {
             config,
             variables,
             author: None,
+            platform: None,
             memory: Memory::default(),
         }
+    }
+
+    /// The same of an image that is made for a platform.
+    pub(crate) fn on(mut self, platform: Option<String>) -> Self {
+        self.platform = platform;
+        self
     }
 
     /// `FROM image` of an image that is not here: nothing is known of it.
@@ -171,6 +179,7 @@ pub(crate) fn stage(
         config: state.config.clone(),
         variables: state.variables,
         author: state.author.clone(),
+        platform: inherited.platform.clone(),
         memory: state.memory,
     };
     let plan = StagePlan {
@@ -181,6 +190,7 @@ pub(crate) fn stage(
         steps,
         config: state.config,
         author: state.author,
+        platform: inherited.platform,
     };
     Ok((plan, left))
 }

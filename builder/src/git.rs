@@ -27,7 +27,7 @@ pub(crate) struct CheckOut {
 pub(crate) fn commit(store: &Store, repository: &Repository) -> Result<String> {
     let doing = || format!("ask for {}", repository.url);
     let scratch = store.scratch().doing(doing)?;
-    let git = Git::new(&scratch)?;
+    let git = Git::new(&scratch, repository)?;
     let reference = repository.reference.as_deref();
     if let Some(commit) = reference.filter(|name| is_commit(name)) {
         return promised(repository, &[commit]).map(|()| commit.to_owned());
@@ -60,7 +60,7 @@ pub(crate) fn check_out(
 ) -> Result<CheckOut> {
     let doing = || format!("fetch {}", repository.url);
     let scratch = store.scratch().doing(doing)?;
-    let git = Git::new(&scratch)?;
+    let git = Git::new(&scratch, repository)?;
     git.fetch(repository, commit)
         .map_err(|fault| fault.of(repository))?;
     let folder = sys::file::open_path(git.tree()).doing(doing)?;

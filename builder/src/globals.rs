@@ -9,8 +9,8 @@ use crate::expand::{Expander, Quotes};
 use crate::instruction::{Instruction, Kind, Recipe, Stage};
 use crate::limits;
 use crate::lint::{Linter, Rule};
-use crate::plan::{BaseConfig, architecture};
-use crate::platform::Platform;
+use crate::plan::BaseConfig;
+use crate::platform::{self, Platform};
 use crate::request::Settings;
 use crate::variables::Variables;
 
@@ -21,7 +21,7 @@ pub(crate) fn globals(recipe: &Recipe, settings: &Settings) -> Checked<Variables
 
 /// What is there without any ARG. A build arg of the same name beats each.
 fn automatic(recipe: &Recipe, settings: &Settings) -> Variables {
-    let architecture = architecture();
+    let architecture = platform::native();
     let platform = format!("linux/{architecture}");
     let mut globals = Variables::default();
     let mut set = |name: &str, value: &str| {

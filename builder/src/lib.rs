@@ -12,6 +12,7 @@ mod context;
 mod contexts;
 mod course;
 mod diagnostic;
+mod emulation;
 mod error;
 mod evaluate;
 mod expand;

@@ -48,6 +48,8 @@ pub struct StagePlan {
     pub config: Config,
     /// MAINTAINER.
     pub author: Option<String>,
+    /// What its image is made for, as its base says it: `os/architecture`.
+    pub platform: Option<String>,
 }
 
 /// One instruction, its variables filled in.
@@ -105,6 +107,9 @@ pub struct RunStep {
     /// Devices that it wants.
     #[serde(skip)]
     pub devices: Vec<Device>,
+    /// What its machine is called, if the build says it.
+    #[serde(skip)]
+    pub hostname: Option<String>,
     /// A script that is there while it runs: name below /dev/pipes, and content.
     #[serde(skip)]
     pub script: Option<(String, String)>,
@@ -238,7 +243,7 @@ pub(crate) fn plan_linted(
             (Base::Stage(earlier), _) => done[earlier].1.clone(),
             (Base::Image(name), Some(BaseImage::Known(image))) => {
                 globals::lint_platform(linter, &recipe.stages[*index], name, &image);
-                Inherited::image(image.config)
+                Inherited::image(image.config).on(image.platform)
             }
             (_, Some(_)) => Inherited::unknown(),
             (_, None) => Inherited::scratch(),
@@ -353,16 +358,6 @@ pub(crate) fn in_trigger(fault: Fault, text: &str, from: Span) -> Fault {
         from,
         format!("in ONBUILD {first:?} of the base: {}", fault.message),
     )
-}
-
-/// This machine's architecture in an image's words.
-pub(crate) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        other => other,
-    }
 }
 
 impl Plan {

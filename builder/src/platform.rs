@@ -33,12 +33,22 @@ const ARCHITECTURES: [&str; 14] = [
     "ppc64le", "riscv64", "s390x", "wasm",
 ];
 
+/// This machine's architecture in an image's words.
+pub(crate) fn native() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
 impl Platform {
     /// This machine's.
     pub(crate) fn here() -> Self {
         Self {
             os: "linux".to_owned(),
-            architecture: crate::plan::architecture().to_owned(),
+            architecture: native().to_owned(),
             variant: String::new(),
         }
     }

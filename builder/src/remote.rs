@@ -1,6 +1,8 @@
 //! What comes from a server: files and git repositories, by their addresses as BuildKit reads them. Pure.
 //! Not its job: asking servers.
 
+use std::path::PathBuf;
+
 /// Something that comes from a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remote {
@@ -25,6 +27,8 @@ pub(crate) struct Repository {
     pub(crate) keep_git_dir: Option<bool>,
     /// Whether repositories inside the repository are fetched too.
     pub(crate) submodules: bool,
+    /// The socket of the agent that ssh may ask.
+    pub(crate) agent: Option<PathBuf>,
 }
 
 /// Whether a text is, or may be meant as, a server's address.

@@ -48,6 +48,14 @@ pub struct Options {
     pub state: PathBuf,
 }
 
+impl Options {
+    /// The socket of the agent that git's ssh may ask: the one without a name of its own.
+    pub(crate) fn git_agent(&self) -> Option<PathBuf> {
+        let default = self.agents.iter().find(|agent| agent.id == "default");
+        default.map(|agent| agent.socket.clone())
+    }
+}
+
 /// What each RUN is held to. None of it is part of a step's key.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits {

@@ -98,7 +98,7 @@ fn a_locked_cache_is_used_by_one_at_a_time() {
 }
 
 /// A program of the host with its libraries, below a folder.
-fn program(folder: &Path, name: &str) -> PathBuf {
+pub(super) fn program(folder: &Path, name: &str) -> PathBuf {
     let path = PathBuf::from(
         run(Command::new("sh").args(["-c", &format!("command -v {name}")]))
             .success()

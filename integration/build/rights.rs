@@ -1,9 +1,14 @@
 //! What a RUN may ask for, what it has without asking, and what it is held to.
 
+use serde_json::json;
+
 use super::Site;
-use crate::support::claims;
+use crate::support::image::HandMade;
+use crate::support::{claims, run};
 
 claims![
+    a_run_for_another_architecture_is_refused_before_any_step: [Root, Cgroup2, Overlay, Dhow],
+    the_build_says_what_a_commands_machine_is_called: [Root, Cgroup2, Overlay, Dhow],
     limits_and_hosts_are_those_of_the_flags: [Root, Cgroup2, Overlay, Dhow],
     f03_cve_2024_23653_a_recipe_has_no_right_that_was_not_allowed: [Root, Cgroup2, Overlay, Dhow],
     f14_cve_2022_27651_a_run_has_no_inheritable_capability: [Root, Cgroup2, Overlay, Dhow],
@@ -38,7 +43,7 @@ fn limits_and_hosts_are_those_of_the_flags() {
         (["--secret", "src=x"], "--secret src=x: it needs id=NAME"),
         (
             ["--ssh", "x=/dev/null"],
-            "--ssh x=/dev/null: it is no agent's socket",
+            "--ssh x=/dev/null: it is neither an agent's socket nor a key",
         ),
     ] {
         let output = site.build(&[flags[0], flags[1], "c"]).ends_with(1);
@@ -91,4 +96,43 @@ fn f14_cve_2022_27651_a_run_has_no_inheritable_capability() {
         "CapInh:\t0000000000000000\nCapBnd:\t00000000800405fb\nCapAmb:\t0000000000000000\n\
          CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n"
     );
+}
+
+/// An architecture that no interpreter is for.
+fn a_run_for_another_architecture_is_refused_before_any_step() {
+    let site = Site::new();
+    let other = HandMade::new("other", &["f"]).with(json!({"architecture": "parisc"}));
+    other.archive(&site.folder().join("other.tar"));
+    run(site.dhow().args(["load", "other.tar"])).success();
+    let recipe = "FROM base AS one\nRUN echo early\nFROM other\nCOPY --from=one /etc/passwd /p\nRUN [\"/f\"]\n";
+    site.context("c", recipe);
+    let output = site.build(&["c"]).ends_with(1);
+    let told = "RUN needs linux/parisc: this machine is linux/";
+    assert!(output.stderr.contains(told), "{output:?}");
+    assert!(output.stderr.contains("Dockerfile:5"), "{output:?}");
+    assert!(!output.stderr.contains("early"), "{output:?}");
+    // Files can be put onto it.
+    site.image(
+        "d",
+        "FROM other AS two\nFROM two\nCOPY <<g /g\nof ours\ng\n",
+    );
+    let said = run(site.dhow().args(["inspect", "d"])).success().stdout;
+    assert!(said.contains("parisc"), "{said}");
+}
+
+fn the_build_says_what_a_commands_machine_is_called() {
+    let site = Site::new();
+    site.context(
+        "c",
+        "FROM base\nRUN { hostname; cat /etc/hostname; grep -c sand.box /etc/hosts; } > /out\n",
+    );
+    let with = |name: &str| {
+        let argument = format!("BUILDKIT_SANDBOX_HOSTNAME={name}");
+        site.build(&["-q", "-t", "c", "--build-arg", &argument, "c"])
+    };
+    with("sand.box").success();
+    assert_eq!(site.inside("c", "cat /out"), "sand.box\nsand.box\n1\n");
+    let refused = with("a b").ends_with(1);
+    let told = "it is no name of a machine";
+    assert!(refused.stderr.contains(told), "{refused:?}");
 }

@@ -1,6 +1,7 @@
 //! `dhow build`: a recipe becomes an image. The flags stand in a file for each topic. Not its job: the
 //! recipe's language, and steps (builder).
 
+mod agent;
 mod cache;
 mod cache_out;
 mod cache_places;

@@ -46,6 +46,10 @@ const SETTINGS: [&str; 8] = [
     "safe.directory=*",
 ];
 
+/// Which hosts are known is said by the person's own file, also where ssh takes us for root.
+const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o StrictHostKeyChecking=yes \
+                   -o UserKnownHostsFile=\"\\\"$DHOW_KNOWN_HOSTS\\\"\"";
+
 /// A call of git that did not go well.
 pub(super) enum Fault {
     /// git says why.
@@ -57,12 +61,15 @@ pub(super) enum Fault {
 /// A folder of ours in which git works.
 pub(super) struct Git {
     place: PathBuf,
+    /// The agent that ssh may ask.
+    agent: Option<PathBuf>,
 }
 
 impl Git {
-    pub(super) fn new(scratch: &Scratch) -> Result<Self> {
+    pub(super) fn new(scratch: &Scratch, repository: &Repository) -> Result<Self> {
         let git = Self {
             place: scratch.upper.with_file_name("git"),
+            agent: repository.agent.clone(),
         };
         let doing = || "prepare git".to_owned();
         sys::file::create_dir(&git.place, 0o700).doing(doing)?;
@@ -152,6 +159,8 @@ impl Git {
                     .filter_map(|name| Some((*name, std::env::var_os(name)?))),
             )
             .envs(surroundings(&self.place))
+            .envs(self.agent.iter().map(|socket| ("SSH_AUTH_SOCK", socket)))
+            .env("DHOW_KNOWN_HOSTS", known_hosts())
             .current_dir(self.tree())
             .stdin(Stdio::null())
             .stdout(fresh(&out).map_err(Fault::Other)?)
@@ -242,9 +251,12 @@ fn surroundings(home: &Path) -> Vec<(&'static str, &OsStr)> {
         ("GIT_ALLOW_PROTOCOL", text("http:https:git:ssh")),
         ("GIT_HTTP_LOW_SPEED_LIMIT", text("1000")),
         ("GIT_HTTP_LOW_SPEED_TIME", text("60")),
-        (
-            "GIT_SSH_COMMAND",
-            text("ssh -o BatchMode=yes -o ConnectTimeout=30 -o StrictHostKeyChecking=yes"),
-        ),
+        ("GIT_SSH_COMMAND", text(SSH)),
     ]
+}
+
+/// The person's list of hosts that they know.
+fn known_hosts() -> PathBuf {
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
+    home.join(".ssh/known_hosts")
 }

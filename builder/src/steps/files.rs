@@ -248,6 +248,7 @@ fn find_remote(work: &Work<'_>, step: &CopyStep, remote: Remote, key: &mut Key) 
     if checksum.is_some() {
         repository.checksum = checksum;
     }
+    repository.agent = work.options.git_agent();
     let keep = adding
         .keep_git_dir
         .or(repository.keep_git_dir)

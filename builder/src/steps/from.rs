@@ -5,8 +5,8 @@ use crate::evaluate::State;
 use crate::expand::{Expander, Quotes};
 use crate::instruction::Stage;
 use crate::lint::values;
-use crate::plan::{self, Action, CopyStep, Step};
-use crate::platform::Platform;
+use crate::plan::{Action, CopyStep, Step};
+use crate::platform::{self, Platform};
 use crate::stages::{Base, Origin};
 
 /// FROM itself: nothing to do but for files, which are copied, all of them; its platform must be ours.
@@ -39,7 +39,7 @@ pub(crate) fn from(state: &State<'_>, stage: &Stage, base: &Base) -> Checked<Ste
         values::platform(linter, stage, word, &wanted, &names, globals);
         Platform::parse(&wanted)
             .map_err(|why| Fault::new(word.span, format!("failed to parse platform {why}")))?;
-        let ours = plan::architecture();
+        let ours = platform::native();
         let aliases = match ours {
             "amd64" => ["amd64", "x86_64", "x86-64"],
             "arm64" => ["arm64", "aarch64", "arm64/v8"],

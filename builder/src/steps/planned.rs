@@ -66,10 +66,27 @@ pub(crate) fn run(
         security: run.security,
         mounts,
         devices: run.devices.clone(),
+        hostname: hostname(state, span)?,
         script,
         proxies: state.proxies(),
     };
     Ok((step, refusal))
+}
+
+/// What the build says RUN's machine is called.
+fn hostname(state: &State<'_>, span: Span) -> Checked<Option<String>> {
+    let name = "BUILDKIT_SANDBOX_HOSTNAME";
+    let Some(given) = state.scope.settings.build_args.get(name) else {
+        return Ok(None);
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    match (1..=64).contains(&given.len()) && given.chars().all(plain) {
+        true => Ok(Some(given.clone())),
+        false => {
+            let why = format!("build arg {name}={given:?}: it is no name of a machine");
+            Err(Fault::new(span, why))
+        }
+    }
 }
 
 /// A command and its heredocs as one text for the shell, and the script that it calls if it is one.

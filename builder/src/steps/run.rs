@@ -22,6 +22,9 @@ pub(crate) fn run(work: &Work<'_>, layers: &[Layer], step: &RunStep) -> Result<O
     if step.security != Security::default() {
         key.add("security", format!("{:?}", step.security));
     }
+    if let Some(hostname) = &step.hostname {
+        key.add("hostname", hostname.as_str());
+    }
     if let Some((name, content)) = &step.script {
         key.add("script", json(&[name, content]));
     }

@@ -30,7 +30,7 @@ pub(crate) fn spec(
 ) -> Result<(Spec, BTreeMap<usize, OwnedFd>)> {
     let root = crate::layers::root(mount)?;
     let who = user::lookup(&root, &step.user).doing(|| format!("USER {}", step.user))?;
-    let hostname = "dhow-build";
+    let hostname = step.hostname.as_deref().unwrap_or("dhow-build");
     let mut env = step.env.as_ref().clone();
     env.extend(step.proxies.iter().cloned());
     env.append(&mut extra.env);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use builder::{Agent, Allowed, Limits, NetworkDefault, Secret, SecretSource};
 
+use super::agent;
 use crate::commands::image_run::size;
 use crate::report::Failure;
 
@@ -19,7 +20,7 @@ pub(super) struct Steps {
     /// A secret for `RUN --mount=type=secret`: id=NAME,src=FILE or id=NAME,env=VARIABLE
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
-    /// An agent for `RUN --mount=type=ssh`: default (that of SSH_AUTH_SOCK) or ID=SOCKET
+    /// An agent for `RUN --mount=type=ssh`: default (that of SSH_AUTH_SOCK), ID=SOCKET, or ID=KEYFILE,KEYFILE
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
     /// What recipes may ask for beyond the usual
@@ -75,7 +76,7 @@ impl Steps {
     }
 
     pub(super) fn agents(&self) -> Result<Vec<Agent>, Failure> {
-        self.ssh.iter().map(|text| agent(text)).collect()
+        self.ssh.iter().map(|text| agent::agent(text)).collect()
     }
 
     pub(super) fn limits(&self) -> Result<Limits, Failure> {
@@ -99,7 +100,7 @@ impl Steps {
     }
 }
 
-fn fault(flag: &str, text: &str, why: &str) -> Failure {
+pub(super) fn fault(flag: &str, text: &str, why: &str) -> Failure {
     Failure::new(format!("--{flag} {text}: {why}"))
 }
 
@@ -143,29 +144,6 @@ fn there(path: &Path) -> Result<(), String> {
     sys::file::follow(path)
         .map(|_| ())
         .map_err(|error| error.to_string())
-}
-
-/// `default`, `ID` or `ID=SOCKET`.
-fn agent(text: &str) -> Result<Agent, Failure> {
-    use std::os::unix::fs::FileTypeExt as _;
-    let fail = |why: &str| fault("ssh", text, why);
-    let (id, socket) = match text.split_once('=') {
-        Some((id, path)) => (id, PathBuf::from(path)),
-        None => match std::env::var_os("SSH_AUTH_SOCK") {
-            Some(path) => (text, PathBuf::from(path)),
-            None => return Err(fail("our environment has no SSH_AUTH_SOCK")),
-        },
-    };
-    let about = sys::file::follow(&socket).map_err(|error| fail(&error.to_string()))?;
-    if !about.file_type().is_socket() {
-        return Err(fail(
-            "it is no agent's socket (ssh-add gives an agent its keys)",
-        ));
-    }
-    Ok(Agent {
-        id: if id.is_empty() { "default" } else { id }.to_owned(),
-        socket,
-    })
 }
 
 const LIMITS: [&str; 16] = [
