@@ -135,3 +135,21 @@ fn what_a_dead_process_left_is_removed_and_what_a_live_one_makes_is_not() {
     drop(live);
     assert!(!path.exists());
 }
+
+#[test]
+fn a_layer_that_the_store_has_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let first = commit(&store, fill);
+    let blob = dir.path().join("blobs/sha256").join(first.blob.hex());
+    let inodes = || [&first.path.join("etc/b"), &blob].map(|p| fs::metadata(p).unwrap().ino());
+    let before = inodes();
+    let second = commit(&store, fill);
+    assert_eq!((second.diff_id, &second.path), (first.diff_id, &first.path));
+    assert_eq!(inodes(), before);
+    assert_eq!(fs::read_dir(dir.path().join("work")).unwrap().count(), 0);
+    // A lost blob is made again.
+    fs::remove_file(&blob).unwrap();
+    assert_eq!(commit(&store, fill).blob, first.blob);
+    assert!(blob.exists());
+}

@@ -10,14 +10,21 @@ use super::header::BLOCK;
 const MAX_ID: u32 = 0o7_777_777;
 const MAX_LONG: u64 = 0o77_777_777_777;
 
+/// How much of a file is read at once.
+const CHUNK: usize = 64 * 1024;
+
 /// A tar being written.
 pub(crate) struct Writer<W> {
     out: W,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self { out }
+        Self {
+            out,
+            buffer: vec![0; CHUNK],
+        }
     }
 
     /// Writes one entry; for a file, exactly its size of `data`.
@@ -44,16 +51,25 @@ impl<W: Write> Writer<W> {
         Ok(self.out)
     }
 
-    fn padded(&mut self, data: impl Read, size: u64) -> io::Result<()> {
-        let written = io::copy(&mut data.take(size), &mut self.out)?;
-        if written != size {
-            return Err(io::Error::other(
-                "the file became shorter while it was read",
-            ));
+    fn padded(&mut self, mut data: impl Read, size: u64) -> io::Result<()> {
+        let mut left = size;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            let count = match data.read(&mut self.buffer[..most]) {
+                Ok(0) => {
+                    return Err(io::Error::other(
+                        "the file became shorter while it was read",
+                    ));
+                }
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            self.out.write_all(&self.buffer[..count])?;
+            left -= count as u64;
         }
-        let padding = size.next_multiple_of(BLOCK as u64) - size;
-        io::copy(&mut io::repeat(0).take(padding), &mut self.out)?;
-        Ok(())
+        let rest = usize::try_from(size % BLOCK as u64).unwrap_or(0);
+        self.out.write_all(&[0; BLOCK][..(BLOCK - rest) % BLOCK])
     }
 }
 

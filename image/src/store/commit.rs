@@ -52,6 +52,10 @@ impl Store {
         })?;
         let size = out.hasher.length();
         let diff_id = out.hasher.finish();
+        // What the store has is on the disk: nothing to write, and nothing to wait for.
+        if let Some(known) = self.layer(diff_id)?.filter(|known| known.blob == diff_id) {
+            return Ok(known);
+        }
         let media_type = Compression::None.media_type();
         let kept = Kept {
             diff_id,
