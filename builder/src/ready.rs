@@ -96,3 +96,49 @@ impl Ready {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the folder is this test's own")]
+    fn a_file_is_ready_while_it_looks_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let stat = || sys::at::statat(sys::at::CWD, &path, sys::at::AtFlags::empty()).unwrap();
+        std::fs::write(&path, "one").unwrap();
+        let before = stat();
+        let mut ready = Ready::default();
+        ready.keep(b"f", &before, ([7; 32], &Xattrs::new(), b"longer".to_vec()));
+        assert!(ready.find(b"f", &before).is_none());
+        ready.keep(b"f", &before, ([7; 32], &Xattrs::new(), b"one".to_vec()));
+        let found = ready.find(b"f", &before).unwrap();
+        assert_eq!((found.sum, &found.bytes[..]), ([7; 32], &b"one"[..]));
+        assert!(ready.find(b"g", &before).is_none());
+        std::fs::write(&path, "other").unwrap();
+        assert!(ready.find(b"f", &stat()).is_none());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the folder is this test's own")]
+    fn no_more_is_kept_than_there_is_room_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, vec![1; 60_000]).unwrap();
+        let stat = sys::at::statat(sys::at::CWD, &path, sys::at::AtFlags::empty()).unwrap();
+        let mut ready = Ready::default();
+        let mut kept = 0;
+        while ready.place(&stat).is_some() {
+            let name = kept.to_string();
+            let file = ([0; 32], &Xattrs::new(), vec![1; 60_000]);
+            ready.keep(name.as_bytes(), &stat, file);
+            kept += 1;
+        }
+        assert_eq!(kept, ROOM / (60_000 + ENTRY));
+        assert!(ready.next().place(&stat).is_none());
+        std::fs::write(&path, vec![1; 70_000]).unwrap();
+        let large = sys::at::statat(sys::at::CWD, &path, sys::at::AtFlags::empty()).unwrap();
+        assert!(Ready::default().place(&large).is_none());
+    }
+}
