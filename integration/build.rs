@@ -15,6 +15,7 @@ mod mounts;
 mod named;
 mod network;
 mod outputs;
+mod platforms;
 mod progress;
 mod registries;
 mod remote;
@@ -69,6 +70,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         mounts::claims(),
         named::claims(),
         scarce::claims(),
+        platforms::claims(),
         progress::claims(),
         registries::claims(),
         rootless::claims(),

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use image::registry::{self, PullOptions};
-use image::{Image, Layer, LoadOptions, Names, Reference, Source, Store};
+use image::{Digest, Image, Layer, LoadOptions, Names, Reference, Source, Store};
 
 use crate::config::Config;
 use crate::error::{Doing, Error, Result};
 use crate::graph;
+use crate::notes;
 use crate::plan::{BaseConfig, Plan};
+use crate::platform::Platform;
 use crate::request::{Event, Options};
 use crate::stages::{Base, Origin};
 
@@ -18,8 +20,11 @@ use crate::stages::{Base, Origin};
 pub(crate) struct Bases<'a> {
     store: &'a Store,
     options: &'a Options,
-    found: BTreeMap<String, Image>,
+    found: BTreeMap<Sought, Image>,
 }
+
+/// What is sought: a name, and what it must be for, if anybody says so.
+type Sought = (String, Option<Platform>);
 
 /// What a name in a recipe says.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,12 +76,13 @@ impl<'a> Bases<'a> {
     pub(crate) fn find_all(&mut self, plan: &Plan, tell: Tell<'_>) -> Result<()> {
         for stage in &plan.stages {
             if let Base::Image(name) = &stage.base {
-                self.image(name, tell)?;
+                self.image(name, stage.platform.as_ref(), tell)?;
             }
             for step in &stage.steps {
                 for origin in graph::origins(step) {
                     if let Origin::Image(name) = origin {
-                        self.image(name, tell)?;
+                        let target = self.options.settings.platform.as_ref();
+                        self.image(name, target, tell)?;
                     }
                 }
             }
@@ -88,22 +94,28 @@ impl<'a> Bases<'a> {
     ///
     /// # Errors
     /// If there is none, or it can't be loaded.
-    pub(crate) fn image(&mut self, name: &str, tell: Tell<'_>) -> Result<&Image> {
-        if !self.found.contains_key(name) {
-            let image = self.find(name, tell)?;
+    pub(crate) fn image(
+        &mut self,
+        name: &str,
+        platform: Option<&Platform>,
+        tell: Tell<'_>,
+    ) -> Result<&Image> {
+        let sought = (name.to_owned(), platform.cloned());
+        if !self.found.contains_key(&sought) {
+            let image = self.find(name, platform, tell)?;
             // It came by several threads; the next step needs a process of one.
             sys::process::outlive_threads().doing(|| "wait for our threads".to_owned())?;
-            self.found.insert(name.to_owned(), image);
+            self.found.insert(sought.clone(), image);
         }
-        Ok(&self.found[name])
+        Ok(&self.found[&sought])
     }
 
     /// An image that was found before.
     ///
     /// # Errors
     /// If nobody has asked for it.
-    pub(crate) fn found(&self, name: &str) -> Result<&Image> {
-        let found = self.found.get(name);
+    pub(crate) fn found(&self, name: &str, platform: Option<&Platform>) -> Result<&Image> {
+        let found = self.found.get(&(name.to_owned(), platform.cloned()));
         found.ok_or_else(|| Error::Refused(format!("image {name} is none that the plan names")))
     }
 
@@ -117,34 +129,60 @@ impl<'a> Bases<'a> {
     ///
     /// # Errors
     /// As [`Bases::image`]; a config that is none.
-    pub(crate) fn config(&mut self, name: &str, tell: Tell<'_>) -> Result<BaseConfig> {
-        config_of(name, &self.image(name, tell)?.config)
+    pub(crate) fn config(
+        &mut self,
+        name: &str,
+        platform: Option<&Platform>,
+        tell: Tell<'_>,
+    ) -> Result<BaseConfig> {
+        config_of(name, &self.image(name, platform, tell)?.config)
     }
 
     /// The same, for a plan: of an image that only a registry has, nothing else is brought here.
     ///
     /// # Errors
     /// As [`Bases::config`].
-    pub(crate) fn config_alone(&mut self, name: &str) -> Result<BaseConfig> {
-        match self.absent(name)? {
+    pub(crate) fn config_alone(
+        &mut self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<BaseConfig> {
+        let doing = || format!("base image {name}");
+        match self.absent(name, platform)? {
             Some(reference) => {
-                let bytes = registry::config(&reference, &self.options.access)
-                    .doing(|| format!("base image {name}"))?;
-                config_of(name, &bytes)
+                let wanted = platform.map(Platform::of_images).transpose().doing(doing)?;
+                let bytes = registry::config(&reference, &self.options.access, wanted);
+                config_of(name, &bytes.doing(doing)?)
             }
-            None => self.config(name, &mut |_| {}),
+            None => self.config(name, platform, &mut |_| {}),
         }
     }
 
-    fn find(&self, name: &str, tell: Tell<'_>) -> Result<Image> {
+    fn find(&self, name: &str, platform: Option<&Platform>, tell: Tell<'_>) -> Result<Image> {
         let doing = || format!("base image {name}");
-        if let Some(reference) = self.absent(name)? {
+        let wanted = platform.map(Platform::of_images).transpose().doing(doing)?;
+        if let Some(reference) = self.absent(name, platform)? {
+            if let Some(image) = self.of_before(name, platform) {
+                return Ok(image);
+            }
             tell(Event::Pull(name));
-            let pulled = self
-                .store
-                .pull(&reference, &self.options.access, &PullOptions::default())
-                .doing(doing)?;
-            return Ok(pulled.loaded.image);
+            let options = PullOptions {
+                // The name is that of the image for this machine.
+                nameless: platform.is_some_and(|platform| *platform != Platform::here()),
+                platform: wanted,
+                ..PullOptions::default()
+            };
+            let pulled = self.store.pull(&reference, &self.options.access, &options);
+            let image = pulled.doing(doing)?.loaded.image;
+            if options.nameless {
+                notes::write(
+                    self.store,
+                    NOTE,
+                    subject(name, platform).as_bytes(),
+                    image.id,
+                );
+            }
+            return Ok(image);
         }
         match named(name) {
             Named::Store => {
@@ -156,6 +194,7 @@ impl<'a> Bases<'a> {
                 let options = LoadOptions {
                     names: Names::Leave,
                     only: tag,
+                    platform: wanted,
                     ..LoadOptions::default()
                 };
                 let mut loaded = self.store.load(Source::Path(path), &options).doing(doing)?;
@@ -169,9 +208,21 @@ impl<'a> Bases<'a> {
         }
     }
 
+    /// The image that was brought for a platform under that name before.
+    fn of_before(&self, name: &str, platform: Option<&Platform>) -> Option<Image> {
+        if self.options.pull {
+            return None;
+        }
+        let id: Digest = notes::read(self.store, NOTE, subject(name, platform).as_bytes())?;
+        let image = self.store.find(&id.to_string()).ok()?;
+        self.store.use_image(&image).ok()?;
+        is_for(&image, platform).then_some(image)
+    }
+
     /// The name under which a registry must be asked for the image; `None` if the store or a path has it.
     /// What is found by its id is in no registry.
-    fn absent(&self, name: &str) -> Result<Option<Reference>> {
+    /// An image that the store has under the name, but for another platform, is not it.
+    fn absent(&self, name: &str, platform: Option<&Platform>) -> Result<Option<Reference>> {
         if named(name) != Named::Store {
             return Ok(None);
         }
@@ -179,6 +230,7 @@ impl<'a> Bases<'a> {
             return Ok(None);
         };
         Ok(match self.store.find(name) {
+            Ok(image) if !is_for(&image, platform) => Some(reference),
             Ok(image) => {
                 // A digest says what the image is: asking again can't bring another one.
                 let movable = reference.digest().is_none() && image.names.contains(&reference);
@@ -188,6 +240,23 @@ impl<'a> Bases<'a> {
             Err(e) => return Err(e).doing(|| format!("base image {name}")),
         })
     }
+}
+
+/// The note of an image for another platform: it has no name in the store.
+const NOTE: &str = "image of another platform";
+
+fn subject(name: &str, platform: Option<&Platform>) -> String {
+    let platform = platform.map(Platform::to_string);
+    format!("{} {name}", platform.unwrap_or_default())
+}
+
+/// Whether an image is for a platform, as far as it says.
+fn is_for(image: &Image, platform: Option<&Platform>) -> bool {
+    let configuration = &image.configuration;
+    platform.is_none_or(|wanted| {
+        configuration.os().to_string() == wanted.os
+            && configuration.architecture().to_string() == wanted.architecture
+    })
 }
 
 fn config_of(name: &str, bytes: &[u8]) -> Result<BaseConfig> {

@@ -81,7 +81,7 @@ impl Before {
         let mut now = Trace::default();
         for stage in &plan.stages {
             if let Base::Image(image) = &stage.base {
-                let id = bases.found(image)?.id.to_string();
+                let id = bases.found(image, stage.platform.as_ref())?.id.to_string();
                 now.bases.insert(base_of(stage, image), id);
             }
         }

@@ -15,7 +15,7 @@ use crate::plan::{self, Plan};
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
-use crate::{carry, context, course, emulation, parse, turn};
+use crate::{carry, context, course, emulation, globals, parse, turn};
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
 /// on an image.
@@ -34,11 +34,11 @@ pub fn plan_only(
     let source = files.recipe(options.file.as_deref())?;
     let recipe = parse(&source, &options.settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
-    plan::plan(&source, &recipe, &options.settings, &mut |name, span| {
+    plan::plan(&source, &recipe, &options.settings, &mut |wish| {
         let store = open().doing(|| "open the store".to_owned())?;
         Bases::new(&store, options)
-            .config_alone(name)
-            .map_err(|error| at(&source, span, "FROM", error))
+            .config_alone(wish.name, wish.platform)
+            .map_err(|error| at(&source, wish.span, "FROM", error))
     })
 }
 
@@ -60,11 +60,16 @@ pub fn build<'a>(
     let source = files.recipe(options.file.as_deref())?;
     let recipe = parse(&source, &options.settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
+    let options = &Options {
+        epoch: globals::epoch(&recipe, options)
+            .map_err(|fault| Error::Recipe(fault.of(&source)))?,
+        ..options.clone()
+    };
     let mut bases = Bases::new(store, options);
-    let plan = plan::plan(&source, &recipe, &options.settings, &mut |name, span| {
+    let plan = plan::plan(&source, &recipe, &options.settings, &mut |wish| {
         bases
-            .config(name, tell)
-            .map_err(|error| at(&source, span, "FROM", error))
+            .config(wish.name, wish.platform, tell)
+            .map_err(|error| at(&source, wish.span, "FROM", error))
     })?;
     if let Some(fault) = plan.refusal().or_else(|| emulation::refusal(&plan)) {
         return Err(Error::Recipe(fault.of(&source)));
@@ -122,7 +127,7 @@ fn finished<'a>(
         &stage.config,
         stage.author.as_deref(),
         &built.layers,
-        options.epoch,
+        options.epoch(),
     );
     let steps = carry::steps(plan, &run.records);
     if options.cache_inline {

@@ -54,13 +54,14 @@ pub fn check(
                     all: true,
                     ignore: Some(&tree.ignore).filter(|ignore| !Ignore::is_empty(ignore)),
                 };
-                let mut base = |name: &str, _| {
-                    let found = open()
-                        .ok()
-                        .and_then(|store| Bases::new(&store, options).config_alone(name).ok());
+                let mut base = |wish: &plan::Wish<'_>| {
+                    let found = open().ok().and_then(|store| {
+                        let mut bases = Bases::new(&store, options);
+                        bases.config_alone(wish.name, wish.platform).ok()
+                    });
                     Ok(found.map_or_else(
                         || {
-                            missing.push(name.to_owned());
+                            missing.push(wish.name.to_owned());
                             BaseImage::Missing
                         },
                         |found| BaseImage::Known(Box::new(found)),

@@ -5,7 +5,7 @@ use image::Layer;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
-use crate::platform;
+use crate::platform::{self, Platform};
 
 /// One line of an image's history.
 #[derive(Debug, Clone)]
@@ -31,6 +31,20 @@ impl Document {
             fields: serde_json::from_slice(bytes).unwrap_or_default(),
             past: Vec::new(),
         }
+    }
+
+    /// The document of an image that stands on nothing.
+    pub(crate) fn of_scratch(platform: &Platform) -> Self {
+        let mut document = Self::default();
+        let mut set = |name: &str, value: &str| {
+            if !value.is_empty() {
+                document.fields.insert(name.to_owned(), json!(value));
+            }
+        };
+        set("architecture", &platform.architecture);
+        set("os", &platform.os);
+        set("variant", &platform.variant);
+        document
     }
 
     /// The bytes of the image's config.

@@ -305,10 +305,17 @@ impl<'a> Course<'a> {
     fn so_far(&self, id: Id) -> Result<Built> {
         let stage = &self.plan.stages[id.stage];
         let mut built = match &stage.base {
-            Base::Scratch | Base::Named(_) => Built::default(),
+            Base::Scratch | Base::Named(_) => Built {
+                layers: Vec::new(),
+                document: stage
+                    .platform
+                    .as_ref()
+                    .map(Document::of_scratch)
+                    .unwrap_or_default(),
+            },
             Base::Stage(earlier) => self.done.get(earlier).cloned().unwrap_or_default(),
             Base::Image(name) => {
-                let image = self.bases.found(name)?;
+                let image = self.bases.found(name, stage.platform.as_ref())?;
                 Built {
                     layers: image.layers.clone(),
                     document: Document::of_base(&image.config),

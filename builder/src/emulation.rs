@@ -27,7 +27,12 @@ struct Interpreter {
 /// The first RUN of a stage whose programs this machine can't run, with the reason.
 pub(crate) fn refusal(plan: &Plan) -> Option<Fault> {
     for stage in &plan.stages {
-        let Some(Ok(platform)) = stage.platform.as_deref().map(Platform::parse) else {
+        // Its base's own word counts; what stands on nothing is for what the build is for.
+        let said = stage
+            .made_for
+            .as_deref()
+            .and_then(|text| Platform::parse(text).ok());
+        let Some(platform) = said.or_else(|| stage.platform.clone()) else {
             continue;
         };
         let run = stage

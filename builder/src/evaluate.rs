@@ -11,11 +11,13 @@ use crate::ignore::Ignore;
 use crate::instruction::{Argument, Instruction, Kind, Recipe};
 use crate::limits::{self, Budget};
 use crate::lint::{Linter, Place, Rule, recipe, values};
-use crate::plan::{self, Action, StagePlan, Step};
+use crate::plan::{Action, StagePlan, Step};
+use crate::platform::Platform;
 use crate::request::Settings;
 use crate::source::Span;
 use crate::stages::Base;
 use crate::steps::{from, metadata, planned};
+use crate::triggers;
 use crate::variables::Variables;
 use crate::words::Word;
 
@@ -42,7 +44,8 @@ pub(crate) struct Inherited {
     /// The config's variables and the ARGs: ARGs of a base stage are seen by its children.
     variables: Variables,
     author: Option<String>,
-    platform: Option<String>,
+    platform: Option<Platform>,
+    made_for: Option<String>,
     memory: Memory,
 }
 
@@ -75,13 +78,14 @@ impl Inherited {
             variables,
             author: None,
             platform: None,
+            made_for: None,
             memory: Memory::default(),
         }
     }
 
     /// The same of an image that is made for a platform.
     pub(crate) fn on(mut self, platform: Option<String>) -> Self {
-        self.platform = platform;
+        self.made_for = platform;
         self
     }
 
@@ -103,6 +107,8 @@ pub(crate) struct State<'a> {
     pub(crate) config: Config,
     /// What `$NAME` means now.
     pub(crate) variables: Variables,
+    /// What the stage is for.
+    pub(crate) platform: Option<Platform>,
     /// MAINTAINER so far.
     pub(crate) author: Option<String>,
     /// Whether this stage has a CMD of its own: ENTRYPOINT clears an inherited one.
@@ -152,6 +158,10 @@ pub(crate) fn stage(
         index,
         config: inherited.config,
         variables: inherited.variables,
+        platform: match base {
+            Base::Stage(_) => inherited.platform,
+            _ => from::platform(stage, scope.recipe, scope.globals, scope.settings),
+        },
         author: inherited.author,
         own_cmd: false,
         memory: inherited.memory,
@@ -168,7 +178,7 @@ pub(crate) fn stage(
         let place = stage.place();
         let mut step = state
             .follow(trigger, place)
-            .map_err(|fault| plan::in_trigger(fault, &trigger.text, stage.span))?;
+            .map_err(|fault| triggers::shown_at(fault, &trigger.text, stage.span))?;
         step.span = stage.span;
         steps.push(step);
     }
@@ -179,18 +189,20 @@ pub(crate) fn stage(
         config: state.config.clone(),
         variables: state.variables,
         author: state.author.clone(),
-        platform: inherited.platform.clone(),
+        platform: state.platform.clone(),
+        made_for: inherited.made_for.clone(),
         memory: state.memory,
     };
     let plan = StagePlan {
         index,
         name: stage.name.clone(),
         base: base.clone(),
+        platform: state.platform,
         span: stage.span,
         steps,
         config: state.config,
         author: state.author,
-        platform: inherited.platform,
+        made_for: inherited.made_for,
     };
     Ok((plan, left))
 }

@@ -3,15 +3,16 @@
 
 use image::Reference;
 
-use crate::diagnostic::Checked;
-use crate::evaluate;
+use crate::diagnostic::{Checked, Fault};
+use crate::evaluate::{self, Scope};
 use crate::expand::{Expander, Quotes};
 use crate::instruction::{Instruction, Kind, Recipe, Stage};
 use crate::limits;
 use crate::lint::{Linter, Rule};
 use crate::plan::BaseConfig;
-use crate::platform::{self, Platform};
-use crate::request::Settings;
+use crate::platform::Platform;
+use crate::request::{Options, Settings};
+use crate::steps::from;
 use crate::variables::Variables;
 
 /// Platforms, then the ARGs before the first FROM, each seeing those before it.
@@ -21,19 +22,19 @@ pub(crate) fn globals(recipe: &Recipe, settings: &Settings) -> Checked<Variables
 
 /// What is there without any ARG. A build arg of the same name beats each.
 fn automatic(recipe: &Recipe, settings: &Settings) -> Variables {
-    let architecture = platform::native();
-    let platform = format!("linux/{architecture}");
+    let here = Platform::here();
+    let target = settings.platform.as_ref().unwrap_or(&here);
     let mut globals = Variables::default();
     let mut set = |name: &str, value: &str| {
         let given = settings.build_args.get(name);
         globals.set(name, given.map_or(value, String::as_str));
     };
-    for side in ["BUILD", "TARGET"] {
-        set(&format!("{side}PLATFORM"), &platform);
-        set(&format!("{side}OS"), "linux");
+    for (side, platform) in [("BUILD", &here), ("TARGET", target)] {
+        set(&format!("{side}PLATFORM"), &platform.to_string());
+        set(&format!("{side}OS"), &platform.os);
         set(&format!("{side}OSVERSION"), "");
-        set(&format!("{side}ARCH"), architecture);
-        set(&format!("{side}VARIANT"), "");
+        set(&format!("{side}ARCH"), &platform.architecture);
+        set(&format!("{side}VARIANT"), &platform.variant);
     }
     let last = recipe.stages.last().and_then(|stage| stage.name.as_deref());
     let target = settings.target.as_deref().or(last);
@@ -55,6 +56,26 @@ fn with_arguments(
         limits::set(&mut globals, &argument.name, &value, argument.span)?;
     }
     Ok(globals)
+}
+
+/// The latest time of the image: as the person says, else as a global ARG does.
+///
+/// # Errors
+/// If that is no number.
+pub(crate) fn epoch(recipe: &Recipe, options: &Options) -> Checked<Option<i64>> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let mut arguments = recipe.globals.iter().rev();
+    let Some(argument) = arguments.find(|argument| argument.name == NAME) else {
+        return Ok(options.epoch);
+    };
+    let globals = globals(recipe, &options.settings)?;
+    match (options.epoch, globals.get(NAME)) {
+        (None, Some(text)) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
+            let why = format!("{NAME}={text}: it must be a number of seconds since 1970");
+            Fault::new(argument.span, why)
+        }),
+        (epoch, _) => Ok(epoch),
+    }
 }
 
 fn expander<'a>(recipe: &Recipe, variables: &'a Variables) -> Expander<'a> {
@@ -93,7 +114,7 @@ fn is_place(name: &str) -> bool {
 }
 
 /// Tells of a base image that was made for another platform.
-pub(crate) fn lint_platform(linter: &Linter, stage: &Stage, name: &str, image: &BaseConfig) {
+pub(crate) fn lint_platform(scope: &Scope<'_>, stage: &Stage, name: &str, image: &BaseConfig) {
     let Some(actual) = image
         .platform
         .as_deref()
@@ -101,13 +122,14 @@ pub(crate) fn lint_platform(linter: &Linter, stage: &Stage, name: &str, image: &
     else {
         return;
     };
-    let expected = Platform::here();
+    let wanted = from::platform(stage, scope.recipe, scope.globals, scope.settings);
+    let expected = wanted.unwrap_or_else(Platform::here);
     if (&actual.os, &actual.architecture) != (&expected.os, &expected.architecture) {
         let message = format!(
             "Base image {name} was pulled with platform \"{actual}\", expected \"{expected}\" for \
              current build"
         );
-        linter.add(
+        scope.linter.add(
             Rule::InvalidBaseImagePlatform,
             &stage.place(),
             stage.base.span,

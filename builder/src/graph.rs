@@ -132,7 +132,7 @@ mod tests {
         let source = Source::new("f", recipe.as_bytes().to_vec()).unwrap();
         let recipe = parse(&source, &std::collections::BTreeMap::new()).unwrap();
         let settings = crate::Settings::default();
-        let plan = crate::plan(&source, &recipe, &settings, &mut |_, _| {
+        let plan = crate::plan(&source, &recipe, &settings, &mut |_| {
             Ok(crate::BaseConfig::default())
         });
         Graph::new(&plan.unwrap())

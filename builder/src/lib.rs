@@ -54,6 +54,7 @@ mod steps;
 mod stubs;
 mod syntax;
 mod tree;
+mod triggers;
 mod turn;
 mod variables;
 mod words;
@@ -74,7 +75,8 @@ pub use lint::{Finding, Rule};
 pub use mode::ModeChange;
 pub use mounts::{Access, Mount, Mounted, Seed, Sharing};
 pub use parse::parse;
-pub use plan::{Action, Adding, BaseConfig, CopyStep, Plan, RunStep, StagePlan, Step, plan};
+pub use plan::{Action, Adding, BaseConfig, CopyStep, Plan, RunStep, StagePlan, Step, Wish, plan};
+pub use platform::Platform;
 pub use remote::is_address;
 pub use request::{
     Agent, Allowed, Context, Event, Limits, NetworkDefault, Options, Secret, SecretSource, Settings,

@@ -7,20 +7,22 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::diagnostic::{Checked, Fault};
+use crate::diagnostic::Fault;
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Inherited, Scope};
 use crate::globals;
 use crate::ignore::Ignore;
-use crate::instruction::{Device, Instruction, Kind, Recipe, Security};
+use crate::instruction::{Device, Instruction, Recipe, Security, Stage};
 use crate::limits::Budget;
 use crate::lint::{self, Finding, Linter, asked};
 use crate::mode::ModeChange;
 use crate::mounts::Mount;
-use crate::parse;
+use crate::platform::Platform;
 use crate::request::{NetworkDefault, Settings};
 use crate::source::{Source, Span};
 use crate::stages::{self, Base, Origin};
+use crate::steps::from;
+use crate::triggers;
 
 /// The needed stages, each after those that it needs.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct StagePlan {
     pub name: Option<String>,
     /// What it stands on.
     pub base: Base,
+    /// What it is for, if anybody says so; else this machine's.
+    pub platform: Option<Platform>,
     /// Where its FROM stands.
     pub span: Span,
     /// The steps, one for each instruction.
@@ -49,7 +53,7 @@ pub struct StagePlan {
     /// MAINTAINER.
     pub author: Option<String>,
     /// What its image is made for, as its base says it: `os/architecture`.
-    pub platform: Option<String>,
+    pub made_for: Option<String>,
 }
 
 /// One instruction, its variables filled in.
@@ -167,13 +171,13 @@ pub fn plan(
     source: &Source,
     recipe: &Recipe,
     settings: &Settings,
-    base_config: &mut dyn FnMut(&str, Span) -> Result<BaseConfig>,
+    base_config: &mut dyn FnMut(&Wish<'_>) -> Result<BaseConfig>,
 ) -> Result<Plan> {
     let said = |fault: Fault| Error::Recipe(fault.of(source));
     let options = asked::options(recipe, settings).map_err(said)?;
     let linter = Linter::with(recipe.lints.clone());
     let asks = Asks::default();
-    let mut known = |name: &str, span| Ok(BaseImage::Known(Box::new(base_config(name, span)?)));
+    let mut known = |wish: &Wish<'_>| Ok(BaseImage::Known(Box::new(base_config(wish)?)));
     let mut plan = plan_linted(source, recipe, settings, &asks, &linter, &mut known)?;
     let findings = lint::findings(source, &options, &linter.found());
     if let Some(first) = findings.first().filter(|_| options.error) {
@@ -191,6 +195,17 @@ pub(crate) struct Asks<'a> {
     pub(crate) all: bool,
     /// What the context leaves out.
     pub(crate) ignore: Option<&'a Ignore>,
+}
+
+/// A base image that a plan asks about.
+#[derive(Debug)]
+pub struct Wish<'a> {
+    /// What the recipe calls it.
+    pub name: &'a str,
+    /// What it must be for, if anybody says so.
+    pub platform: Option<&'a Platform>,
+    /// Where its FROM stands.
+    pub span: Span,
 }
 
 /// What is known of a base image.
@@ -217,7 +232,7 @@ pub(crate) fn plan_linted(
     settings: &Settings,
     asks: &Asks<'_>,
     linter: &Linter,
-    base_config: &mut dyn FnMut(&str, Span) -> Result<BaseImage>,
+    base_config: &mut dyn FnMut(&Wish<'_>) -> Result<BaseImage>,
 ) -> Result<Plan> {
     let said = |fault: Fault| Error::Recipe(fault.of(source));
     let recipe = &*settings.contexts.applied(recipe);
@@ -228,7 +243,14 @@ pub(crate) fn plan_linted(
         stages::target(recipe, settings.target.as_deref()).map_err(|why| Error::Target { why })?;
     stages::check_origins(recipe, &bases).map_err(said)?;
     let all = asks.all && settings.target.is_none();
-    let mut wanted = wanted(source, recipe, &bases, target, all, base_config)?;
+    let mut ask = |stage: &Stage, name: &str| {
+        base_config(&Wish {
+            name,
+            platform: from::platform(stage, recipe, &globals, settings).as_ref(),
+            span: stage.base.span,
+        })
+    };
+    let mut wanted = wanted(source, recipe, &bases, target, all, &mut ask)?;
     let scope = Scope {
         recipe,
         globals: &globals,
@@ -242,7 +264,7 @@ pub(crate) fn plan_linted(
         let inherited = match (&bases[*index], entry.image.take()) {
             (Base::Stage(earlier), _) => done[earlier].1.clone(),
             (Base::Image(name), Some(BaseImage::Known(image))) => {
-                globals::lint_platform(linter, &recipe.stages[*index], name, &image);
+                globals::lint_platform(&scope, &recipe.stages[*index], name, &image);
                 Inherited::image(image.config).on(image.platform)
             }
             (_, Some(_)) => Inherited::unknown(),
@@ -282,7 +304,7 @@ fn wanted(
     bases: &[Base],
     target: usize,
     all: bool,
-    base_config: &mut dyn FnMut(&str, Span) -> Result<BaseImage>,
+    ask: &mut dyn FnMut(&Stage, &str) -> Result<BaseImage>,
 ) -> Result<BTreeMap<usize, Wanted>> {
     let mut wanted = BTreeMap::from([(target, Wanted::default())]);
     if all {
@@ -296,9 +318,9 @@ fn wanted(
         let mut entry = Wanted::default();
         let texts = match &bases[index] {
             Base::Scratch | Base::Named(_) => Vec::new(),
-            Base::Stage(earlier) => triggers_of_stage(recipe, *earlier),
+            Base::Stage(earlier) => triggers::of_stage(recipe, *earlier),
             Base::Image(name) => {
-                let mut image = base_config(name, stage.base.span)?;
+                let mut image = ask(stage, name)?;
                 let texts = match &mut image {
                     BaseImage::Known(image) => std::mem::take(&mut image.config.on_build),
                     BaseImage::Missing => Vec::new(),
@@ -308,7 +330,8 @@ fn wanted(
             }
         };
         for text in texts {
-            let parsed = trigger(&text).map_err(|fault| in_trigger(fault, &text, stage.span));
+            let parsed =
+                triggers::read(&text).map_err(|fault| triggers::shown_at(fault, &text, stage.span));
             entry
                 .triggers
                 .push(parsed.map_err(|f| Error::Recipe(f.of(source)))?);
@@ -331,33 +354,6 @@ fn wanted(
         }
     }
     Ok(wanted)
-}
-
-fn triggers_of_stage(recipe: &Recipe, index: usize) -> Vec<String> {
-    recipe.stages[index]
-        .instructions
-        .iter()
-        .filter_map(|instruction| match &instruction.kind {
-            Kind::OnBuild(text) => Some(text.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
-/// An instruction that waited in the base. Its places are those of its own text.
-fn trigger(text: &str) -> Checked<Instruction> {
-    let source = Source::new("ONBUILD", text.as_bytes().to_vec())
-        .map_err(|why| Fault::new(Span::default(), why))?;
-    parse::trigger(&source)
-}
-
-/// A fault in a trigger is shown at the FROM that woke it.
-pub(crate) fn in_trigger(fault: Fault, text: &str, from: Span) -> Fault {
-    let first = text.lines().next().unwrap_or("");
-    Fault::new(
-        from,
-        format!("in ONBUILD {first:?} of the base: {}", fault.message),
-    )
 }
 
 impl Plan {

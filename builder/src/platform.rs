@@ -1,14 +1,14 @@
-//! Platforms as images name them: `linux/amd64`, `linux/arm/v7`. Not its job: which platforms can be built.
+//! Platforms as images name them: `linux/amd64`, `linux/arm/v7`. Not its job: what runs here (`emulation`).
 
 /// An operating system and a kind of processor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Platform {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Platform {
     /// `linux`
-    pub(crate) os: String,
+    pub os: String,
     /// `amd64`
-    pub(crate) architecture: String,
+    pub architecture: String,
     /// `v7`, where the architecture has several.
-    pub(crate) variant: String,
+    pub variant: String,
 }
 
 const SYSTEMS: [&str; 14] = [
@@ -45,7 +45,7 @@ pub(crate) fn native() -> &'static str {
 
 impl Platform {
     /// This machine's.
-    pub(crate) fn here() -> Self {
+    pub fn here() -> Self {
         Self {
             os: "linux".to_owned(),
             architecture: native().to_owned(),
@@ -53,12 +53,20 @@ impl Platform {
         }
     }
 
+    /// The same in the words of the store.
+    ///
+    /// # Errors
+    /// If no image can be for it.
+    pub(crate) fn of_images(&self) -> image::Result<image::Platform> {
+        self.to_string().parse()
+    }
+
     /// Reads `os`, `architecture`, `os/architecture` or `os/architecture/variant`, other names of the same
     /// taken.
     ///
     /// # Errors
     /// Says what is no platform.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split('/').collect();
         let plain = |part: &&str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.()".contains(c);

@@ -10,6 +10,7 @@ use image::registry::Access;
 
 use crate::contexts::Contexts;
 use crate::instruction::Network;
+use crate::platform::Platform;
 
 /// What is to be built, and how.
 #[derive(Debug, Clone)]
@@ -42,8 +43,9 @@ pub struct Options {
     pub access: Access,
     /// Whether registries are asked for images that the store has, too.
     pub pull: bool,
-    /// No time in the image is later than this (SOURCE_DATE_EPOCH), in seconds since 1970.
-    pub epoch: i64,
+    /// No time in the image is later than this (SOURCE_DATE_EPOCH), in seconds since 1970. Without it a global ARG of
+    /// the recipe may say it; else it is the beginning of time.
+    pub epoch: Option<i64>,
     /// Where the runtime keeps the records of RUN's containers.
     pub state: PathBuf,
 }
@@ -53,6 +55,11 @@ impl Options {
     pub(crate) fn git_agent(&self) -> Option<PathBuf> {
         let default = self.agents.iter().find(|agent| agent.id == "default");
         default.map(|agent| agent.socket.clone())
+    }
+
+    /// The latest time in the image.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch.unwrap_or(0)
     }
 }
 
@@ -189,6 +196,8 @@ pub struct Settings {
     pub target: Option<String>,
     /// `--label name=value`
     pub labels: BTreeMap<String, String>,
+    /// `--platform`: what the image is for, if not for this machine.
+    pub platform: Option<Platform>,
     /// `--network`: what RUN sees unless it says otherwise.
     pub network: NetworkDefault,
     /// `--allow`

@@ -145,7 +145,7 @@ impl Work<'_> {
             return Ok(Outcome::Nothing);
         }
         let options = CommitOptions {
-            clamp_mtime: Some(self.options.epoch),
+            clamp_mtime: Some(self.options.epoch()),
         };
         let layer = self.store.commit_layer(scratch, options).doing(doing)?;
         Ok(Outcome::Layer(layer))
@@ -155,7 +155,7 @@ impl Work<'_> {
     pub(crate) fn key(&self, kind: &str, layers: &[Layer]) -> Key {
         let mut key = Key::new(kind, layers);
         // Times are cut to it: with another one, the layer is another.
-        key.add("epoch", self.options.epoch.to_string());
+        key.add("epoch", self.options.epoch().to_string());
         key
     }
 
@@ -168,7 +168,10 @@ impl Work<'_> {
                 let built = self.done.get(index);
                 Some(built.map(|built| built.layers.clone()).unwrap_or_default())
             }
-            Origin::Image(image) => Some(self.bases.found(image)?.layers.clone()),
+            Origin::Image(image) => {
+                let platform = self.options.settings.platform.as_ref();
+                Some(self.bases.found(image, platform)?.layers.clone())
+            }
         })
     }
 

@@ -84,14 +84,14 @@ impl OfferedLayer {
     }
 }
 
-/// All images of a source for this platform, named as it names them.
-pub(crate) fn offers(files: &Files) -> Result<Vec<Offer>> {
+/// All images of a source for a platform (this host's, if none is said), named as it names them.
+pub(crate) fn offers(files: &Files, platform: Option<&Platform>) -> Result<Vec<Offer>> {
     let layout = files.read("oci-layout")?;
     let docker = files.read("manifest.json")?;
     let offers = match (layout, docker) {
         (Some(layout), docker) => {
             check_layout(&layout)?;
-            let offers = oci(files)?;
+            let offers = oci(files, platform)?;
             // docker save of today writes both at once; they must speak of the same images.
             if let Some(docker) = docker {
                 check_same(&offers, &docker_images(&docker)?, files)?;
@@ -126,7 +126,7 @@ fn check_layout(bytes: &[u8]) -> Result<()> {
 }
 
 /// The images of an OCI layout.
-fn oci(files: &Files) -> Result<Vec<Offer>> {
+fn oci(files: &Files, platform: Option<&Platform>) -> Result<Vec<Offer>> {
     let bytes = files
         .read("index.json")?
         .ok_or_else(|| missing("index.json"))?;
@@ -139,7 +139,7 @@ fn oci(files: &Files) -> Result<Vec<Offer>> {
             format!("more than {MAX_IMAGES} images"),
         ));
     }
-    let host = manifest::host();
+    let host = platform.cloned().unwrap_or_else(manifest::host);
     let mut offers: Vec<Offer> = Vec::new();
     let chosen = manifest::for_platform(&index, &host);
     if chosen.is_empty() && !index.is_empty() {

@@ -87,11 +87,11 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
     Ok(Options {
         context: args.context.place()?,
         file: args.recipe.file.clone(),
-        // Else the beginning of time.
-        epoch: epoch(&build_args)?.unwrap_or(0),
+        epoch: epoch(&build_args)?,
         settings: Settings {
             build_args,
             target: args.recipe.target.clone(),
+            platform: args.recipe.platform.clone(),
             labels: args.output.labels(),
             network: args.steps.network(),
             allowed: args.steps.allowed(),

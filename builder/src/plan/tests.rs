@@ -8,12 +8,13 @@
 use std::path::Path;
 
 use super::*;
+use crate::parse;
 
 fn planned(text: &str, settings: &Settings) -> Result<Plan> {
     let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
     let recipe = parse::parse(&source, &settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
-    plan(&source, &recipe, settings, &mut |name, _| Ok(base(name)))
+    plan(&source, &recipe, settings, &mut |wish| Ok(base(wish.name)))
 }
 
 /// The one image that is known here.
@@ -40,7 +41,7 @@ fn linted(text: &str, settings: &Settings, ignore: &str) -> Vec<String> {
     };
     if let Ok(recipe) = parse::parse_linted(&source, &settings.build_args, &linter) {
         options = asked::options(&recipe, settings).unwrap_or_default();
-        let mut base = |name: &str, _| Ok(BaseImage::Known(Box::new(base(name))));
+        let mut base = |wish: &crate::Wish<'_>| Ok(BaseImage::Known(Box::new(base(wish.name))));
         let _fault = plan_linted(&source, &recipe, settings, &asks, &linter, &mut base).err();
     }
     let mut lines: Vec<String> = lint::findings(&source, &options, &linter.found())

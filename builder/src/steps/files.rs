@@ -276,7 +276,7 @@ fn write(from: &From<'_>, (root, scratch): (&Root, &Scratch), found: &mut [Found
             .transpose()?,
         mode: step.chmod.as_ref(),
         exclude: &from.exclude,
-        newest: Some(work.options.epoch),
+        newest: Some(work.options.epoch()),
     };
     for one in found {
         match one {

@@ -3,13 +3,15 @@
 use crate::diagnostic::{Checked, Fault};
 use crate::evaluate::State;
 use crate::expand::{Expander, Quotes};
-use crate::instruction::Stage;
+use crate::instruction::{Recipe, Stage};
 use crate::lint::values;
 use crate::plan::{Action, CopyStep, Step};
-use crate::platform::{self, Platform};
+use crate::platform::Platform;
+use crate::request::Settings;
 use crate::stages::{Base, Origin};
+use crate::variables::Variables;
 
-/// FROM itself: nothing to do but for files, which are copied, all of them; its platform must be ours.
+/// FROM itself: nothing to do but for files, which are copied, all of them; what it is for must be Linux.
 pub(crate) fn from(state: &State<'_>, stage: &Stage, base: &Base) -> Checked<Step> {
     let mut refusal = None;
     if let Some(word) = &stage.platform {
@@ -37,19 +39,10 @@ pub(crate) fn from(state: &State<'_>, stage: &Stage, base: &Base) -> Checked<Ste
             ));
         }
         values::platform(linter, stage, word, &wanted, &names, globals);
-        Platform::parse(&wanted)
+        let platform = Platform::parse(&wanted)
             .map_err(|why| Fault::new(word.span, format!("failed to parse platform {why}")))?;
-        let ours = platform::native();
-        let aliases = match ours {
-            "amd64" => ["amd64", "x86_64", "x86-64"],
-            "arm64" => ["arm64", "aarch64", "arm64/v8"],
-            other => [other; 3],
-        };
-        let bare = wanted.strip_prefix("linux/").unwrap_or(&wanted);
-        if bare != "linux" && !aliases.contains(&bare) {
-            refusal = Some(format!(
-                "FROM --platform={wanted}: not supported yet (only linux/{ours}, this machine's)"
-            ));
+        if platform.os != "linux" {
+            refusal = Some(format!("FROM --platform={wanted}: only linux is supported"));
         }
     }
     Ok(Step {
@@ -77,4 +70,23 @@ fn everything(name: &str) -> Action {
         parents: false,
         adding: None,
     })
+}
+
+/// What a stage is for that stands on no other stage: what its FROM says, else what the build is for. A fault in it is
+/// told where FROM is followed.
+pub(crate) fn platform(
+    stage: &Stage,
+    recipe: &Recipe,
+    globals: &Variables,
+    settings: &Settings,
+) -> Option<Platform> {
+    let said = stage.platform.as_ref().and_then(|word| {
+        let expander = Expander {
+            variables: globals,
+            escape: recipe.escape,
+            quotes: Quotes::Remove,
+        };
+        Platform::parse(&expander.word(word).ok()?).ok()
+    });
+    said.or_else(|| settings.platform.clone())
 }

@@ -77,14 +77,15 @@ impl Store {
     }
 }
 
-/// The config of the image `name` for this platform, as its registry has it now; nothing else is brought.
+/// The config of the image `name` for a platform (this host's, if none is said), as its registry has it now; nothing else is brought.
 ///
 /// # Errors
 /// As [`Store::pull`].
-pub fn config(name: &Reference, access: &Access) -> Result<Vec<u8>> {
+pub fn config(name: &Reference, access: &Access, platform: Option<Platform>) -> Result<Vec<u8>> {
     let doing = || format!("ask for {}", name.familiar());
     let tagged = tagged(name, access, None).map_err(|e| e.inside(doing()))?;
-    let offer = offer::image(&tagged, &tagged.descriptor, &manifest::host());
+    let platform = platform.unwrap_or_else(manifest::host);
+    let offer = offer::image(&tagged, &tagged.descriptor, &platform);
     Ok(offer.map_err(|e| e.inside(doing()))?.config)
 }
 

@@ -109,7 +109,7 @@ impl Store {
             Lender::Path(path, only) => {
                 let work = self.work()?;
                 let files = Source::Path(path.clone()).open(&work.path, None)?;
-                let mut offers = offers(&files)?;
+                let mut offers = offers(&files, None)?;
                 if let Some(wanted) = only {
                     offers.retain(|offer| offer.names.iter().any(|name| name.is_called(wanted)));
                 }

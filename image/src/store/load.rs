@@ -16,7 +16,7 @@ use crate::error::Doing;
 use crate::offer::{Offer, offers};
 use crate::source::Source;
 use crate::watch::{Watch, WatchedBlob};
-use crate::{Digest, Error, Reference, Result, manifest};
+use crate::{Digest, Error, Platform, Reference, Result, manifest};
 
 /// What becomes of a name that another image has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct LoadOptions {
     pub name: Option<Reference>,
     /// Of several images the one that the archive calls so: by its tag, or by its whole name.
     pub only: Option<String>,
+    /// For another platform than this host's.
+    pub platform: Option<Platform>,
     /// What the one image is known by where it came from, beside its own digests: that of an index that
     /// leads to it.
     pub index: Option<Digest>,
@@ -86,7 +88,7 @@ impl Store {
     fn load_all(&self, source: Source, options: &LoadOptions) -> Result<Vec<Loaded>> {
         let work = self.work()?;
         let files = source.open(&work.path, options.watch.as_ref())?;
-        let mut offers = offers(&files)?;
+        let mut offers = offers(&files, options.platform.as_ref())?;
         if let Some(watch) = &options.watch {
             for blob in offers.iter_mut().flat_map(Offer::blobs) {
                 *blob = WatchedBlob::of(Arc::clone(blob), Arc::clone(watch));

@@ -271,7 +271,7 @@ impl<F: Files> Saver<'_, F> {
     /// How the index speaks of an image: once for each of its names.
     fn descriptors(&self, image: &Image) -> Result<Vec<Value>> {
         let bytes = self.store.read_blob(image.manifest, "manifest")?;
-        let descriptor = json!({
+        let mut descriptor = json!({
             "mediaType": manifest::media_type(&bytes)?,
             "digest": image.manifest,
             "size": bytes.len(),
@@ -280,6 +280,9 @@ impl<F: Files> Saver<'_, F> {
                 "os": image.configuration.os().to_string(),
             },
         });
+        if let Some(variant) = image.configuration.variant() {
+            descriptor["platform"]["variant"] = json!(variant);
+        }
         let named = image.names.iter().map(|name| {
             let mut named = descriptor.clone();
             // containerd and docker read the first, podman and skopeo the second.

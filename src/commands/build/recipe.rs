@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use builder::Platform;
+
 use crate::report::Failure;
 
 /// The recipe and its values.
@@ -14,6 +16,9 @@ pub(super) struct Recipe {
     /// A value for an ARG; without one, that of our own environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
+    /// What the image is for: os/architecture[/variant]; FROM takes that one of an index
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    pub(super) platform: Option<Platform>,
     /// Build this stage instead of the last one
     #[arg(long, value_name = "STAGE")]
     pub(super) target: Option<String>,
@@ -60,4 +65,14 @@ pub(crate) fn epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>
             "{name}={text}: it must be a number of seconds since 1970"
         ))
     })
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    if text.contains(',') {
+        return Err("several platforms are not supported: build each by itself".to_owned());
+    }
+    match Platform::parse(text)? {
+        linux if linux.os == "linux" => Ok(linux),
+        other => Err(format!("{other}: only linux is supported")),
+    }
 }
