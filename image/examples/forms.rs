@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 
 use dhow_image::{LoadOptions, Removal, Source, Store};
-use sys::mount::{Attr, FsContext, attach, image as image_of, open_tree};
+use sys::mount::{Attr, FsContext, attach};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -15,10 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let open = |path: &str| Store::open(Path::new(path));
     match words[..] {
         [path, "load", archive, form] => {
-            let store = match form {
-                "image" => open(path)?.with_images(),
-                _ => open(path)?,
-            };
+            let mut store = open(path)?;
+            if form == "image" {
+                store.keep_images()?;
+            }
             store.load(Source::Path(archive.into()), &LoadOptions::default())?;
         }
         [path, "mount", dir] => {
@@ -28,17 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut layers = Vec::new();
             for image in open(path)?.images()? {
                 for layer in image.lower() {
-                    layers.push(match sys::file::open(&layer) {
-                        Ok(file) if sys::file::follow(&layer)?.is_file() => image_of(file)?,
-                        _ => open_tree(layer)?,
-                    });
+                    layers.push(layer.layer()?);
                 }
             }
             for layer in &layers {
                 overlay.set_fd("lowerdir+", layer)?;
             }
             // Overlay wants two layers: the folder below the mount is empty.
-            overlay.set_fd("lowerdir+", open_tree(dir)?)?;
+            overlay.set_fd("lowerdir+", sys::file::open_path(dir)?)?;
             attach(
                 overlay.mount(Attr::MOUNT_ATTR_RDONLY)?,
                 sys::file::open_path(dir)?,

@@ -60,6 +60,7 @@ mod tests {
                 size: 1,
                 media_type: String::new(),
                 path: name.into(),
+                form: crate::store::Form::Folder,
                 covers: false,
                 states_root: false,
             })

@@ -11,6 +11,7 @@ pub(crate) mod flatten;
 pub(crate) mod header;
 pub(crate) mod kept;
 pub(crate) mod kind;
+pub(crate) mod link;
 pub(crate) mod metadata;
 pub(crate) mod onto;
 pub(crate) mod path;

@@ -42,9 +42,9 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use source::Source;
 pub use store::{
-    Changed, Checked, CommitOptions, Depth, Fault, Format, Image, Layer, Lease, Left, Lender, Lent,
-    LoadOptions, Loaded, Mounted, Names, Part, PathChange, Prunable, PruneOptions, Pruned, Removal,
-    Removed, RepackOptions, Scratch, Store, lower,
+    Changed, Checked, CommitOptions, Depth, Fault, Form, Format, Image, Layer, Lease, Left, Lender,
+    Lent, LoadOptions, Loaded, Mounted, Names, Part, PathChange, Prunable, PruneOptions, Pruned,
+    Removal, Removed, RepackOptions, Scratch, Store, lower,
 };
 
 pub use watch::{Event, Watch};

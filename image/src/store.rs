@@ -6,7 +6,7 @@
 //! index.json                images and their names; replaced whole, last of all
 //! lock                      shared: to begin work; exclusive: to publish, to remove
 //! blobs/sha256/HEX          configs, manifests, layers as they came
-//! layers/KEY/fs             an unpacked layer; KEY is its diff id and the owner policy
+//! layers/KEY/fs             an unpacked layer, a folder or an image; KEY is its diff id and the owner policy
 //! layers/KEY/layer.json     what it turned out to be
 //! mounts/HEX                where an image is mounted
 //! work/NAME                 what is being made, locked by its maker; left-overs are removed
@@ -47,15 +47,16 @@ mod work;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use oci_spec::image::ImageConfiguration;
 use sys::at::{self, Mode, OFlags};
 use sys::file::{self, Durability, Lock, Wait};
+use sys::mount::Tree;
 use sys::{Errno, SysError};
 
 pub use self::check::{Checked, Depth, Fault, Left, Part};
 pub use self::commit::CommitOptions;
+pub use self::form::Form;
 pub use self::layer::{Layer, lower};
 pub use self::lease::Lease;
 pub use self::lend::{Lender, Lent};
@@ -93,8 +94,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// The paths of the unpacked layers, top first, as overlay's `lowerdir` wants them.
-    pub fn lower(&self) -> Vec<PathBuf> {
+    /// The unpacked layers, top first, as overlay's `lowerdir` wants them.
+    pub fn lower(&self) -> Vec<Tree> {
         lower(&self.layers)
     }
 
@@ -117,9 +118,7 @@ pub struct Store {
     path: PathBuf,
     dir: OwnedFd,
     manner: Manner,
-    images_wanted: bool,
-    /// Whether they can be had: asked when it matters.
-    images_shown: OnceLock<bool>,
+    new_layers: Form,
 }
 
 impl Store {
@@ -147,8 +146,7 @@ impl Store {
             path,
             dir,
             manner: Manner { owners, overlay },
-            images_wanted: false,
-            images_shown: OnceLock::new(),
+            new_layers: Form::Folder,
         };
         store.prepare()?;
         store.remove_leftovers()?;

@@ -78,7 +78,7 @@ fn an_image_is_found_by_name_and_id_until_another_takes_the_name() {
         .commit_image(&config_bytes, &[base.clone(), top.clone()], &[name])
         .unwrap();
     assert_eq!(image.config, config_bytes);
-    assert_eq!(image.lower(), [top.path.clone(), base.path.clone()]);
+    assert_eq!(image.lower(), [top.tree(), base.tree()]);
     for wanted in ["hello", "docker.io/library/hello:latest", &image.id.short()] {
         assert_eq!(store.find(wanted).unwrap().id, image.id);
     }

@@ -113,6 +113,10 @@ pub(super) const GUARDS: &[Breakable] = &[
         "no-name-check",
         &["e22_cve_2026_50195_a_load_moves_no_name"],
     ),
+    named(
+        "no-image-owner",
+        &["e23_cve_2023_30549_the_kernel_is_shown_images_of_ours_alone"],
+    ),
     named("no-blob-hash", &["e24_tampering_with_a_blob_is_seen"]),
     named("no-layer-compare", &["e24_tampering_with_a_layer_is_seen"]),
     named(

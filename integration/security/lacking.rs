@@ -53,6 +53,10 @@ pub(super) const FEATURES: &[Breakable] = &[
         &["lifecycle::delete_force_ends_every_process_inside"],
     ),
     named(
+        "no-erofs",
+        &["store::forms::layers_asked_for_as_images_are_there_in_either_form"],
+    ),
+    named(
         "no-overlay-fds",
         &["seccomp::ordinary_programs_notice_nothing"],
     ),

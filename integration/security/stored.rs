@@ -14,6 +14,7 @@ claims![
     e16_cve_2024_25621_nobody_else_sees_a_store: [Root, Dhow],
     e16_a_store_of_somebody_else_is_refused: [Root, Dhow],
     e22_cve_2026_50195_a_load_moves_no_name: [Dhow],
+    e23_cve_2023_30549_the_kernel_is_shown_images_of_ours_alone: [Root, ImageLayers, Dhow],
     e24_tampering_with_a_blob_is_seen: [Dhow],
     e24_tampering_with_a_layer_is_seen: [Dhow],
 ];
@@ -150,6 +151,38 @@ fn e24_tampering_with_a_blob_is_seen() {
         std::fs::write(&blob, whole).unwrap();
     }
     run(&mut on(&sandbox, &["store", "check"])).success();
+}
+
+/// A layer that is kept as a file system is shown if we wrote it and nobody else can have: not another's file, nor one in
+/// the place of a folder.
+fn e23_cve_2023_30549_the_kernel_is_shown_images_of_ours_alone() {
+    let sandbox = Sandbox::new();
+    let archive = put(&sandbox, &program("mine"));
+    let load = ["load", "--layers", "image", &archive];
+    run(&mut on(&sandbox, &load)).success();
+    let layers = sandbox.path().join("store/layers");
+    let layer = std::fs::read_dir(layers).unwrap().next().unwrap();
+    let image = &layer.unwrap().path().join("fs");
+    let unpack = |to: &str| {
+        let to = sandbox.path().join(to);
+        run(&mut on(&sandbox, &["unpack", "evil", to.to_str().unwrap()]))
+    };
+    unpack("good").success();
+    std::os::unix::fs::chown(image, Some(STRANGER), None).unwrap();
+    let output = unpack("strangers").ends_with(1);
+    assert!(
+        output.stderr.contains("no file of ours alone"),
+        "{output:?}"
+    );
+    std::os::unix::fs::chown(image, Some(0), None).unwrap();
+    std::fs::set_permissions(image, std::fs::Permissions::from_mode(0o620)).unwrap();
+    unpack("open").ends_with(1);
+    std::fs::set_permissions(image, std::fs::Permissions::from_mode(0o600)).unwrap();
+    unpack("again").success();
+    let record = image.with_file_name("layer.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replace("erofs-1", "folder")).unwrap();
+    unpack("unrecorded").ends_with(1);
 }
 
 /// The same length, the same times.

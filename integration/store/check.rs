@@ -37,10 +37,10 @@ fn a_store_is_whole_after_loads() {
     assert_eq!(said["Unused"].as_array().unwrap().len(), 0, "{said:#}");
 }
 
-type Harm = fn(&Path);
+pub(super) type Harm = fn(&Path);
 
 /// What can become of a file.
-const HARM: [(&str, Harm); 4] = [
+pub(super) const HARM: [(&str, Harm); 4] = [
     ("a flipped byte", |path| {
         let mut bytes = std::fs::read(path).unwrap();
         let middle = bytes.len() / 2;
@@ -61,7 +61,7 @@ const HARM: [(&str, Harm); 4] = [
 
 /// Does harm, and sees it named and repaired. `part` is what the check must name.
 #[track_caller]
-fn named_and_repaired(shelf: &Shelf, archive: &str, part: &str, what: &str) {
+pub(super) fn named_and_repaired(shelf: &Shelf, archive: &str, part: &str, what: &str) {
     let said = shelf.check();
     assert_eq!(said["Whole"], false, "{what}");
     let faults = said["Faults"].as_array().unwrap();

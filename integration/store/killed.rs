@@ -13,6 +13,8 @@ claims![
     a_killed_prune_loses_nothing: [Root, Dhow],
     a_killed_rmi_loses_nothing: [Root, Dhow],
     a_killed_tag_loses_nothing: [Root, Dhow],
+    a_killed_load_of_images_loses_nothing: [Root, ImageLayers, Dhow],
+    a_killed_rmi_of_images_loses_nothing: [Root, ImageLayers, Dhow],
 ];
 
 /// How many stops of a command are tried, but for `make sweep`.
@@ -57,19 +59,27 @@ const TAG: Verb = Verb {
 };
 
 fn a_killed_load_loses_nothing() {
-    sweep(&LOAD);
+    sweep(&LOAD, Shelf::new());
 }
 
 fn a_killed_prune_loses_nothing() {
-    sweep(&PRUNE);
+    sweep(&PRUNE, Shelf::new());
 }
 
 fn a_killed_rmi_loses_nothing() {
-    sweep(&REMOVE);
+    sweep(&REMOVE, Shelf::new());
 }
 
 fn a_killed_tag_loses_nothing() {
-    sweep(&TAG);
+    sweep(&TAG, Shelf::new());
+}
+
+fn a_killed_load_of_images_loses_nothing() {
+    sweep(&LOAD, Shelf::new().of_images());
+}
+
+fn a_killed_rmi_of_images_loses_nothing() {
+    sweep(&REMOVE, Shelf::new().of_images());
 }
 
 /// The first of the stops that are tried anyway, and the last.
@@ -108,7 +118,7 @@ pub(super) fn driven(shelf: &Shelf, act: &[&Path], verb: &Verb, archive: &str) -
     let mut command = Command::new("/proc/self/exe");
     command.args(act).args(shelf.words()).args(verb.words);
     if verb.loads {
-        command.arg(archive);
+        command.args(["--layers", shelf.form, archive]);
     }
     run(&mut command)
 }
@@ -134,7 +144,7 @@ pub(super) fn goes_on(shelf: &Shelf, verb: &Verb, archive: &str, place: &str) {
     assert_eq!(shelf.room("work"), Vec::<PathBuf>::new(), "{place}");
     let mut words = verb.words.to_vec();
     if verb.loads {
-        words.push(archive);
+        words.extend(["--layers", shelf.form, archive]);
     }
     let again = shelf.dhow(&words);
     let was_done = verb.words[0] == "rmi" && names == verb.after;
@@ -151,8 +161,7 @@ pub(super) fn goes_on(shelf: &Shelf, verb: &Verb, archive: &str, place: &str) {
     assert_eq!(shelf.names(), verb.after, "{place}");
 }
 
-fn sweep(verb: &Verb) {
-    let shelf = Shelf::new();
+fn sweep(verb: &Verb, shelf: Shelf) {
     let archive = stock(&shelf);
     let pristine = shelf.path("pristine");
     std::fs::rename(&shelf.store, &pristine).unwrap();

@@ -2,6 +2,7 @@
 //! archives hold (unpack, security), and what others make of ours.
 
 mod check;
+mod forms;
 mod killed;
 mod power;
 mod progress;
@@ -25,6 +26,7 @@ use crate::support::{Output, Sandbox, run};
 pub(crate) fn claims() -> Vec<Claim> {
     [
         check::claims(),
+        forms::claims(),
         killed::claims(),
         power::claims(),
         progress::claims(),
@@ -41,13 +43,19 @@ pub(crate) fn claims() -> Vec<Claim> {
 struct Shelf {
     sandbox: Sandbox,
     store: PathBuf,
+    /// What loading makes of layers.
+    form: &'static str,
 }
 
 impl Shelf {
     fn new() -> Self {
         let sandbox = Sandbox::new();
         let store = sandbox.path().join("store");
-        Self { sandbox, store }
+        Self {
+            sandbox,
+            store,
+            form: "folder",
+        }
     }
 
     /// The same with its store elsewhere.
@@ -55,6 +63,14 @@ impl Shelf {
         Self {
             store,
             ..Self::new()
+        }
+    }
+
+    /// The same with layers as images.
+    fn of_images(self) -> Self {
+        Self {
+            form: "image",
+            ..self
         }
     }
 
@@ -88,7 +104,7 @@ impl Shelf {
 
     #[track_caller]
     fn load(&self, archive: &str) -> Output {
-        self.dhow(&["load", archive])
+        self.dhow(&["load", "--layers", self.form, archive])
     }
 
     /// What `store check` says, and that its status is no other.

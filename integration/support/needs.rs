@@ -60,6 +60,8 @@ pub(crate) enum Need {
     FaultBuild,
     /// Not the emulated machine: for what takes long and sees nothing there that it does not see on the host.
     FullSpeed,
+    /// File systems in plain files, as layers of an overlay.
+    ImageLayers,
     /// The release build, named by DHOW_TEST_RELEASE.
     Release,
 }
@@ -92,6 +94,7 @@ impl fmt::Display for Need {
             Self::Dhow => out.write_str("dhow as the runtime"),
             Self::FaultBuild => out.write_str("the fault build"),
             Self::FullSpeed => out.write_str("a machine at full speed"),
+            Self::ImageLayers => out.write_str("file systems in plain files (EROFS)"),
             Self::Release => out.write_str("the release build (make test)"),
         }
     }
@@ -135,9 +138,19 @@ impl Need {
             Self::Dhow => std::env::var_os("DHOW_TEST_RUNTIME").is_none(),
             Self::FaultBuild => cfg!(feature = "fault") && Self::Dhow.is_here(),
             Self::FullSpeed => std::env::var_os("DHOW_TEST_SLOWNESS").is_none(),
+            Self::ImageLayers => shows_images(),
             Self::Release => std::env::var_os("DHOW_TEST_RELEASE").is_some(),
         }
     }
+}
+
+fn shows_images() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let room = tempfile::tempdir().unwrap();
+        let store = image::Store::open(&room.path().join("store"));
+        Need::Root.is_here() && store.unwrap().keep_images().is_ok()
+    })
 }
 
 fn can_translate() -> bool {

@@ -7,9 +7,9 @@
 //! in /proc/self/fd, which hold nothing but digits.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use sys::mount::{self, Attr, Change, Depth, FsContext, Propagation};
+use sys::mount::{self, Attr, Change, Depth, FsContext, Propagation, Tree};
 use sys::{Errno, SysError, fault};
 
 use crate::error::Doing;
@@ -25,7 +25,7 @@ const MAX_VALUE: usize = 255;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overlay {
     /// The layers, the top one first.
-    pub lower: Vec<PathBuf>,
+    pub lower: Vec<Tree>,
     /// Where changes go; without it the tree is read-only.
     pub upper: Option<PathBuf>,
     /// The kernel's scratch directory, empty, on the file system of `upper`. Needed with `upper`.
@@ -65,7 +65,7 @@ impl Overlay {
         let act = || format!("mount an overlay of {} layers", self.lower.len());
         match (self.lower.as_slice(), &self.upper) {
             ([layer], None) => single(layer, Attr::MOUNT_ATTR_RDONLY).doing(act),
-            ([], Some(upper)) => single(upper, Attr::empty()).doing(act),
+            ([], Some(upper)) => single(&Tree::Folder(upper.clone()), Attr::empty()).doing(act),
             _ => self
                 .open()
                 .and_then(|layers| self.mount(&layers))
@@ -96,7 +96,7 @@ impl Overlay {
     }
 
     fn open(&self) -> Result<Layers, SysError> {
-        let lower = self.lower.iter().map(sys::file::open_path);
+        let lower = self.lower.iter().map(Tree::layer);
         let lower = lower.collect::<Result<Vec<_>, _>>()?;
         let upper = match (&self.upper, &self.work) {
             (Some(upper), Some(work)) => {
@@ -227,10 +227,12 @@ fn one_string(lower: &[OwnedFd]) -> Result<String, SysError> {
     Ok(names)
 }
 
-/// The directory `path` alone, detached, with `attr` added.
-fn single(path: &Path, attr: Attr) -> Result<OwnedFd, SysError> {
-    let source = sys::file::open_dir(path)?;
-    let mount = mount::clone_tree(&source, "", Depth::One)?;
+/// The layer alone, detached, with `attr` added.
+fn single(layer: &Tree, attr: Attr) -> Result<OwnedFd, SysError> {
+    let mount = match layer {
+        Tree::Folder(path) => mount::clone_tree(sys::file::open_dir(path)?, "", Depth::One)?,
+        Tree::Image(_) => layer.layer()?,
+    };
     let change = Change {
         set: u64::from(attr.bits()),
         ..Change::default()
@@ -264,7 +266,7 @@ mod tests {
         }
         let path = |name: &str| dir.path().join(name);
         let overlay = Overlay {
-            lower: vec![path("a:b"), path("low,x")],
+            lower: [path("a:b"), path("low,x")].map(Tree::Folder).into(),
             upper: Some(path("upper")),
             work: Some(path("work")),
             volatile: false,
@@ -305,7 +307,7 @@ mod tests {
     #[test]
     fn a_stack_that_no_kernel_takes_is_refused_before_any_call() {
         let layers = |count| Overlay {
-            lower: vec![PathBuf::from("/nowhere"); count],
+            lower: vec![Tree::Folder("/nowhere".into()); count],
             ..Overlay::default()
         };
         let words = |overlay: Overlay| overlay.mount_detached().unwrap_err().to_string();

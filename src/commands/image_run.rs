@@ -147,10 +147,10 @@ fn options(global: &Global, args: &Args) -> Result<(CreateOptions, image::Lease)
         .user
         .as_ref()
         .or_else(|| config.and_then(|c| c.user().as_ref()));
+    let lease = store.hold(&image.layers).map_err(because)?;
     let user = lookup(image.lower(), user.map_or("", String::as_str))?;
     let spec = image::to_spec::spec(&image.configuration, &user, &asked).map_err(because)?;
     let scratch = path.join("containers").join(&id);
-    let lease = store.hold(&image.layers).map_err(because)?;
     store.hold_while(&scratch, &image).map_err(because)?;
     store.use_image(&image).map_err(because)?;
     let root = RootSource::Layers(Layers {
@@ -203,7 +203,7 @@ fn default_pids() -> Result<Option<i64>, Failure> {
 }
 
 /// What `user` means in the image: its files are seen as the container will see them.
-fn lookup(lower: Vec<std::path::PathBuf>, user: &str) -> Result<image::user::User, Failure> {
+fn lookup(lower: Vec<sys::mount::Tree>, user: &str) -> Result<image::user::User, Failure> {
     let overlay = rootfs::Overlay {
         lower,
         ..rootfs::Overlay::default()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use image::{LoadOptions, Names, Reference, Source};
 
+use super::layer_form::LayerForm;
 use super::{Outcome, parse};
 use crate::global::Global;
 use crate::progress::Progress;
@@ -26,6 +27,8 @@ struct Args {
     /// Names that other images have move to the loaded ones
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    form: LayerForm,
     /// Print ids alone
     #[arg(short, long)]
     quiet: bool,
@@ -48,7 +51,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         Source::Stream { name, .. } => format!("load {name}"),
     };
     let what = unbroken(&visible(&what));
-    let store = image::Store::open(&global.image_store()?).map_err(because)?;
+    let store = args.form.store(global)?;
     let progress = Progress::begin(&what, args.quiet);
     let options = LoadOptions {
         names: if args.force { Names::Move } else { Names::Keep },

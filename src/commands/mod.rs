@@ -15,6 +15,7 @@ mod image_run;
 mod images;
 mod inspect;
 mod kill;
+mod layer_form;
 mod list;
 mod load;
 mod login;

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use image::registry::{Access, Credentials, PullOptions};
-use image::{Platform, Reference, Store};
+use image::{Platform, Reference};
 
+use super::layer_form::LayerForm;
 use super::{Outcome, parse};
 use crate::global::Global;
 use crate::progress::Progress;
@@ -23,6 +24,8 @@ struct Args {
     platform: Option<Platform>,
     #[command(flatten)]
     registry: Registry,
+    #[command(flatten)]
+    form: LayerForm,
     /// Print ids alone
     #[arg(short, long)]
     quiet: bool,
@@ -54,7 +57,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         return Ok(0);
     };
     let access = args.registry.access();
-    let store = Store::open(&global.image_store()?).map_err(because)?;
+    let store = args.form.store(global)?;
     for name in &args.images {
         let progress = Progress::begin(&format!("pull {}", name.familiar()), args.quiet);
         let options = PullOptions {

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 pub use context::FsContext;
-pub use image::{image, open_tree, stacks_images};
+pub use image::{Tree, image, own_file, stacks_images};
 pub use rustix::mount::MountAttrFlags as Attr;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 

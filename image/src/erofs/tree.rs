@@ -12,12 +12,10 @@ use super::{Halt, Result};
 use crate::Error;
 use crate::error::Doing;
 use crate::layer::below::{Below, Found, directory_flags};
+use crate::layer::link::{one_more, through};
 use crate::layer::metadata::{self, Metadata};
 use crate::layer::path::{LayerPath, TOO_LONG};
 use crate::layer::tree::AskBelow;
-
-/// Links followed in one path, as in the kernel.
-const MAX_LINKS: u32 = 40;
 
 /// Memory for names and what belongs to them: who has more of them gets a folder.
 const MAX_HELD: usize = 32 << 20;
@@ -223,25 +221,12 @@ impl<'a> Tree<'a> {
         name: &[u8],
         links: u32,
     ) -> Result<(Id, LayerPath)> {
-        if links >= MAX_LINKS {
-            let path = place.join(name);
-            return Err(Error::refused(format!("directory {path}"), "too many links").into());
-        }
-        let mut here = match target.starts_with(b"/") {
-            true => LayerPath::ROOT,
-            false => place.clone(),
-        };
-        for name in target.split(|b| *b == b'/') {
-            here = match name {
-                b"" | b"." => continue,
-                b".." => here.split().map_or(LayerPath::ROOT, |(parent, _)| parent),
-                name => {
-                    let dir = self.resolve(&here, links + 1)?;
-                    self.step(&dir, name, links + 1)?.1
-                }
-            };
-        }
-        self.resolve(&here, links + 1)
+        let links = one_more(links, place, name)?;
+        let end = through(target, place, |here, name| {
+            let dir = self.resolve(here, links)?;
+            Ok::<_, Halt>(self.step(&dir, name, links)?.1)
+        });
+        self.resolve(&end?, links)
     }
 
     /// Makes the directory `name`, in the place of what is there.

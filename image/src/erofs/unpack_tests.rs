@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use sys::mount::Tree;
 
 use super::*;
 use crate::layer::below::Below;
@@ -61,6 +62,14 @@ fn tar(entries: &[Raw]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+/// Opens a layer of either form.
+fn shown(path: &Path) -> sys::Result<OwnedFd> {
+    match path.is_dir() {
+        true => Tree::Folder(path.into()).open(),
+        false => Tree::Image(path.into()).open(),
+    }
+}
+
 fn open(path: &Path) -> OwnedFd {
     sys::file::open_dir(path).unwrap()
 }
@@ -76,7 +85,7 @@ impl Both {
         let dir = tempfile::tempdir().unwrap();
         let this = Self { dir };
         let path = this.image(&tar(&[]), "probe", &[]).unwrap();
-        sys::mount::open_tree(path?).ok().map(|_| this)
+        Tree::Image(path?).open().ok().map(|_| this)
     }
 
     fn folder(&self, tar: &[u8], name: &str, below: &[PathBuf]) -> crate::Result<(PathBuf, Shape)> {
@@ -129,7 +138,7 @@ impl Both {
             if one != two {
                 return Err(format!("{one:?}\n{two:?}"));
             }
-            let root = sys::mount::open_tree(&image).map_err(|e| e.to_string())?;
+            let root = shown(&image).map_err(|e| e.to_string())?;
             let difference = difference(open(&folder), root, one.states_root);
             if let Some((path, what)) = difference.map_err(|e| format!("{e}: {:?}", e.note))? {
                 return Err(format!("layer {n}, {path}: {what}"));
@@ -144,9 +153,7 @@ impl Both {
 fn ask(below: &[PathBuf]) -> impl Fn() -> crate::Result<Below> {
     let below = below.to_vec();
     move || {
-        let roots = below
-            .iter()
-            .map(|path| sys::mount::open_tree(path).unwrap());
+        let roots = below.iter().map(|path| shown(path).unwrap());
         Ok(Below {
             roots: roots.collect(),
         })
@@ -222,7 +229,7 @@ fn directories_of_every_length_are_listed_and_found() {
     entries.extend((0..3000).map(|n| named(&format!("long/{n:0100}"), b'2', "x")));
     entries.extend((0..300).map(|n| named(&format!("d/{n}/sub"), b'5', "")));
     both.check(&[entries]).unwrap();
-    let root = sys::mount::open_tree(both.dir.path().join("layer0.erofs")).unwrap();
+    let root = shown(&both.dir.path().join("layer0.erofs")).unwrap();
     let stat = at::statat(&root, "d", at::AtFlags::empty()).unwrap();
     assert_eq!(stat.st_nlink, 302);
 }
@@ -254,7 +261,7 @@ fn links_owners_times_attributes_and_devices_are_kept() {
         entries.push(named(name, flag, ""));
     }
     both.check(&[entries]).unwrap();
-    let root = sys::mount::open_tree(both.dir.path().join("layer0.erofs")).unwrap();
+    let root = shown(&both.dir.path().join("layer0.erofs")).unwrap();
     let links = |name| {
         at::statat(&root, name, at::AtFlags::empty())
             .unwrap()
@@ -328,4 +335,25 @@ proptest! {
             prop_assert_eq!(both.check(&layers), Ok(()));
         }
     }
+}
+
+/// `store check` makes images again and compares the bytes: a writer that writes others is another `Form`.
+#[test]
+fn a_layer_is_the_bytes_that_it_always_was() {
+    let both = Both {
+        dir: tempfile::tempdir().unwrap(),
+    };
+    let entries = [
+        named("d", b'5', ""),
+        file("d/short", 100),
+        file("d/long", 10_000),
+        named("d/.wh.gone", b'0', ""),
+        named("link", b'2', "d/short"),
+        named("hard", b'1', "d/long"),
+        named("pipe", b'6', ""),
+    ];
+    let image = both.image(&tar(&entries), "image", &[]).unwrap().unwrap();
+    let digest = crate::Digest::of(&std::fs::read(image).unwrap());
+    let known = "99f902449bd60d0ea5255df6618d9da32b60dd1fa3b07e198fd4b3b56794c5b4";
+    assert_eq!(digest.hex(), known);
 }

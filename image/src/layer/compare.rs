@@ -210,7 +210,8 @@ fn regular(
     }
 }
 
-fn same_bytes(mut one: File, mut two: File) -> std::io::Result<bool> {
+/// Whether two files hold the same, each read from where it stands.
+pub(crate) fn same_bytes(mut one: File, mut two: File) -> std::io::Result<bool> {
     let mut buffers = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
         let count = one.read(&mut buffers.0)?;

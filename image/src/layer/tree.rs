@@ -12,6 +12,7 @@ use sys::{Errno, SysError};
 
 use super::below::{Below, Found, directory_flags, is_whiteout};
 use super::kept::Owner;
+use super::link::{one_more, through};
 use super::metadata::{self, Metadata};
 use super::path::{LayerPath, TOO_LONG};
 use super::whiteout::OverlayXattrs;
@@ -20,9 +21,6 @@ use crate::{Error, Result};
 
 /// Directory fds kept; a tar goes through a tree in order, so few are enough.
 const KEPT: usize = 32;
-
-/// Links followed in one path, as in the kernel.
-const MAX_LINKS: u32 = 40;
 
 /// Memory for what is remembered of directories: an archive of nothing but long names must not eat more.
 const MAX_HELD: usize = 48 << 20;
@@ -207,30 +205,14 @@ impl<'a> Tree<'a> {
         links: u32,
     ) -> Result<(Rc<OwnedFd>, LayerPath)> {
         let path = place.join(name);
-        if links >= MAX_LINKS {
-            return Err(Error::refused(
-                format!("directory {path}"),
-                "too many links",
-            ));
-        }
+        let links = one_more(links, place, name)?;
         let target = at::readlinkat(holder, name, Vec::new())
             .map_err(|errno| fault("readlink", &path, errno))?;
-        let target = target.to_bytes();
-        let mut here = match target.starts_with(b"/") {
-            true => LayerPath::ROOT,
-            false => place.clone(),
-        };
-        for name in target.split(|b| *b == b'/') {
-            here = match name {
-                b"" | b"." => continue,
-                b".." => here.split().map_or(LayerPath::ROOT, |(parent, _)| parent),
-                name => {
-                    let dir = self.resolve(&here, links + 1)?;
-                    self.step(&dir, name, links + 1)?.1
-                }
-            };
-        }
-        self.resolve(&here, links + 1)
+        let end = through(target.to_bytes(), place, |here, name| {
+            let dir = self.resolve(here, links)?;
+            Ok::<_, Error>(self.step(&dir, name, links)?.1)
+        });
+        self.resolve(&end?, links)
     }
 
     fn make(

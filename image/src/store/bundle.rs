@@ -91,7 +91,8 @@ pub(super) fn sources(layers: &[Layer]) -> Result<Vec<Source>> {
     let hidden = layers.iter().rposition(|layer| layer.covers).unwrap_or(0);
     let mut sources = Vec::new();
     for layer in layers[hidden..].iter().rev() {
-        let fd = file::open_dir(&layer.path).doing(|| format!("open layer {}", layer.diff_id))?;
+        let fd = layer.tree().open();
+        let fd = fd.doing(|| format!("open layer {}", layer.diff_id))?;
         sources.push(Source {
             root: Root::new(fd),
             states_root: layer.states_root,

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use sys::file::{self, Lock};
 
+use super::form::{Form, form_of};
 use super::index::Record;
 use super::layer::{self, Kept};
 use super::{Image, Layer, Scratch, Store};
@@ -62,6 +63,7 @@ impl Store {
             tar_size: size,
             covers: false,
             states_root: false,
+            form: Form::Folder,
             left_out: Vec::new(),
             blobs: vec![Descriptor::new(media_type, diff_id, size)],
         };
@@ -89,6 +91,7 @@ impl Store {
             size,
             media_type: media_type.to_owned(),
             path: layer::path_of(&self.path, &key),
+            form: form_of(&self.path, &key),
             covers: false,
             states_root: false,
         })

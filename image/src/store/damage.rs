@@ -29,14 +29,19 @@ pub(super) fn layer_mark(key: &str) -> String {
 }
 
 impl Store {
-    /// What is kept of a layer; `None` if the store lacks it or a part of it, or if it is damaged.
+    /// What is kept of a layer; `None` if the store lacks it or a part of it, or if it is damaged, or of a form that can't
+    /// be shown here.
     pub(super) fn known_layer(&self, key: &str) -> Result<Option<Kept>> {
         let doing = || format!("look for layer {key}");
-        if self.is_marked(&layer_mark(key))? || !self.has_layer(key).doing(doing)? {
+        if self.is_marked(&layer_mark(key))? {
             return Ok(None);
         }
         // One that can't be read is as good as none.
-        Ok(Kept::read(&self.path, key).ok().flatten())
+        let Some(kept) = Kept::read(&self.path, key).ok().flatten() else {
+            return Ok(None);
+        };
+        let there = self.is_there(key, kept.form).doing(doing)?;
+        Ok(there.then_some(kept))
     }
 
     /// Whether the store has this blob, in this length if it is known, and not damaged.
@@ -72,7 +77,7 @@ impl Store {
         }
     }
 
-    fn is_marked(&self, name: &str) -> Result<bool> {
+    pub(super) fn is_marked(&self, name: &str) -> Result<bool> {
         file::exists(self.path.join(ROOM).join(name)).doing(|| format!("look for damage of {name}"))
     }
 

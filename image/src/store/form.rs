@@ -3,70 +3,94 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sys::file;
+use sys::mount::Tree;
 
 use super::Store;
-use super::layer::path_of;
+use super::layer::{Kept, path_of};
 use super::work::Work;
 use crate::erofs::{self, Made};
 use crate::error::Doing;
 use crate::layer::below::Below;
 use crate::layer::entry::{Entries, Limits, Skip};
 use crate::layer::whiteout::OverlayXattrs;
-use crate::{OwnerPolicy, Result};
+use crate::{Error, OwnerPolicy, Result};
 
-/// How an unpacked layer lies in the store; either is `layers/KEY/fs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+/// How an unpacked layer lies in the store; either is `layers/KEY/fs`, and `layer.json` says which.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// As a folder.
+    #[default]
+    #[serde(rename = "folder")]
     Folder,
+    /// As an image, byte for byte what our writer makes of the layer's tar: so it is checked. Who changes what the writer
+    /// writes gives its images another name here, and dhow makes the old ones again.
+    #[serde(rename = "erofs-1")]
     Image,
 }
 
+impl Form {
+    /// What is at `path`, if it has this form.
+    pub(super) fn tree(self, path: PathBuf) -> Tree {
+        match self {
+            Self::Folder => Tree::Folder(path),
+            Self::Image => Tree::Image(path),
+        }
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        *self == Self::Folder
+    }
+}
+
 impl Store {
-    /// Keeps new layers as images, if that is possible here. What is in the store already stays as it is.
-    #[must_use]
-    pub fn with_images(mut self) -> Self {
-        self.images_wanted = true;
-        self
-    }
-
-    /// Opens the root of an unpacked layer. Only a store that makes images takes a file for one: elsewhere it is damage,
-    /// and the kernel is shown no file system that somebody put there (CVE-2023-30549).
-    pub(super) fn open_layer(&self, path: impl AsRef<Path>) -> sys::Result<OwnedFd> {
-        match self.images_wanted {
-            true => sys::mount::open_tree(path),
-            false => file::open_dir(path),
+    /// Keeps new layers as images from now on, each a file of the kernel's EROFS, but for those that no image can hold. What
+    /// is in the store already stays as it is.
+    ///
+    /// # Errors
+    /// Says why that can't be here; layers become folders then.
+    pub fn keep_images(&mut self) -> Result<()> {
+        if self.manner.overlay != OverlayXattrs::Trusted
+            || self.manner.owners == OwnerPolicy::Single
+        {
+            return Err(Error::refused(
+                "layers as images",
+                "only root of the host mounts them",
+            ));
         }
+        let work = self.work()?;
+        shows(&work)?;
+        self.new_layers = Form::Image;
+        Ok(())
     }
 
-    /// Whether a layer lies there in a form that this store takes.
-    pub(super) fn has_layer(&self, key: &str) -> sys::Result<bool> {
+    /// A layer of the store. A file is an image only if the layer's record says that we wrote one; any other is damage,
+    /// and the kernel is shown no file system that came there otherwise (CVE-2023-30549).
+    pub(super) fn tree(&self, key: &str) -> Tree {
+        form_of(&self.path, key).tree(path_of(&self.path, key))
+    }
+
+    /// Whether a layer lies there in the form that is recorded, which this kernel shows us.
+    pub(super) fn is_there(&self, key: &str, form: Form) -> sys::Result<bool> {
         let path = path_of(&self.path, key);
-        match self.images_wanted {
-            true => file::exists(path),
-            false => file::is_dir(path),
+        match form {
+            Form::Folder => file::is_dir(path),
+            Form::Image => Ok(!file::is_dir(&path)? && Tree::Image(path).open().is_ok()),
         }
     }
+}
 
-    /// What new layers are to be.
-    pub(super) fn form(&self, work: &Work) -> Form {
-        match self.images_wanted && self.shows_images(work) {
-            true => Form::Image,
-            false => Form::Folder,
-        }
-    }
-
-    /// Whether an image of the store's file system can be mounted, and be a layer of an overlay: the kernel is asked
-    /// once.
-    fn shows_images(&self, work: &Work) -> bool {
-        *self.images_shown.get_or_init(|| {
-            self.manner.overlay == OverlayXattrs::Trusted
-                && self.manner.owners != OwnerPolicy::Single
-                && shows(work).is_ok()
-        })
+/// How a layer lies in the store.
+pub(super) fn form_of(store: &Path, key: &str) -> Form {
+    match file::is_dir(path_of(store, key)) {
+        Ok(true) => Form::Folder,
+        _ => Kept::read(store, key)
+            .ok()
+            .flatten()
+            .map_or(Form::Folder, |kept| kept.form),
     }
 }
 

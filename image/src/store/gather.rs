@@ -26,7 +26,7 @@ const AT_ONCE: usize = 4;
 pub(super) struct Ready {
     pub(super) kept: Kept,
     pub(super) key: String,
-    /// Its directory, for the layers above to look into.
+    /// Its tree, for the layers above to look into.
     pub(super) path: PathBuf,
     /// `layer-N` in the work directory, if it is new.
     pub(super) layer: Option<String>,
@@ -163,7 +163,7 @@ impl Job<'_> {
         let task = Task::Unpack {
             layer: name.clone(),
             manner: &self.store.manner,
-            form: self.store.form(self.work),
+            form: self.store.new_layers,
             ask: &ask,
         };
         let ReadLayer { kept, shape } =
@@ -252,7 +252,8 @@ impl Job<'_> {
                 return Err(Error::Stopped);
             };
             let doing = || format!("open layer {}", ready.key);
-            roots.push(self.store.open_layer(&ready.path).doing(doing)?);
+            let tree = ready.kept.form.tree(ready.path.clone());
+            roots.push(tree.open().doing(doing)?);
             if ready.kept.covers {
                 break;
             }

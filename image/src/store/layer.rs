@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sys::file;
+use sys::mount::Tree;
 
+use super::form::{Form, form_of};
 use super::index::Unpacked;
 use crate::error::Doing;
 use crate::layer::kept::{self, Owner};
@@ -35,6 +37,8 @@ pub struct Layer {
     pub media_type: String,
     /// The unpacked layer, with whiteouts as overlay wants them.
     pub path: PathBuf,
+    /// What lies at `path`.
+    pub form: Form,
     /// Its root is opaque: the layers below it don't show ([`lower`] leaves them out, since overlay
     /// does not look for that in a root).
     pub covers: bool,
@@ -42,20 +46,25 @@ pub struct Layer {
     pub states_root: bool,
 }
 
-/// The directories of `layers` (the lowest first) as overlay's `lowerdir` wants them: top first, and
+/// The trees of `layers` (the lowest first) as overlay's `lowerdir` wants them: top first, and
 /// without those that an opaque root hides. One that is there twice says nothing further down that it does not
 /// say further up, and overlay takes no directory twice.
-pub fn lower(layers: &[Layer]) -> Vec<PathBuf> {
+pub fn lower(layers: &[Layer]) -> Vec<Tree> {
     let hidden = layers.iter().rposition(|layer| layer.covers).unwrap_or(0);
     let shown = layers[hidden..].iter().rev();
     let mut seen = std::collections::HashSet::new();
     shown
-        .map(|layer| layer.path.clone())
-        .filter(|path| seen.insert(path.clone()))
+        .filter(|layer| seen.insert(&layer.path))
+        .map(Layer::tree)
         .collect()
 }
 
 impl Layer {
+    /// The layer as what it is.
+    pub fn tree(&self) -> Tree {
+        self.form.tree(self.path.clone())
+    }
+
     pub(super) fn unpacked(&self) -> Unpacked {
         let key = self.path.parent().and_then(Path::file_name);
         Unpacked {
@@ -97,6 +106,7 @@ pub(super) fn assemble(
             size: descriptor.size,
             media_type: descriptor.media_type.clone(),
             path: path_of(store, &unpacked.key),
+            form: form_of(store, &unpacked.key),
             covers: unpacked.covers,
             states_root: unpacked.states_root,
         })
@@ -144,6 +154,9 @@ pub(super) struct Kept {
     pub(super) tar_size: u64,
     pub(super) covers: bool,
     pub(super) states_root: bool,
+    /// What the layer is kept as.
+    #[serde(default, skip_serializing_if = "Form::is_folder")]
+    pub(super) form: Form,
     /// Devices and file capabilities that we were not allowed to make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) left_out: Vec<String>,

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use sys::Errno;
 use sys::file::{self, Lock};
 
+use super::damage::layer_mark;
+use super::form::Form;
 use super::layer::path_of;
 use super::work::Work;
 use super::{Image, Layer, Store};
@@ -58,8 +60,23 @@ impl Store {
     /// Holds `layers`, for as long as an overlay over them is mounted, say.
     ///
     /// # Errors
-    /// If one of them is not in the store any more.
+    /// If one of them is not in the store any more, or is an image that was found damaged.
     pub fn hold(&self, layers: &[Layer]) -> Result<Lease> {
+        let lease = self.hold_blobs(layers)?;
+        for layer in layers.iter().filter(|layer| layer.form == Form::Image) {
+            // Of a damaged folder the worst is wrong files; a file system goes to the kernel.
+            if self.is_marked(&layer_mark(&layer.unpacked().key))? {
+                return Err(Error::refused(
+                    format!("layer {}", layer.diff_id),
+                    "it was found damaged; loading its image again repairs it",
+                ));
+            }
+        }
+        Ok(lease)
+    }
+
+    /// As [`Store::hold`], for who reads no unpacked layer.
+    pub(super) fn hold_blobs(&self, layers: &[Layer]) -> Result<Lease> {
         let lease = self.lease(&Held::of(layers))?;
         // Whoever removes now sees the lease; whoever removed before is seen here.
         self.check_presence(layers)?;
@@ -150,6 +167,7 @@ impl Store {
                     size: blob.size,
                     media_type: blob.media_type.clone(),
                     path: path_of(&self.path, &key),
+                    form: kept.form,
                     covers: kept.covers,
                     states_root: kept.states_root,
                 }));

@@ -62,6 +62,13 @@ impl Task<'_> {
         }
     }
 
+    fn form(&self) -> Form {
+        match self {
+            Self::Unpack { form, .. } => *form,
+            Self::Check => Form::Folder,
+        }
+    }
+
     fn as_folder(&self) -> Self {
         match self {
             Self::Check => Self::Check,
@@ -94,12 +101,14 @@ pub(super) fn read_layer(
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<ReadLayer> {
     let read = |task: &Task<'_>| read_once(work, offered, blob, task, budget, go_on);
+    let mut form = task.form();
     let (found, unpacked) = match read(task)? {
         (_, Taken::Unfit) => {
             // Rare: it is read once more, for a folder.
             for name in [blob, task.layer()] {
                 file::remove_tree(&work.dir, name).doing(|| format!("remove {name}"))?;
             }
+            form = Form::Folder;
             let (found, taken) = read(&task.as_folder())?;
             (found, taken.unpacked())
         }
@@ -114,6 +123,7 @@ pub(super) fn read_layer(
         tar_size: found.tar_size,
         covers: shape.is_some_and(|shape| shape.covers),
         states_root: shape.is_some_and(|shape| shape.states_root),
+        form,
         left_out: left_out.collect(),
         blobs: vec![descriptor(offered, &found)],
     };

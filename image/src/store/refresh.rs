@@ -43,7 +43,7 @@ impl Store {
             return Err(Error::refused("it", rule));
         }
         let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
-        let _lease = self.hold(&layers)?;
+        let _lease = self.hold_blobs(&layers)?;
         let below = Root::new(file::open_dir(dir).doing(doing)?);
         below.create_dir_all("blobs/sha256", 0o755).doing(doing)?;
         let blobs = below

@@ -50,7 +50,7 @@ impl Store {
         out: W,
         watch: Option<Watch>,
     ) -> Result<W> {
-        let _lease = self.hold(
+        let _lease = self.hold_blobs(
             &images
                 .iter()
                 .flat_map(|i| i.layers.clone())
@@ -110,7 +110,7 @@ impl Store {
 
     fn fill_layout(&self, images: &[Image], dir: &Path, watch: Option<Watch>) -> Result<()> {
         let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
-        let _lease = self.hold(&layers)?;
+        let _lease = self.hold_blobs(&layers)?;
         for image in images {
             self.use_image(image)?;
         }

@@ -2,10 +2,13 @@
 //! (`check.rs` has hashed it), and what follows from a difference.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sys::file;
+use sys::mount::own_file;
 
 use super::Store;
 use super::check::Depth;
@@ -18,7 +21,7 @@ use super::work::Work;
 use crate::budget::Budget;
 use crate::error::Doing;
 use crate::layer::below::Below;
-use crate::layer::compare::difference;
+use crate::layer::compare::{difference, same_bytes};
 use crate::offer::OfferedLayer;
 use crate::source::Window;
 use crate::{Digest, Error, Result};
@@ -102,8 +105,12 @@ impl<'a> Verifier<'a> {
             Err(e) => return Ok(Some(e.chain())),
         };
         let path = path_of(&self.store.path, key);
-        if !file::is_dir(&path).doing(|| format!("look at layer {key}"))? {
-            return wrong("its folder is missing");
+        let doing = || format!("look at layer {key}");
+        match (file::is_dir(&path).doing(doing)?, kept.form) {
+            (true, Form::Folder) => {}
+            (false, Form::Image) if file::exists(&path).doing(doing)? => {}
+            (_, Form::Folder) => return wrong("its folder is missing"),
+            (_, Form::Image) => return wrong("its image is missing"),
         }
         if sys::fault::broken("no-layer-compare") {
             return Ok(None);
@@ -156,7 +163,7 @@ impl<'a> Verifier<'a> {
         let task = Task::Unpack {
             layer: layer.to_owned(),
             manner: &self.store.manner,
-            form: Form::Folder,
+            form: kept.form,
             ask: &ask,
         };
         let budget = Budget::default();
@@ -166,6 +173,12 @@ impl<'a> Verifier<'a> {
         let owners = |path: std::path::PathBuf| file::read(path, MAX_OWNERS).ok();
         if owners(wanted.join(OWNERS)) != owners(found.with_file_name(OWNERS)) {
             return Ok(Some("its list of owners is another".to_owned()));
+        }
+        if kept.form == Form::Image {
+            return Ok(match read.kept.form {
+                Form::Image => unlike(&wanted.join("fs"), &found),
+                Form::Folder => Some("it is an image, and must be a folder".to_owned()),
+            });
         }
         let open =
             |path: std::path::PathBuf| file::open_dir(path).doing(|| format!("open layer {key}"));
@@ -182,12 +195,26 @@ impl<'a> Verifier<'a> {
         let mut roots = Vec::new();
         for lower in self.below.get(key).into_iter().flatten() {
             let doing = || format!("open layer {}", lower.key);
-            roots.push(file::open_dir(path_of(&self.store.path, &lower.key)).doing(doing)?);
+            roots.push(self.store.tree(&lower.key).open().doing(doing)?);
             if lower.covers {
                 break;
             }
         }
         Ok(Below { roots })
+    }
+}
+
+/// How the image `found` is not the one just made, if at all. It is read as any file: the kernel need not make sense of it.
+fn unlike(wanted: &Path, found: &Path) -> Verdict {
+    let open = |path| own_file(path).map(File::from);
+    let (wanted, found) = match (open(wanted), open(found)) {
+        (Ok(wanted), Ok(found)) => (wanted, found),
+        (Err(e), _) | (_, Err(e)) => return Some(format!("it can't be used: {e}")),
+    };
+    match same_bytes(wanted, found) {
+        Ok(true) => None,
+        Ok(false) => Some("its image is not the one that its blob makes".to_owned()),
+        Err(e) => Some(format!("it can't be read: {e}")),
     }
 }
 

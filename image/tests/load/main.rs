@@ -204,8 +204,8 @@ fn an_oci_archive_loads_and_its_tree_is_there() {
     let [top, base] = &image.lower()[..] else {
         panic!("two layers")
     };
-    assert_eq!(fs::read(top.join("c")).unwrap(), b"c");
-    assert_eq!(fs::read(base.join("b")).unwrap(), b"b");
+    assert_eq!(fs::read(top.path().join("c")).unwrap(), b"c");
+    assert_eq!(fs::read(base.path().join("b")).unwrap(), b"b");
     // Again: the store has it, and nothing is read; also not what is broken by now.
     let mut files = simple();
     let blob = image.layers[0].blob.hex();

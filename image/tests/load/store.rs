@@ -112,7 +112,7 @@ fn several_loads_and_removals_at_once_lose_nothing() {
         .unwrap()
         .remove(0)
         .image;
-    assert!(image.lower().iter().all(|path| path.exists()));
+    assert!(image.lower().iter().all(|tree| tree.path().exists()));
     assert_eq!(fs::read_dir(place.path("store/work")).unwrap().count(), 0);
 }
 

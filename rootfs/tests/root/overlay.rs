@@ -71,9 +71,13 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+pub(crate) fn folders(paths: Vec<PathBuf>) -> Vec<sys::mount::Tree> {
+    paths.into_iter().map(sys::mount::Tree::Folder).collect()
+}
+
 fn writable(world: &World, lower: Vec<PathBuf>) -> Overlay {
     Overlay {
-        lower,
+        lower: folders(lower),
         upper: Some(world.volume("upper")),
         work: Some(world.volume("work")),
         volatile: true,
@@ -96,7 +100,7 @@ fn upper_layers_win_and_take_away(world: &World) {
     let merged = attach(
         world,
         &Overlay {
-            lower,
+            lower: folders(lower),
             ..Overlay::default()
         },
     );
@@ -144,7 +148,7 @@ fn names_of_layers_are_never_options(world: &World) {
 fn five_hundred_layers_are_stacked(world: &World) {
     let lower = (0..500).map(|i| layer(world, &format!("l{i}"), &[(&format!("f{i}"), "")]));
     let overlay = Overlay {
-        lower: lower.collect(),
+        lower: folders(lower.collect()),
         ..Overlay::default()
     };
     if sys::fault::broken("no-overlay-names") {
@@ -160,7 +164,7 @@ fn one_layer_alone_is_read_only(world: &World) {
     let merged = attach(
         world,
         &Overlay {
-            lower,
+            lower: folders(lower),
             ..Overlay::default()
         },
     );
@@ -185,7 +189,7 @@ fn a_redirect_in_a_layer_is_not_followed(world: &World) {
     let merged = attach(
         world,
         &Overlay {
-            lower: vec![top, base],
+            lower: folders(vec![top, base]),
             ..Overlay::default()
         },
     );
@@ -196,7 +200,7 @@ fn a_redirect_in_a_layer_is_not_followed(world: &World) {
 fn a_missing_layer_is_named(world: &World) {
     let lower = vec![world.volume("base"), "/nope/layer".into()];
     let error = Overlay {
-        lower,
+        lower: folders(lower),
         ..Overlay::default()
     }
     .mount_detached()

@@ -77,7 +77,7 @@ fn prepare() -> [OwnedFd; 2] {
     let step = world.step("/vol", "", &volume, &["rbind", "ro"]);
     let bind = rootfs::attach::prepare(&step, None).unwrap().unwrap();
     let overlay = Overlay {
-        lower: vec![world.volume("top"), world.volume("base/etc")],
+        lower: crate::overlay::folders(vec![world.volume("top"), world.volume("base/etc")]),
         upper: Some(world.volume("upper")),
         work: Some(world.volume("work")),
         volatile: true,
@@ -165,7 +165,7 @@ fn layers_keep_their_marks_in_user_attributes(world: &World) {
     let fd = sys::file::open_dir(&top).unwrap();
     sys::at::mknodat(&fd, "gone", FileType::CharacterDevice, Mode::empty(), 0).unwrap();
     let overlay = Overlay {
-        lower: vec![top, base],
+        lower: crate::overlay::folders(vec![top, base]),
         upper: Some(world.volume("upper")),
         work: Some(world.volume("work")),
         volatile: false,

@@ -26,8 +26,8 @@ pub enum RootSource {
 /// which names it, and removed by `delete`.
 #[derive(Debug)]
 pub struct Layers {
-    /// The layers' folders, the top one first.
-    pub lower: Vec<PathBuf>,
+    /// The layers, the top one first.
+    pub lower: Vec<sys::mount::Tree>,
     /// The folder for the changes; it must not be there yet.
     pub scratch: PathBuf,
 }
