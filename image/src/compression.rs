@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn an_xz_dictionary_that_takes_too_much_memory_is_refused() {
         use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
-        for (size, taken) in [(64 << 20, true), (128 << 20, false)] {
+        for (size, taken) in [(64 << 20, true), (96 << 20, false), (128 << 20, false)] {
             let mut options = LzmaOptions::new_preset(0).unwrap();
             options.dict_size(size);
             let mut filters = Filters::new();

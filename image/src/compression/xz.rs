@@ -10,8 +10,8 @@ use super::turn::{Ready, SMALL, Turn};
 /// What every decoder may take: a small dictionary, and what is kept beside it.
 const AT_FIRST: u64 = SMALL + (2 << 20);
 
-/// The most memory: `xz -9` needs 65 MiB to inflate, and a stream may ask for 4 GiB.
-const MOST: u64 = 100 << 20;
+/// The most memory: `xz -9` needs 65 MiB to inflate, the next larger dictionary 97, and a stream may ask for 4 GiB.
+const MOST: u64 = 70 << 20;
 
 /// Streams being inflated.
 pub(crate) struct Streams<'a, R> {
