@@ -6,17 +6,19 @@ use std::net::IpAddr;
 use ureq::Proxy;
 
 use super::address::Origin;
-use crate::{Error, Result};
 
 /// The proxies of an environment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Proxies {
     /// For servers with TLS.
-    tls: Option<Proxy>,
+    tls: Way,
     /// For those without.
-    plain: Option<Proxy>,
+    plain: Way,
     without: Vec<Without>,
 }
+
+/// A proxy, if one is to be used; or what is wrong with the variable that names it, for whoever needs it.
+type Way = Result<Option<Proxy>, String>;
 
 /// An entry of `NO_PROXY`: for whom no proxy is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +40,12 @@ enum Whom {
 
 impl Proxies {
     /// Those that `variable` names; of two spellings the upper one counts.
-    ///
-    /// # Errors
-    /// Names a variable that holds no address of a proxy, without what may be a password in it.
-    pub(super) fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub(super) fn new(variable: impl Fn(&str) -> Option<String>) -> Self {
         let find = |name: &str| {
             let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
             set(name).or_else(|| set(&name.to_lowercase()))
         };
-        let proxy = |name: &str| -> Result<Option<Proxy>> {
+        let proxy = |name: &str| -> Way {
             let Some(text) = find(name) else {
                 return Ok(None);
             };
@@ -56,7 +55,8 @@ impl Proxies {
                     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
                 }
             };
-            let refuse = |rule: &str| Error::refused(format!("variable {name}"), rule);
+            // Without what it holds: there may be a password in it.
+            let refuse = |rule: &str| format!("variable {name}: {rule}");
             match known {
                 true => Proxy::new(text.trim())
                     .map(Some)
@@ -65,18 +65,21 @@ impl Proxies {
             }
         };
         let without = find("NO_PROXY").unwrap_or_default();
-        Ok(Self {
-            tls: proxy("HTTPS_PROXY")?,
-            plain: proxy("HTTP_PROXY")?,
+        Self {
+            tls: proxy("HTTPS_PROXY"),
+            plain: proxy("HTTP_PROXY"),
             without: without.split(',').filter_map(Without::parse).collect(),
-        })
+        }
     }
 
     /// The proxy that leads to a server.
-    pub(super) fn to(&self, origin: &Origin) -> Option<Proxy> {
+    ///
+    /// # Errors
+    /// Says what is wrong with the variable that should name it.
+    pub(super) fn to(&self, origin: &Origin) -> Way {
         let direct = origin.is_loopback() || self.without.iter().any(|entry| entry.means(origin));
         match (direct, origin.tls) {
-            (true, _) => None,
+            (true, _) => Ok(None),
             (false, true) => self.tls.clone(),
             (false, false) => self.plain.clone(),
         }
@@ -173,14 +176,12 @@ mod tests {
             "NO_PROXY" => Some(without.to_owned()),
             _ => None,
         })
-        .unwrap()
     }
 
     fn to(proxies: &Proxies, host: &str, tls: bool) -> Option<String> {
         let origin = Origin::of_domain(host, tls).unwrap();
-        proxies
-            .to(&origin)
-            .map(|proxy| format!("{}:{}", proxy.host(), proxy.port()))
+        let proxy = proxies.to(&origin).unwrap();
+        proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port()))
     }
 
     #[test]
@@ -188,7 +189,7 @@ mod tests {
         let all = proxies("");
         assert_eq!(to(&all, "a.test", true).unwrap(), "tls.test:1");
         assert_eq!(to(&all, "a.test", false).unwrap(), "plain.test:2");
-        assert_eq!(to(&Proxies::default(), "a.test", true), None);
+        assert_eq!(to(&Proxies::new(|_| None), "a.test", true), None);
     }
 
     #[test]
@@ -245,8 +246,13 @@ mod tests {
                 "variable HTTP_PROXY: it is no address of a proxy",
             ),
         ] {
-            let found = Proxies::new(|name| (name == "HTTP_PROXY").then(|| value.to_owned()));
-            assert_eq!(found.unwrap_err().to_string(), because);
+            let proxies = Proxies::new(|name| (name == "HTTP_PROXY").then(|| value.to_owned()));
+            let plain = Origin::of_domain("a.test", false).unwrap();
+            assert_eq!(proxies.to(&plain).unwrap_err(), because);
+            // Who does not need it does not care.
+            for (host, tls) in [("a.test", true), ("localhost", false)] {
+                assert_eq!(to(&proxies, host, tls), None);
+            }
         }
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use sys::Errno;
 use ureq::http::{HeaderMap, Method, Request, Response};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, AsSendBody, SendBody};
+use ureq::{Agent, AsSendBody, Proxy, SendBody};
 
-use super::address::{Address, Origin};
+use super::address::Address;
 use super::patience::Patience;
 use super::proxy::Proxies;
 use crate::error::Doing;
@@ -128,7 +128,7 @@ impl Transport {
             .build();
         Ok(Self {
             agent: Agent::new_with_config(config),
-            proxies: Proxies::new(|name| std::env::var(name).ok())?,
+            proxies: Proxies::new(|name| std::env::var(name).ok()),
             patience,
         })
     }
@@ -146,7 +146,8 @@ impl Transport {
             request = request.header(*name, *value);
         }
         let lasting = |e: ureq::http::Error| Fault::Lasting(e.to_string());
-        let (to, idle) = (&address.origin, self.patience.idle);
+        let to = self.proxies.to(&address.origin).map_err(Fault::Lasting)?;
+        let idle = self.patience.idle;
         let answer = match sent {
             Sent::Nothing if *method == Method::POST || *method == Method::PUT => {
                 self.run(request.body(&[][..]).map_err(lasting)?, to, idle)
@@ -169,16 +170,16 @@ impl Transport {
         })
     }
 
-    /// By the way that leads to this server, and no longer silent than `idle`.
+    /// By this way, and no longer silent than `idle`.
     fn run<B: AsSendBody>(
         &self,
         request: Request<B>,
-        to: &Origin,
+        proxy: Option<Proxy>,
         idle: Duration,
     ) -> Result<Response<ureq::Body>, ureq::Error> {
         let request = self.agent.configure_request(request);
         let request = request
-            .proxy(self.proxies.to(to))
+            .proxy(proxy)
             .timeout_recv_response(Some(idle))
             .timeout_per_read(Some(idle));
         self.agent.run(request.build())
