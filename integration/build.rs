@@ -2,6 +2,7 @@
 //! their own. Each claim builds on a base of static busybox, in a store of its own.
 
 mod adding;
+pub(crate) mod alike;
 mod carrying;
 mod checking;
 mod contexts;
@@ -56,6 +57,7 @@ pub(crate) fn claims() -> Vec<Claim> {
     [
         here::claims(),
         adding::claims(),
+        alike::claims(),
         carrying::claims(),
         checking::claims(),
         contexts::claims(),

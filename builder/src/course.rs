@@ -328,7 +328,7 @@ impl<'a> Course<'a> {
                 built.layers.push(layer.clone());
             }
             let layer = matches!(left, Some(Outcome::Layer(_)));
-            if layer || !step.text.starts_with("FROM ") {
+            if layer || belongs_to_history(&step.text) {
                 built.document.past.push(Past {
                     text: step.text.clone(),
                     layer,
@@ -337,4 +337,12 @@ impl<'a> Course<'a> {
         }
         Ok(built)
     }
+}
+
+/// What is said of a base is its own history's; what waits for a child is part of that one's.
+fn belongs_to_history(text: &str) -> bool {
+    let word = text.split_whitespace().next().unwrap_or("");
+    !["FROM", "ONBUILD"]
+        .iter()
+        .any(|other| word.eq_ignore_ascii_case(other))
 }

@@ -279,10 +279,10 @@ impl State<'_> {
     /// What is inherited costs, too: every stage has a config of its own.
     fn begin(&mut self, span: Span) -> Checked<()> {
         for (place, entry) in self.config.env.iter().enumerate() {
-            let name = entry
-                .split_once('=')
-                .map_or(entry.as_str(), |(name, _)| name);
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
             self.places.entry(name.to_owned()).or_insert(place);
+            // A stage that another one stands on hands over its ARGs too, but its ENVs come after them.
+            self.variables.set(name, value);
         }
         let labels = self.config.labels.iter();
         let labels: usize = labels.map(|(name, value)| name.len() + value.len()).sum();
@@ -312,13 +312,16 @@ impl State<'_> {
         }
     }
 
-    /// The proxies of the build that no ARG or ENV has set.
+    /// The proxies of the build that no ARG or ENV has set. Programs read either case: one given is given in both.
     pub(crate) fn proxies(&self) -> Vec<String> {
         PROXIES
             .iter()
             .filter(|name| self.variables.get(name).is_none())
             .filter_map(|name| {
-                let value = self.scope.settings.build_args.get(*name)?;
+                let given = |name: &str| self.scope.settings.build_args.get(name);
+                let value = given(name)
+                    .or_else(|| given(&name.to_ascii_uppercase()))
+                    .or_else(|| given(&name.to_ascii_lowercase()))?;
                 Some(format!("{name}={value}"))
             })
             .collect()

@@ -1,7 +1,9 @@
 //! What a COPY source names in a tree: one path, or all that fit a pattern. Not its job: reading them.
 
+use std::os::fd::AsFd;
+
 use sys::Errno;
-use sys::at::{FileType, OFlags};
+use sys::at::{self, AtFlags, FileType, OFlags};
 
 use crate::error::{Doing, Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -129,11 +131,14 @@ impl Tree {
         Ok(any.0)
     }
 
-    /// The paths that fit a pattern, name by name: `*` does not cross folders.
+    /// The paths that fit a pattern, name by name: `*` does not cross folders. Links are followed in the names
+    /// before the first pattern alone.
     fn find_pattern(&self, pattern: &str) -> Result<Vec<Match>> {
         let doing = || format!("find {pattern:?} in {}", self.name);
         let mut paths = vec![String::new()];
         let parts: Vec<&str> = pattern.split('/').collect();
+        let plain = parts.iter().take_while(|part| !glob::is_pattern(part));
+        let plain = plain.count();
         for (depth, part) in parts.iter().enumerate() {
             let glob = Glob::parse(part, Dialect::Name).map_err(Error::Refused)?;
             let mut next = Vec::new();
@@ -148,7 +153,10 @@ impl Tree {
                     let Ok(name) = String::from_utf8(name) else {
                         continue;
                     };
-                    if glob.matches(&name) {
+                    let is_last = depth + 1 == parts.len();
+                    if glob.matches(&name)
+                        && (depth < plain || is_last || is_folder(&folder, &name))
+                    {
                         next.push(join(path, &name));
                     }
                 }
@@ -160,6 +168,12 @@ impl Tree {
         }
         Ok(paths.into_iter().map(Match::all).collect())
     }
+}
+
+/// Whether a name is a folder itself, not a link to one.
+fn is_folder(folder: impl AsFd, name: &str) -> bool {
+    let stat = at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 fn join(folder: &str, name: &str) -> String {

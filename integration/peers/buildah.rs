@@ -15,8 +15,8 @@ claims![
 ];
 
 /// buildah with a storage and a view of its own.
-struct Buildah {
-    home: Home,
+pub(super) struct Buildah {
+    pub(super) home: Home,
 }
 
 impl Engine for Buildah {
@@ -34,7 +34,7 @@ impl Engine for Buildah {
 
 impl Buildah {
     /// Sets it up with a working container called `work`.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let buildah = Self {
             home: Home::new(Place::view(), "buildah"),
         };

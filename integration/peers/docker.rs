@@ -69,7 +69,7 @@ fn daemon(home: &Home) -> Daemon {
     })
 }
 
-fn socket(home: &Home) -> String {
+pub(super) fn socket(home: &Home) -> String {
     format!("unix://{}", home.folder.join("socket").display())
 }
 

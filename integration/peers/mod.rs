@@ -2,6 +2,7 @@
 //! changed. Each claim also holds for runc (`DHOW_TEST_RUNTIME=/usr/sbin/runc`).
 //! Not its job: what a runtime does by itself (the other modules).
 
+mod alike;
 mod buildah;
 mod checkpoint;
 mod containerd;
@@ -22,6 +23,7 @@ use crate::support::claim::Claim;
 /// The claims of all engines.
 pub(crate) fn claims() -> Vec<Claim> {
     [
+        alike::claims(),
         buildah::claims(),
         checkpoint::claims(),
         containerd::claims(),

@@ -9,6 +9,7 @@ pub(crate) mod image_store;
 pub(crate) mod leaks;
 pub(crate) mod needs;
 pub(crate) mod sandbox;
+pub(crate) mod tree;
 mod unsteady;
 
 pub(crate) use bundle::{Bundle, copy_program};

@@ -20,12 +20,24 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Makes one. Where there is no cgroup v2 tree it has no cgroup.
     pub(crate) fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes one in memory, for what writes many files and waits for a disk with each.
+    pub(crate) fn in_memory() -> Self {
+        match Path::new("/dev/shm") {
+            memory if memory.is_dir() => Self::below(memory),
+            _ => Self::new(),
+        }
+    }
+
+    fn below(place: &Path) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("dhow-test-{}-{number}", std::process::id());
         let folder = tempfile::Builder::new()
             .prefix("dhow-test-")
-            .tempdir()
+            .tempdir_in(place)
             .unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let cgroup = cgroup::tree().map(|_| Folder::create(&name));

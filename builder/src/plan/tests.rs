@@ -154,7 +154,7 @@ fn a_build_arg_beats_the_default_and_only_declared_ones_count() {
         panic!()
     };
     assert_eq!(run.env[1..], ["A=given", "B="]);
-    assert_eq!(run.proxies, ["http_proxy=p"]);
+    assert_eq!(run.proxies, ["HTTP_PROXY=p", "http_proxy=p"]);
     assert_eq!(
         plan.warnings,
         ["build arg NOBODY is not used: no ARG names it"]

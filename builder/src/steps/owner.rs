@@ -5,18 +5,22 @@ use sys::beneath::Root;
 
 use crate::error::{Doing, Result};
 
-/// The ids of `USER`: root if nothing is said.
+/// The ids that `USER` gives a WORKDIR: root's if nothing is said.
 pub(crate) fn of_user(root: &Root, user: &str) -> Result<(u32, u32)> {
-    let found = user::lookup(root, user).doing(|| format!("USER {user}"))?;
-    Ok((found.uid, found.gid))
+    ids(root, user, || format!("USER {user}"))
 }
 
-/// The ids of `--chown`: a number without a group is its own group, a name brings its own.
+/// The ids of `--chown`.
 pub(crate) fn of_chown(root: &Root, chown: &str) -> Result<(u32, u32)> {
-    let doing = || format!("--chown={chown}");
-    if let Ok(id) = chown.parse::<u32>() {
+    ids(root, chown, || format!("--chown={chown}"))
+}
+
+/// Whose a file becomes: a number without a group is its own group, a name brings its own. (A container's USER is
+/// read in another way: there a number's group is that of its account, or root's.)
+fn ids(root: &Root, words: &str, doing: impl Fn() -> String) -> Result<(u32, u32)> {
+    if let Ok(id) = words.parse::<u32>() {
         return Ok((id, id));
     }
-    let found = user::lookup(root, chown).doing(doing)?;
+    let found = user::lookup(root, words).doing(doing)?;
     Ok((found.uid, found.gid))
 }

@@ -67,11 +67,47 @@ pub(super) fn place(manner: &Manner<'_>, name: &str) -> Result<(OwnedFd, String)
     let path = if is_directory {
         format!("{}/{name}", target.trim_end_matches('/'))
     } else {
-        target.to_owned()
+        behind_links(manner, target)?
     };
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     let folder = directory(manner, if parent.is_empty() { "/" } else { parent })?;
     Ok((folder, path))
+}
+
+/// As the kernel has it.
+const MOST_LINKS: usize = 40;
+
+/// Where a target leads that is a link itself: its own name is what the recipe says, so the link is meant to be
+/// followed (inside the root). Links that other files of a COPY meet are replaced instead.
+fn behind_links(manner: &Manner<'_>, target: &str) -> Result<String> {
+    let doing = || format!("look at {target}");
+    let mut path = target.to_owned();
+    for _ in 0..MOST_LINKS {
+        let (folder, name) = match manner.root.parent(&path) {
+            Ok(found) => found,
+            // What is missing is made, and is no link then.
+            Err(e) if e.errno == Errno::NOENT => return Ok(path),
+            Err(e) => return Err(e).doing(doing),
+        };
+        let to = match at::readlinkat(&folder, &name, Vec::new()) {
+            Ok(to) => to,
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(path),
+            Err(errno) => return Err(SysError::new("readlink", &path, errno)).doing(doing),
+        };
+        let to = to.into_string().map_err(|to| {
+            Error::Refused(format!(
+                "{target}: the link leads to {to:?}, which is no UTF-8"
+            ))
+        })?;
+        path = match to.starts_with('/') {
+            true => to,
+            false => format!(
+                "{}/{to}",
+                path.rsplit_once('/').map_or("", |(parent, _)| parent)
+            ),
+        };
+    }
+    Err(SysError::new("open", target, Errno::LOOP)).doing(doing)
 }
 
 fn file_type(fd: impl AsFd) -> sys::Result<FileType> {
@@ -80,13 +116,10 @@ fn file_type(fd: impl AsFd) -> sys::Result<FileType> {
 }
 
 /// Opens a directory of the written tree, made with its parents if it is missing: these belong to root
-/// (or whom `--chown` names) with mode 0755 (or `--chmod`'s, the last one).
+/// (or whom `--chown` names). `--chmod` is about what is copied, and says nothing of them.
 pub(super) fn directory(manner: &Manner<'_>, path: &str) -> Result<OwnedFd> {
     let (uid, gid) = manner.owner.unwrap_or((0, 0));
-    let mode = manner
-        .mode
-        .map_or(0o755, |change| change.apply(0o755, true));
-    make_directories(manner.root, path, uid, gid, mode)
+    make_directories(manner.root, path, uid, gid, 0o755)
 }
 
 /// Makes a file with as much of `mode` as we would let everybody have: what makes programs more than they are is for
