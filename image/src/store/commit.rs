@@ -57,16 +57,7 @@ impl Store {
         if let Some(known) = self.layer(diff_id)?.filter(|known| known.blob == diff_id) {
             return Ok(known);
         }
-        let media_type = Compression::None.media_type();
-        let kept = Kept {
-            diff_id,
-            tar_size: size,
-            covers: false,
-            states_root: false,
-            form: Form::Folder,
-            left_out: Vec::new(),
-            blobs: vec![Descriptor::new(media_type, diff_id, size)],
-        };
+        let kept = kept(diff_id, size);
         let key = format!("{}{}", diff_id.hex(), self.manner.owners.suffix());
         let dir = work.create_dir("layer", 0o700)?;
         file::rename(&scratch.upper, dir.join("fs")).doing(doing)?;
@@ -89,7 +80,7 @@ impl Store {
             tar_size: size,
             blob: diff_id,
             size,
-            media_type: media_type.to_owned(),
+            media_type: Compression::None.media_type().to_owned(),
             path: layer::path_of(&self.path, &key),
             form: form_of(&self.path, &key),
             covers: false,
@@ -185,6 +176,23 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// What is kept beside a folder whose tar is its blob.
+fn kept(diff_id: Digest, size: u64) -> Kept {
+    Kept {
+        diff_id,
+        tar_size: size,
+        covers: false,
+        states_root: false,
+        form: Form::Folder,
+        left_out: Vec::new(),
+        blobs: vec![Descriptor::new(
+            Compression::None.media_type(),
+            diff_id,
+            size,
+        )],
     }
 }
 
