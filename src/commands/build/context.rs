@@ -13,7 +13,7 @@ pub(super) struct Context {
     /// recipe
     context: String,
     /// Something in the place of a stage's or image's name: NAME=PATH, NAME=ADDRESS, NAME=docker-image://IMAGE,
-    /// NAME=oci-layout://FOLDER[:TAG], NAME=target:STAGE
+    /// NAME=oci-layout://FOLDER:TAG, NAME=target:STAGE
     #[arg(long, value_name = "NAME=WHAT")]
     build_context: Vec<String>,
 }
