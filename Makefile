@@ -44,7 +44,8 @@ lint:
 	@. integration/static-build && cargo check --manifest-path integration/fuzz/Cargo.toml --target-dir target \
 		--target "$$target" --bins
 	@. integration/static-build && RUSTDOCFLAGS="-D warnings" cargo doc --target "$$target" --workspace --no-deps
-	shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh' --) integration/static-build
+	shellcheck $$(git ls-files | xargs awk 'FNR == 1 { if (/^#!\/bin\/(ba)?sh/) print FILENAME; nextfile }') \
+		integration/static-build
 
 clean:
 	cargo clean
