@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use image::registry::{self, PullOptions};
 use image::{Digest, Image, Layer, LoadOptions, Names, Reference, Source, Store};
 
+use crate::build::{at, first_line};
 use crate::config::Config;
+use crate::diagnostic::nearest;
 use crate::error::{Doing, Error, Result};
 use crate::graph;
+use crate::instruction::{Recipe, Stage};
 use crate::notes;
 use crate::plan::{BaseConfig, Plan};
 use crate::platform::Platform;
@@ -72,8 +75,12 @@ impl<'a> Bases<'a> {
     /// Finds all images of a plan, so that no step waits for one, or has threads beside it.
     ///
     /// # Errors
-    /// As [`Bases::image`].
-    pub(crate) fn find_all(&mut self, plan: &Plan, tell: Tell<'_>) -> Result<()> {
+    /// As [`Bases::image`], with its place in the recipe.
+    pub(crate) fn find_all(
+        &mut self,
+        (source, recipe, plan): (&crate::Source, &Recipe, &Plan),
+        tell: Tell<'_>,
+    ) -> Result<()> {
         for stage in &plan.stages {
             if let Base::Image(name) = &stage.base {
                 self.image(name, stage.platform.as_ref(), tell)?;
@@ -82,7 +89,11 @@ impl<'a> Bases<'a> {
                 for origin in graph::origins(step) {
                     if let Origin::Image(name) = origin {
                         let target = self.options.settings.platform.as_ref();
-                        self.image(name, target, tell)?;
+                        self.image(name, target, tell).map_err(|error| {
+                            let earlier = recipe.stages.iter().take(stage.index);
+                            let error = meant(error, "image", name, earlier);
+                            at(source, step.span, &first_line(&step.text), error)
+                        })?;
                     }
                 }
             }
@@ -240,6 +251,23 @@ impl<'a> Bases<'a> {
             Err(e) => return Err(e).doing(|| format!("base image {name}")),
         })
     }
+}
+
+/// An error about an image, and which earlier stage may be meant by its name.
+pub(crate) fn meant<'s>(
+    error: Error,
+    kind: &str,
+    name: &str,
+    earlier: impl Iterator<Item = &'s Stage>,
+) -> Error {
+    let Error::Image { source, .. } = error else {
+        return error;
+    };
+    let near = nearest(name, earlier.filter_map(|stage| stage.name.as_deref()))
+        .map(|stage| format!(" (did you mean the stage {stage}?)"));
+    let near = near.unwrap_or_default();
+    let what = format!("{kind} {name}{near}");
+    Error::Image { what, source }
 }
 
 /// The note of an image for another platform: it has no name in the store.

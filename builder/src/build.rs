@@ -3,15 +3,16 @@
 
 use image::Store;
 
-use crate::bases::Bases;
+use crate::bases::{self, Bases};
 use crate::before::Before;
 use crate::cache::Cache;
 use crate::context::Places;
 use crate::course::Run;
 use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
+use crate::instruction::Recipe;
 use crate::lent::Lent;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Wish};
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
@@ -38,7 +39,7 @@ pub fn plan_only(
         let store = open().doing(|| "open the store".to_owned())?;
         Bases::new(&store, options)
             .config_alone(wish.name, wish.platform)
-            .map_err(|error| at(&source, wish.span, "FROM", error))
+            .map_err(|error| no_base((&source, &recipe), wish, error))
     })
 }
 
@@ -69,12 +70,12 @@ pub fn build<'a>(
     let plan = plan::plan(&source, &recipe, &options.settings, &mut |wish| {
         bases
             .config(wish.name, wish.platform, tell)
-            .map_err(|error| at(&source, wish.span, "FROM", error))
+            .map_err(|error| no_base((&source, &recipe), wish, error))
     })?;
     if let Some(fault) = plan.refusal().or_else(|| emulation::refusal(&plan)) {
         return Err(Error::Recipe(fault.of(&source)));
     }
-    bases.find_all(&plan, tell)?;
+    bases.find_all((&source, &recipe, &plan), tell)?;
     let files = Places::of(files, options, &plan, store)?;
     container::end_orphans(&options.state)?;
     network::clear()?;
@@ -95,6 +96,14 @@ pub fn build<'a>(
     // Without the note, the next build has less to say.
     let _unnoted = before.keep();
     finished(store, options, &plan, done?)
+}
+
+/// Why there is no base image, with its place, and which stage above it may be meant.
+fn no_base((source, recipe): (&Source, &Recipe), wish: &Wish<'_>, error: Error) -> Error {
+    let stages = recipe.stages.iter();
+    let earlier = stages.take_while(|stage| stage.base.span.start < wish.span.start);
+    let error = bases::meant(error, "base image", wish.name, earlier);
+    at(source, wish.span, "FROM", error)
 }
 
 /// An error at a place of the recipe.

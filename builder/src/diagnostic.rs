@@ -111,8 +111,23 @@ pub(crate) fn did_you_mean<'a>(written: &str, words: impl IntoIterator<Item = &'
     }
 }
 
+/// The same; if no word is near enough, all that there are: ` (sandbox or insecure)`.
+pub(crate) fn one_of<const COUNT: usize>(written: &str, words: [&str; COUNT]) -> String {
+    if let Some(word) = nearest(written, words) {
+        return format!(" (did you mean {word}?)");
+    }
+    match words.split_last() {
+        Some((last, [])) => format!(" ({last})"),
+        Some((last, others)) => format!(" ({} or {last})", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// The word that needs the fewest edits: at most two of its letters and not more than half, or a third.
-fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    written: &str,
+    words: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     if written.len() > 64 {
         return None;
     }
@@ -191,5 +206,10 @@ mod tests {
             " (did you mean bind?)"
         );
         assert_eq!(did_you_mean("zebra", ["FROM", "RUN"]), "");
+        assert_eq!(
+            one_of("zebra", ["FROM", "RUN", "ADD"]),
+            " (FROM, RUN or ADD)"
+        );
+        assert_eq!(one_of("RNU", ["FROM", "RUN"]), " (did you mean RUN?)");
     }
 }

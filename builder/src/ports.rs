@@ -27,10 +27,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<String>, String> {
         return Err(format!("no port specified: {text}"));
     }
     let Some((first, last)) = range(container) else {
-        return Err(format!("invalid containerPort: {container}"));
+        return Err(format!(
+            "invalid containerPort: {container}: a port is a number from 0 to 65535"
+        ));
     };
     if last < first {
-        return Err(format!("invalid containerPort: {container}"));
+        return Err(format!(
+            "invalid containerPort: {container}: the range ends before it begins"
+        ));
     }
     Ok((first..=last).map(|p| format!("{p}/{protocol}")).collect())
 }
@@ -60,12 +64,21 @@ mod tests {
 
     #[test]
     fn what_is_no_port_is_named() {
-        assert_eq!(parse("70000").unwrap_err(), "invalid containerPort: 70000");
+        let range = "a port is a number from 0 to 65535";
+        for wrong in ["70000", "http", "-1", "1-70000"] {
+            assert_eq!(
+                parse(wrong).unwrap_err(),
+                format!("invalid containerPort: {wrong}: {range}")
+            );
+        }
         assert_eq!(
             parse("/tcp").unwrap_err(),
             "invalid port: \"/tcp\": no port specified"
         );
-        assert_eq!(parse("12-10").unwrap_err(), "invalid containerPort: 12-10");
+        assert_eq!(
+            parse("12-10").unwrap_err(),
+            "invalid containerPort: 12-10: the range ends before it begins"
+        );
         assert_eq!(
             parse("80/tpc").unwrap_err(),
             "invalid proto: tpc (did you mean tcp?)"

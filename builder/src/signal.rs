@@ -1,6 +1,6 @@
 //! Whether STOPSIGNAL names a signal. Not its job: sending it.
 
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::nearest;
 
 /// Linux's signals below the real-time ones, without `SIG`.
 const NAMES: [&str; 36] = [
@@ -14,7 +14,9 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     if let Ok(number) = text.parse::<i64>() {
         return match number {
             1..=64 => Ok(()),
-            _ => Err(format!("invalid signal: {text}")),
+            _ => Err(format!(
+                "invalid signal: {text} (1 to 64, or a name as SIGTERM)"
+            )),
         };
     }
     let upper = text.to_uppercase();
@@ -28,10 +30,10 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     if NAMES.contains(&name) || real_time("RTMIN", '+') || real_time("RTMAX", '-') {
         return Ok(());
     }
-    Err(format!(
-        "invalid signal: {text}{}",
-        did_you_mean(name, NAMES)
-    ))
+    Err(match nearest(name, NAMES) {
+        Some(near) => format!("invalid signal: {text} (did you mean SIG{near}?)"),
+        None => format!("invalid signal: {text} (1 to 64, or a name as SIGTERM)"),
+    })
 }
 
 #[cfg(test)]
@@ -48,7 +50,7 @@ mod tests {
         }
         assert_eq!(
             check("SIGTREM").unwrap_err(),
-            "invalid signal: SIGTREM (did you mean TERM?)"
+            "invalid signal: SIGTREM (did you mean SIGTERM?)"
         );
     }
 }

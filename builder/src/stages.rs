@@ -56,7 +56,10 @@ pub(crate) fn bases(recipe: &Recipe, globals: &Variables, linter: &Linter) -> Ch
         if name.is_empty() {
             return Err(Fault::new(
                 stage.base.span,
-                format!("base name ({}) should not be blank", stage.base.text),
+                format!(
+                    "base name ({}) should not be blank: an ARG before the first FROM may give its value",
+                    stage.base.text
+                ),
             ));
         }
         let own = stage.name.as_deref();
@@ -346,7 +349,11 @@ mod tests {
     fn a_blank_base_is_a_fault() {
         let recipe = recipe("ARG scratch=1\nFROM ${NOPE}");
         let fault = bases(&recipe, &Variables::default(), &Linter::default()).unwrap_err();
-        assert_eq!(fault.message, "base name (${NOPE}) should not be blank");
+        assert!(
+            fault
+                .message
+                .starts_with("base name (${NOPE}) should not be blank: ")
+        );
     }
 
     #[test]

@@ -158,19 +158,16 @@ pub(crate) fn json(line: &Line, range: Range<usize>) -> Checked<Option<Vec<Strin
     let Ok(values) = serde_json::from_str::<Vec<serde_json::Value>>(text) else {
         return Ok(None);
     };
-    let strings: Option<Vec<String>> = values
-        .into_iter()
-        .map(|value| match value {
-            serde_json::Value::String(text) => Some(text),
-            _ => None,
-        })
-        .collect();
-    strings.map(Some).ok_or_else(|| {
-        Fault::new(
-            line.span(range),
-            "when using JSON array syntax, arrays must be comprised of strings only",
-        )
-    })
+    let strings = values.into_iter().map(|value| match value {
+        serde_json::Value::String(text) => Ok(text),
+        other => Err(Fault::new(
+            line.span(range.clone()),
+            format!(
+                "when using JSON array syntax, arrays must be comprised of strings only: {other} is none"
+            ),
+        )),
+    });
+    strings.collect::<Checked<_>>().map(Some)
 }
 
 /// Whether a line is a RUN, COPY or ADD (or ONBUILD of one) in its plain form: only these hold heredocs.

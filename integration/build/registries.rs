@@ -6,6 +6,7 @@ use crate::registry::server::Registry;
 use crate::support::{claims, run};
 
 claims![
+    a_name_of_no_image_has_its_line_and_the_stage_that_is_meant: [Root, Overlay, Dhow],
     a_recipe_stands_on_images_of_a_registry_and_needs_it_once: [Root, Overlay, Dhow, Tool("docker-registry")],
     pull_asks_for_a_name_again: [Root, Overlay, Dhow, Tool("docker-registry")],
     what_is_pushed_is_what_the_files_say: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
@@ -156,4 +157,26 @@ fn nothing_is_done_for_a_push_without_a_name() {
         "dhow: --push: the image has no name; give one by -t\n"
     );
     assert!(!site.folder().join("store").exists());
+}
+
+fn a_name_of_no_image_has_its_line_and_the_stage_that_is_meant() {
+    let site = Site::bare();
+    for (line, told) in [
+        ("FROM ./tools", "FROM: base image"),
+        (
+            "FROM scratch\nCOPY --from=./tools /a /b",
+            "COPY --from=./tools /a /b: image",
+        ),
+        (
+            "FROM scratch\nRUN --mount=from=./tools,target=/t x",
+            "RUN --mount=from=./tools,target=/t x: image",
+        ),
+    ] {
+        site.context("c", &format!("FROM scratch AS tools\n{line}\n"));
+        let output = site.build(&["-q", "c"]).ends_with(1);
+        let number = 1 + line.lines().count();
+        let begin =
+            format!("dhow: Dockerfile:{number}: {told} ./tools (did you mean the stage tools?): ");
+        assert!(output.stderr.starts_with(&begin), "{}", output.stderr);
+    }
 }

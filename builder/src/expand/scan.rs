@@ -217,7 +217,9 @@ impl<'a> Scan<'a> {
             let shown = modifier.escape_debug();
             scan.misuse(
                 begin,
-                format!("unsupported modifier ({colon}{shown}) in substitution"),
+                format!(
+                    "unsupported modifier ({colon}{shown}) in substitution (there are - :- + :+ ? :? # % /)"
+                ),
             )
         };
         let trims = matches!(modifier, '#' | '%');

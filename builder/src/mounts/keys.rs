@@ -1,7 +1,7 @@
 //! The keys of a mount, one by one and then together. Pure. Not its job: reading them off the flag.
 
 use super::{Access, Mounted, Seed, Sharing, Surroundings, Written};
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::{did_you_mean, one_of};
 use crate::instruction::MountKind;
 use crate::stages::Origin;
 use crate::steps::metadata::clean;
@@ -83,7 +83,9 @@ impl Keys {
             "size" => {
                 self.only_of(key, &[MountKind::Tmpfs])?;
                 let bytes = bytes(value);
-                self.size = Some(bytes.ok_or_else(|| format!("invalid value for size: {value}"))?);
+                self.size = Some(bytes.ok_or_else(|| {
+                    format!("invalid value for size: {value} (bytes, or with a unit as 64m)")
+                })?);
             }
             "id" => value.clone_into(&mut self.id),
             "sharing" => self.sharing = Some(sharing(value)?),
@@ -302,7 +304,7 @@ fn sharing(value: &str) -> Result<Sharing, String> {
         "private" => Ok(Sharing::Private),
         "locked" => Ok(Sharing::Locked),
         lower => {
-            let near = did_you_mean(lower, ["shared", "private", "locked"]);
+            let near = one_of(lower, ["shared", "private", "locked"]);
             Err(format!("unsupported sharing value {value:?}{near}"))
         }
     }
@@ -320,7 +322,9 @@ fn boolean(key: &str, value: &str) -> Result<bool, String> {
 fn number(key: &str, value: &str) -> Result<u32, String> {
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     let number = value.parse().ok().filter(|_| digits);
-    number.ok_or_else(|| format!("invalid value {value} for {key}"))
+    number.ok_or_else(|| {
+        format!("invalid value {value} for {key}: it must be a number, at most 4294967295")
+    })
 }
 
 /// A size as Docker writes it: `64m`, `1.5GiB`, `4096`.

@@ -220,7 +220,7 @@ fn memory_may_have_a_limit() {
 }
 
 #[test]
-fn a_wrong_key_or_value_is_named() {
+fn a_key_that_is_wrong_there_is_named() {
     for (keys, message) in [
         (
             "type=bnd",
@@ -254,15 +254,27 @@ fn a_wrong_key_or_value_is_named() {
             "target=/x,sharing=locked",
             "invalid cache sharing set for bind mount",
         ),
+        ("target=/x,", "unexpected key '' for mount type 'bind'"),
+    ] {
+        assert_eq!(fault(keys), message, "{keys}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_named() {
+    for (keys, message) in [
         (
             "type=cache,target=/x,sharing=share",
             "unsupported sharing value \"share\" (did you mean shared?)",
         ),
         ("target=/x/..", "invalid mount target \"/\""),
-        ("type=cache,target=/x,uid=-1", "invalid value -1 for uid"),
+        (
+            "type=cache,target=/x,uid=-1",
+            "invalid value -1 for uid: it must be a number, at most 4294967295",
+        ),
         (
             "type=cache,target=/x,uid=4294967296",
-            "invalid value 4294967296 for uid",
+            "invalid value 4294967296 for uid: it must be a number, at most 4294967295",
         ),
         (
             "type=cache,target=/x,ro=maybe",
@@ -272,7 +284,6 @@ fn a_wrong_key_or_value_is_named() {
             "type=cache,target=/x,mode=9",
             "invalid value 9 for mode: it must be octal, at most 7777",
         ),
-        ("target=/x,", "unexpected key '' for mount type 'bind'"),
         (
             "from=$N,target=/x",
             "'from' doesn't support variable expansion, define alias stage instead",

@@ -33,6 +33,7 @@ pub(super) fn shell(request: &Request<'_>) -> Checked<Vec<String>> {
         CommandLine::Shell(text) if text.is_empty() => {
             request.fault("SHELL requires at least one argument")
         }
-        CommandLine::Shell(_) => request.fault("SHELL requires the arguments to be in JSON form"),
+        CommandLine::Shell(_) => request
+            .fault("SHELL requires the arguments to be in JSON form: SHELL [\"/bin/sh\", \"-c\"]"),
     }
 }

@@ -28,11 +28,7 @@ impl Flags {
             };
             let several = known.iter().any(|k| k.strip_suffix('*') == Some(name));
             if !several && !known.contains(&name) {
-                let names = known.iter().map(|k| k.trim_end_matches('*'));
-                return Err(Fault::new(
-                    word.span,
-                    format!("unknown flag: --{name}{}", did_you_mean(name, names)),
-                ));
+                return Err(unknown(word, name, known));
             }
             if !several && found.iter().any(|flag| flag.name == name) {
                 return Err(Fault::new(
@@ -87,7 +83,9 @@ impl Flags {
             Some(text) => {
                 return Err(Fault::new(
                     flag.span,
-                    format!("expecting boolean value for flag --{name}, not: {text}"),
+                    format!(
+                        "expecting boolean value for flag --{name}, not: {text} (true or false)"
+                    ),
                 ));
             }
         };
@@ -95,9 +93,41 @@ impl Flags {
     }
 }
 
+/// A flag that the instruction lacks: one that is written wrongly, or one of another instruction.
+fn unknown(word: &Word, name: &str, known: &[&str]) -> Fault {
+    let mut near = did_you_mean(name, known.iter().map(|k| k.trim_end_matches('*')));
+    let owner = OWNERS.iter().find(|(_, names)| names.contains(&name));
+    if let (true, Some((owner, _))) = (near.is_empty(), owner) {
+        near = format!(" (it is a flag of {owner})");
+    }
+    Fault::new(word.span, format!("unknown flag: --{name}{near}"))
+}
+
+/// Flags that only some instructions have.
+const OWNERS: [(&str, &[&str]); 6] = [
+    ("FROM", &["platform"]),
+    ("COPY", &["from", "parents"]),
+    ("ADD", &["checksum", "keep-git-dir", "unpack"]),
+    ("COPY and ADD", &["chown", "chmod", "link", "exclude"]),
+    ("RUN", &["mount", "network", "security", "device"]),
+    (
+        "HEALTHCHECK",
+        &[
+            "interval",
+            "timeout",
+            "start-period",
+            "start-interval",
+            "retries",
+        ],
+    ),
+];
+
 fn missing(flag: &Flag) -> Fault {
     Fault::new(
         flag.span,
-        format!("missing a value on flag: --{}", flag.name),
+        format!(
+            "missing a value on flag: --{} (write --{0}=VALUE)",
+            flag.name
+        ),
     )
 }

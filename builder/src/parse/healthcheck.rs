@@ -101,7 +101,7 @@ fn time(flags: &Flags, name: &str) -> Checked<i64> {
     if nanoseconds != 0 && nanoseconds < SHORTEST {
         return Err(Fault::new(
             word.span,
-            format!("interval {name:?} cannot be less than 1ms"),
+            format!("--{name}: interval {:?} cannot be less than 1ms", word.text),
         ));
     }
     Ok(nanoseconds)

@@ -71,7 +71,8 @@ pub(super) fn pairs(request: &Request<'_>) -> Checked<Vec<Pair>> {
                 return Err(Fault::new(
                     word.span,
                     format!(
-                        "Syntax error - can't find = in {:?}. Must be of the form: name=value",
+                        "Syntax error - can't find = in {:?}. Must be of the form: name=value (a value with \
+                         blanks needs quotes)",
                         word.text
                     ),
                 ));
@@ -119,7 +120,10 @@ fn old_pair(request: &Request<'_>) -> Checked<Pair> {
     let rest = request.rest();
     let blank = ['\t', '\x0b', '\x0c', '\r', ' '];
     let Some(end) = rest.find(blank) else {
-        return request.fault(format!("{} must have two arguments", request.name));
+        return request.fault(format!(
+            "{} must have two arguments: {0} NAME=VALUE",
+            request.name
+        ));
     };
     let value = end + rest[end..].len() - rest[end..].trim_start_matches(blank).len();
     Ok(Pair {

@@ -121,7 +121,10 @@ pub(crate) fn parse_linted(
     let (directives, lines) = lines::read(source)?;
     let start = Span { start: 0, end: 0 };
     if lines.is_empty() {
-        return Err(Fault::new(start, "file with no instructions"));
+        return Err(Fault::new(
+            start,
+            "file with no instructions: a recipe begins with FROM",
+        ));
     }
     if let Some(line) = lines.get(MOST_INSTRUCTIONS) {
         return Err(Fault::new(
@@ -255,7 +258,10 @@ fn stage(request: &Request<'_>, place: &Place) -> Checked<Stage> {
     let name = match words.as_slice() {
         [_] => None,
         [_, between, name] if between.text.eq_ignore_ascii_case("as") => Some(name),
-        _ => return request.fault("FROM requires either one or three arguments"),
+        _ => {
+            return request
+                .fault("FROM requires either one or three arguments: FROM IMAGE [AS NAME]");
+        }
     };
     if let Some(name) = name {
         stage_name(name)?;
@@ -283,7 +289,8 @@ fn stage_name(name: &Word) -> Checked<()> {
     Err(Fault::new(
         name.span,
         format!(
-            "invalid name for build stage: {:?}, name can't start with a number or contain symbols",
+            "invalid name for build stage: {:?}, name can't start with a number or contain symbols other than \
+             - _ .",
             name.text
         ),
     ))

@@ -3,7 +3,7 @@
 use super::Request;
 use super::command::command_line;
 use super::flags::Flags;
-use crate::diagnostic::{Checked, Fault, did_you_mean};
+use crate::diagnostic::{Checked, Fault, did_you_mean, one_of};
 use crate::instruction::{CommandLine, Device, Mount, Network, Run, Security};
 use crate::words::Word;
 
@@ -36,7 +36,7 @@ fn network(word: Option<Word>) -> Checked<Network> {
         "none" => Network::None,
         "host" => Network::Host,
         other => {
-            let near = did_you_mean(other, ["default", "none", "host"]);
+            let near = one_of(other, ["default", "none", "host"]);
             return Err(Fault::new(
                 word.span,
                 format!("invalid network mode: {other:?}{near}"),
@@ -53,7 +53,7 @@ fn security(word: Option<Word>) -> Checked<Security> {
         "sandbox" => Security::Sandbox,
         "insecure" => Security::Insecure,
         other => {
-            let near = did_you_mean(other, ["sandbox", "insecure"]);
+            let near = one_of(other, ["sandbox", "insecure"]);
             return Err(Fault::new(
                 word.span,
                 format!("security mode {other:?} is not valid{near}"),
@@ -106,7 +106,9 @@ fn device(word: &Word) -> Checked<Device> {
             ("required", None | Some("true")) => device.required = true,
             ("required", Some("false")) => device.required = false,
             ("required", Some(value)) => {
-                return fault(format!("invalid value for required: {value}"));
+                return fault(format!(
+                    "invalid value for required: {value} (true or false)"
+                ));
             }
             ("name", Some(value)) if device.name.is_empty() => value.clone_into(&mut device.name),
             ("name", Some(_)) => {

@@ -65,7 +65,10 @@ fn a_mistyped_word_is_named_with_the_right_one() {
 
 #[test]
 fn a_recipe_needs_a_from_and_an_instruction() {
-    assert_eq!(fault("# nothing\n\n"), "1: file with no instructions");
+    assert_eq!(
+        fault("# nothing\n\n"),
+        "1: file with no instructions: a recipe begins with FROM"
+    );
     assert!(fault("RUN x").contains("no build stage"));
     assert!(fault("ARG x").contains("no build stage"));
     assert!(fault("FROM a b").contains("one or three arguments"));

@@ -40,7 +40,7 @@ pub(crate) fn from(state: &State<'_>, stage: &Stage, base: &Base) -> Checked<Ste
         }
         values::platform(linter, stage, word, &wanted, &names, globals);
         let platform = Platform::parse(&wanted)
-            .map_err(|why| Fault::new(word.span, format!("failed to parse platform {why}")))?;
+            .map_err(|why| Fault::new(word.span, format!("failed to parse platform: {why}")))?;
         if platform.os != "linux" {
             refusal = Some(format!("FROM --platform={wanted}: only linux is supported"));
         }

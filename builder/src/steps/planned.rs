@@ -12,11 +12,12 @@ use crate::lint::Rule;
 use crate::mode::ModeChange;
 use crate::mounts::{Mount, Mounted, Surroundings, mounted};
 use crate::plan::{Adding, CopyStep, RunStep};
-use crate::remote::remote;
+use crate::remote::{Remote, remote};
 use crate::request::{self, NetworkDefault};
 use crate::source::Span;
 use crate::stages::{self, Origin};
 use crate::steps::metadata::{arguments, clean};
+use crate::steps::web;
 use crate::words::Word;
 
 /// Where heredoc scripts are while they run.
@@ -196,7 +197,13 @@ pub(crate) fn add(state: &State<'_>, add: &Add) -> Checked<CopyStep> {
 /// `--checksum`, of the one source that comes from a server.
 fn checksum(state: &State<'_>, word: &Word, sources: &[String]) -> Checked<String> {
     match sources {
-        [one] if is_remote(one) => state.word(word),
+        [one] if is_remote(one) => {
+            let text = state.word(word)?;
+            if let Ok(Some(Remote::File(_))) = remote(one) {
+                web::sum(&text).map_err(|why| Fault::new(word.span, why))?;
+            }
+            Ok(text)
+        }
         [_] => Err(Fault::new(
             word.span,
             "checksum requires HTTP(S) or Git sources",

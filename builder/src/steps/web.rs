@@ -65,7 +65,7 @@ impl WebFile {
             unpack,
         };
         if let Some(checksum) = checksum {
-            found.sum = parse(checksum)?;
+            found.sum = sum(checksum).map_err(Error::Refused)?;
             found.promised = true;
             return Ok(found);
         }
@@ -160,8 +160,11 @@ impl WebFile {
 }
 
 /// `sha256:HEX`
-fn parse(checksum: &str) -> Result<Sum> {
-    let fault = |why: &str| Error::Refused(format!("--checksum={checksum}: {why}"));
+///
+/// # Errors
+/// Says what is no such sum.
+pub(super) fn sum(checksum: &str) -> Result<Sum, String> {
+    let fault = |why: &str| format!("--checksum={checksum}: {why}");
     let Some(digits) = checksum.strip_prefix("sha256:") else {
         return Err(fault("only sha256:HEX is supported"));
     };
@@ -200,7 +203,7 @@ mod tests {
     #[test]
     fn a_checksum_is_sha256_in_full() {
         let good = format!("sha256:{}", "aB".repeat(32));
-        assert_eq!(parse(&good).unwrap(), [0xab; 32]);
+        assert_eq!(sum(&good).unwrap(), [0xab; 32]);
         for bad in [
             "sha256:ab",
             "md5:ab",
@@ -209,7 +212,7 @@ mod tests {
             &format!("sha256:{}", "zz".repeat(32)),
             &format!("sha256:{}+1", "ab".repeat(31)),
         ] {
-            assert!(parse(bad).is_err(), "{bad:?} was taken");
+            assert!(sum(bad).is_err(), "{bad:?} was taken");
         }
     }
 }
