@@ -1,9 +1,12 @@
 //! Nothing of the host is had by a hostile recipe, context, base image or command.
 
 use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
 
 use super::Site;
 use crate::support::claims;
+use crate::support::command::{Output, patience, run};
 
 claims![
     links_of_the_context_lead_nowhere: [Root, Overlay, Dhow],
@@ -181,7 +184,6 @@ fn f12_a_recipe_that_grows_without_end_is_stopped_soon() {
     let nested = format!("FROM scratch\nENV A={}\n", "${B:-".repeat(10_000));
     let endless = format!("FROM scratch\nRUN <<E\n{}", "x\n".repeat(400_000));
     let line = format!("FROM scratch\nRUN {}\n", "x".repeat(1 << 20));
-    let begin = std::time::Instant::now();
     for recipe in [
         doubling,
         nested,
@@ -190,10 +192,25 @@ fn f12_a_recipe_that_grows_without_end_is_stopped_soon() {
         "FROM scratch\nRUN x\0y".to_owned(),
     ] {
         site.context("c", &recipe);
-        let output = site.build(&["--plan", "c"]).ends_with(1);
+        let output = within(&site, &["build", "--plan", "c"]).ends_with(1);
         assert!(output.stderr.len() < 2000, "{}", output.stderr);
     }
-    assert!(begin.elapsed() < crate::support::command::patience(std::time::Duration::from_secs(5)));
+}
+
+/// dhow in 64 MiB of memory and in far more of the processor's own seconds than it takes: who needs more is ended by
+/// the kernel, however busy the machine is.
+fn within(site: &Site, arguments: &[&str]) -> Output {
+    let seconds = patience(Duration::from_secs(20)).as_secs();
+    let dhow = site.dhow();
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "ulimit -d 65536 && ulimit -t $0 && exec \"$@\""])
+        .arg(seconds.to_string())
+        .arg(dhow.get_program())
+        .args(dhow.get_args())
+        .args(arguments)
+        .current_dir(site.folder());
+    run(&mut command)
 }
 
 fn f05_cve_2026_33747_a_foreign_front_end_is_never_run() {
