@@ -264,3 +264,19 @@ fn variables_that_double_are_stopped_in_little_time() {
         "{error}"
     );
 }
+
+#[test]
+fn a_copied_heredoc_has_its_variables_filled_in_and_its_quotes_kept() {
+    let text =
+        "FROM scratch\nARG V=x\nCOPY <<a <<'b' /d/\n$V \"$V\" '$V' \\\\\n\\$V $$.\na\n$V \\\\\nb\n";
+    let plan = planned(text, &Settings::default()).unwrap();
+    let Action::Copy(copy) = &plan.stages[0].steps.last().unwrap().action else {
+        panic!()
+    };
+    let files: Vec<(&str, &str)> = copy
+        .heredocs
+        .iter()
+        .map(|(name, content)| (name.as_str(), content.as_str()))
+        .collect();
+    assert_eq!(files, [("a", "x \"x\" 'x' \\\n$V .\n"), ("b", "$V \\\\\n")]);
+}
