@@ -2,9 +2,12 @@
 //! path that crosses a mount is followed, or a detached mount of our own, on which nothing is mounted.
 //! Not its job: knowing what is written there.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -70,6 +73,17 @@ pub(crate) fn reopen(fd: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
 /// As open(2).
 pub fn open_again(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
     follow(fd.as_fd(), flags)
+}
+
+/// Where what `fd` names is, as the kernel has it now: from the root of its own mount if that is attached nowhere.
+///
+/// # Errors
+/// As readlink(2).
+pub fn path_of(fd: impl AsFd) -> Result<PathBuf> {
+    let link = format!("self/fd/{}", fd.as_fd().as_raw_fd());
+    let path = rustix::fs::readlinkat(handle()?, link.as_str(), Vec::new())
+        .map_err(|errno| SysError::new("readlink", format_args!("/proc/{link}"), errno))?;
+    Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
 }
 
 /// Gives what the O_PATH fd `fd` names another mode.

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -49,9 +49,7 @@ pub(crate) fn give_at(
 
 /// Where an open folder is below a root, which may be a mount that is attached nowhere.
 pub(crate) fn path_below(root: &Root, folder: impl AsFd) -> sys::Result<PathBuf> {
-    let path =
-        |fd: BorrowedFd<'_>| sys::file::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    let (root, folder) = (path(root.fd())?, path(folder.as_fd())?);
+    let (root, folder) = (sys::proc::path_of(root.fd())?, sys::proc::path_of(folder)?);
     let below = folder.strip_prefix(&root).map(Path::to_owned);
     below.map_err(|_| SysError::new("look for", folder.display(), Errno::XDEV))
 }
