@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use sys::at::{self, AtFlags, Mode, OFlags};
@@ -44,7 +44,7 @@ impl Store {
         }
         let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
         let _lease = self.hold_blobs(&layers)?;
-        let below = Root::new(file::open_dir(dir).doing(doing)?);
+        let below = Root::new(folder);
         below.create_dir_all("blobs/sha256", 0o755).doing(doing)?;
         let blobs = below
             .open("blobs/sha256", OFlags::RDONLY | OFlags::DIRECTORY)
@@ -60,7 +60,7 @@ impl Store {
             watch: None,
         };
         saver.oci(images)?;
-        saver.out.show(&folder)
+        saver.out.show(below.fd())
     }
 }
 
@@ -136,7 +136,7 @@ impl Refreshed {
     }
 
     /// Names the new images, and removes what only the old ones needed.
-    fn show(self, folder: &OwnedFd) -> Result<()> {
+    fn show(self, folder: BorrowedFd<'_>) -> Result<()> {
         for (name, bytes) in &self.documents {
             file::replace(folder, name, bytes, 0o644, Durability::Disk)
                 .doing(|| format!("write {name}"))?;
