@@ -3,6 +3,7 @@
 
 mod adding;
 pub(crate) mod alike;
+mod caches;
 mod carrying;
 mod checking;
 mod contexts;
@@ -58,6 +59,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         here::claims(),
         adding::claims(),
         alike::claims(),
+        caches::claims(),
         carrying::claims(),
         checking::claims(),
         contexts::claims(),

@@ -4,6 +4,7 @@ mod bases;
 mod before;
 mod build;
 mod cache;
+mod caches;
 mod carry;
 mod check;
 mod commit;
@@ -62,6 +63,7 @@ mod work;
 mod worker;
 
 pub use build::{build, plan_only};
+pub use caches::{Held, PrunedMounts, Which, hold_mounts, import_mounts, prune_mounts};
 pub use carry::{Carried, Extent, export, import};
 pub use check::{Check, check};
 pub use commit::timestamp;

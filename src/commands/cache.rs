@@ -1,11 +1,14 @@
-//! `dhow cache`: the build cache to and from other stores, and less of it. Not its job: what it holds.
+//! `dhow cache`: the build cache to and from other stores, and less of it. Not its job: what it holds, and cache
+//! mounts (`mounts`).
+
+mod mounts;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use builder::Carried;
+use builder::{Carried, Which};
 use image::registry::{Access, PullOptions, PushOptions};
 use image::{Format, LoadOptions, Names, Prunable, PruneOptions, Reference, Source, Store};
 
@@ -32,6 +35,8 @@ enum Verb {
         /// A file, `-` for stdout, or docker://NAME
         to: String,
         #[command(flatten)]
+        mounts: Mounts,
+        #[command(flatten)]
         registry: Registry,
     },
     /// Take a cache that was exported; whoever made it is believed that its steps leave these layers
@@ -39,12 +44,14 @@ enum Verb {
         /// A file, `-` for stdin, or docker://NAME
         from: String,
         #[command(flatten)]
+        mounts: Mounts,
+        #[command(flatten)]
         registry: Registry,
     },
     /// Forget steps, those that were of no use for longest first, and remove what nothing refers to
     Prune {
         /// Stop at so many bytes (50m, 10g)
-        #[arg(long, value_name = "BYTES", value_parser = prune::bytes)]
+        #[arg(long, value_name = "BYTES", value_parser = prune::bytes, conflicts_with_all = ["mounts", "mount_id"])]
         keep_storage: Option<u64>,
         /// Only steps that were of no use for so long: until=36h
         #[arg(long, value_name = "until=TIME", value_parser = until)]
@@ -52,21 +59,43 @@ enum Verb {
         /// Only say what would go
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        mounts: Mounts,
     },
+}
+
+/// Cache mounts in the place of steps.
+#[derive(Debug, clap::Args)]
+struct Mounts {
+    /// All cache mounts instead of steps
+    #[arg(long, conflicts_with = "mount_id")]
+    mounts: bool,
+    /// The cache mount that has this id, instead of steps; may be given several times
+    #[arg(long, value_name = "ID")]
+    mount_id: Vec<String>,
+}
+
+impl Mounts {
+    fn which(&self) -> Option<Which> {
+        match (self.mounts, &self.mount_id[..]) {
+            (true, _) => Some(Which::All),
+            (false, []) => None,
+            (false, ids) => Some(Which::Named(ids.to_vec())),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
+    if let Some(which) = args.verb.mounts().which() {
+        return mounts::run(global, &args.verb, &which);
+    }
     let store = Store::open(&global.image_store()?).map_err(because)?;
     match args.verb {
-        Verb::Export { to, registry } => {
-            if to == "-" && std::io::stdout().is_terminal() {
-                return Err(Failure::new(
-                    "cache export: an archive is not for a terminal",
-                ));
-            }
+        Verb::Export { to, registry, .. } => {
+            not_for_a_terminal(&to)?;
             let carried = builder::export(&store).map_err(because)?;
             match to.strip_prefix("docker://") {
                 Some(name) => {
@@ -77,7 +106,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             }
             told(&carried);
         }
-        Verb::Import { from, registry } => {
+        Verb::Import { from, registry, .. } => {
             let added = match from.strip_prefix("docker://") {
                 Some(name) => pull(&store, name, &registry.access())?,
                 None if from == "-" => read(&store, stdin()?)?,
@@ -89,6 +118,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             keep_storage,
             filter,
             dry_run,
+            ..
         } => {
             let options = PruneOptions {
                 what: Prunable::Steps,
@@ -101,6 +131,25 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         }
     }
     Ok(0)
+}
+
+impl Verb {
+    fn mounts(&self) -> &Mounts {
+        match self {
+            Self::Export { mounts, .. }
+            | Self::Import { mounts, .. }
+            | Self::Prune { mounts, .. } => mounts,
+        }
+    }
+}
+
+fn not_for_a_terminal(to: &str) -> Result<(), Failure> {
+    match to == "-" && std::io::stdout().is_terminal() {
+        true => Err(Failure::new(
+            "cache export: an archive is not for a terminal",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Says what had no room.

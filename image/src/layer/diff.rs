@@ -36,7 +36,12 @@ pub(crate) struct Rules<'a> {
     pub(crate) clamp_mtime: Option<i64>,
     /// The files themselves get the times that are written, so that directory and tar are one layer.
     pub(crate) settle: bool,
+    /// Which paths are written, and looked into: all without.
+    pub(crate) only: Option<&'a Takes<'a>>,
 }
+
+/// Whether a path is taken.
+pub(crate) type Takes<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
 /// Writes the tar of `upper` to `out`. Times are cut to whole seconds, as every builder does. Gives the owners that are
 /// kept beside the files, too.
@@ -156,6 +161,10 @@ impl<'a, W: Write> Walk<'a, W> {
             self.marker(path.join(OPAQUE))?;
         }
         for name in names {
+            let taken = |takes: &Takes<'_>| takes(path.join(&name).bytes());
+            if !self.rules.only.is_none_or(taken) {
+                continue;
+            }
             let stat = at::statat(&dir, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| fault("fstatat", errno))?;
             if is_marker(&name) {

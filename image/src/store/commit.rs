@@ -40,6 +40,7 @@ impl Store {
             links: &links,
             clamp_mtime: options.clamp_mtime,
             settle: true,
+            only: None,
         };
         let upper = file::open_dir(&scratch.upper).doing(doing)?;
         let out = Hashing {
@@ -99,6 +100,28 @@ impl Store {
             links,
             clamp_mtime: None,
             settle: false,
+            only: None,
+        };
+        diff::write(tree, &rules, out).map(|(out, _)| out)
+    }
+
+    /// Writes the paths below `tree` that `takes` takes, as [`Store::write_tar`] does; a folder that it does not take is
+    /// not looked into.
+    ///
+    /// # Errors
+    /// As [`Store::write_tar`].
+    pub fn write_part<W: Write>(
+        &self,
+        tree: OwnedFd,
+        takes: &dyn Fn(&[u8]) -> bool,
+        out: W,
+    ) -> Result<W> {
+        let rules = diff::Rules {
+            owners: &self.manner.owners,
+            links: &LinkOwners::default(),
+            clamp_mtime: None,
+            settle: false,
+            only: Some(takes),
         };
         diff::write(tree, &rules, out).map(|(out, _)| out)
     }

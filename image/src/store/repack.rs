@@ -125,6 +125,7 @@ impl Store {
             links: &links,
             clamp_mtime: options.clamp_mtime,
             settle: false,
+            only: None,
         };
         let name = "tar";
         let out = Hashing {
