@@ -86,10 +86,6 @@ impl Check {
 
     /// In the form of BuildKit's lint request, without links.
     pub fn to_json(&self) -> serde_json::Value {
-        let lines = |line: usize| {
-            let at = json!({ "line": line, "character": 0 });
-            json!({ "sourceIndex": 0, "ranges": [{ "start": at, "end": at }] })
-        };
         let warnings: Vec<_> = self
             .findings
             .iter()
@@ -113,4 +109,10 @@ impl Check {
         }
         whole
     }
+}
+
+/// A place of the recipe, as BuildKit's requests say it.
+pub(crate) fn lines(line: usize) -> serde_json::Value {
+    let at = json!({ "line": line, "character": 0 });
+    json!({ "sourceIndex": 0, "ranges": [{ "start": at, "end": at }] })
 }

@@ -365,6 +365,7 @@ impl State<'_> {
         let linter = self.scope.linter;
         values::secret(linter, &self.place, argument.span, "ARG", &argument.name);
         let value = self.argument_value(argument)?;
+        linter.hear(argument.span, value.as_deref());
         self.memory.declared.insert(argument.name.clone());
         match value {
             Some(value) if !values::SCANS.contains(&argument.name.as_str()) => {

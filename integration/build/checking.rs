@@ -9,6 +9,8 @@ claims![
     a_check_shows_each_place_and_says_why: [Dhow],
     a_check_ends_with_one_if_anything_is_found: [Dhow],
     each_case_has_its_lints: [Dhow],
+    an_outline_says_what_can_be_given: [Dhow],
+    targets_are_the_stages_with_what_is_said_of_them: [Dhow],
     a_build_tells_what_is_likely_wrong: [Root, Overlay, Dhow],
     a_recipe_may_make_its_warnings_errors: [Root, Overlay, Dhow],
 ];
@@ -105,6 +107,89 @@ fn each_case_has_its_lints() {
     }
     // All but those that need a base image of another platform, or a global ARG without a default.
     assert!(rules.len() >= 19, "{rules:?}");
+}
+
+const CALLED: &str = "# BASE where it begins\nARG BASE=scratch\nARG UNUSED=1\nARG TAG=v$BASE\n\
+    # tools what others need\nFROM $BASE AS tools\n# MODE how it is made\n# (or not)\nARG MODE=fast TAG\n\
+    RUN --mount=type=secret,id=key,required=true --mount=type=ssh x\n\
+    FROM scratch AS other\nARG ELSE=1\n\
+    FROM scratch\nARG MODE=slow\nARG PLAIN\nCOPY --from=tools / /\nRUN --mount=type=secret,id=key --mount=type=secret,id=b x\n";
+
+fn an_outline_says_what_can_be_given() {
+    let site = Site::bare();
+    site.context("c", CALLED);
+    let called = site.build(&["--call=outline", "c"]).success();
+    assert_eq!(
+        called.stdout,
+        "BUILD ARG   VALUE      DESCRIPTION\nBASE        scratch    where it begins\nTAG         vscratch\n\
+         MODE        slow\nPLAIN\n\n\
+         SECRET   REQUIRED\nkey      true\nb\n\nSSH       REQUIRED\ndefault\n"
+    );
+    assert_eq!(called.stderr, "");
+    let given = [
+        "--call",
+        "outline,format=json",
+        "--target=tools",
+        "--build-arg=MODE=x",
+        "c",
+    ];
+    let called: serde_json::Value =
+        serde_json::from_str(&site.build(&given).success().stdout).unwrap();
+    let at = |line: u32| {
+        let at = serde_json::json!({ "line": line, "character": 0 });
+        serde_json::json!({ "sourceIndex": 0, "ranges": [{ "start": at, "end": at }] })
+    };
+    assert_eq!(
+        called,
+        serde_json::json!({
+            "name": "tools",
+            "description": "what others need",
+            "args": [
+                { "name": "BASE", "description": "where it begins", "value": "scratch", "location": at(2) },
+                { "name": "TAG", "value": "vscratch", "location": at(4) },
+                { "name": "MODE", "description": "how it is made", "value": "x", "location": at(9) },
+            ],
+            "secrets": [{ "name": "key", "required": true, "location": at(10) }],
+            "ssh": [{ "name": "default", "location": at(10) }],
+        })
+    );
+    assert!(!site.folder().join("store").exists());
+    // A fault is one, and a method that is none is named.
+    site.context("d", "FROM scratch\nRNU x\n");
+    site.build(&["--call=outline", "d"]).ends_with(1);
+    let refused = site.build(&["--call=outlines", "c"]).ends_with(1);
+    assert!(
+        refused
+            .stderr
+            .contains("it can be build, check, outline or targets")
+    );
+}
+
+fn targets_are_the_stages_with_what_is_said_of_them() {
+    let site = Site::bare();
+    site.context("c", CALLED);
+    let called = site.build(&["--call=targets", "c"]).success();
+    assert_eq!(
+        called.stdout,
+        "TARGET      DESCRIPTION\ntools       what others need\nother\n(default)\n"
+    );
+    let called = site.build(&["--call=targets,format=json", "c"]).success();
+    let called: serde_json::Value = serde_json::from_str(&called.stdout).unwrap();
+    let targets = called["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 3);
+    assert_eq!(
+        (&targets[0]["name"], &targets[0]["base"]),
+        (&"tools".into(), &"$BASE".into())
+    );
+    assert_eq!(
+        (&targets[0]["default"], &targets[2]["default"]),
+        (&serde_json::Value::Null, &true.into())
+    );
+    // The check is one of them.
+    site.context("e", "FROM scratch AS Base\n");
+    let [called, old] =
+        ["--call=check", "--check"].map(|flag| site.build(&[flag, "e"]).ends_with(1));
+    assert_eq!(called.stdout, old.stdout);
 }
 
 fn a_build_tells_what_is_likely_wrong() {

@@ -5,6 +5,7 @@ mod agent;
 mod cache;
 mod cache_out;
 mod cache_places;
+mod call;
 mod check;
 mod context;
 mod deliver;
@@ -47,8 +48,11 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     let options = options(global, &args)?;
     let json = args.recipe.is_json()?;
-    if args.recipe.check {
-        return check::check(global, &options, json);
+    match args.recipe.what() {
+        call::What::Build => {}
+        call::What::Check => return check::check(global, &options, json),
+        call::What::Outline => return call::outline(global, &options, json),
+        call::What::Targets => return call::targets(global, &options, json),
     }
     if args.recipe.plan {
         let mut open = || image::Store::open(&global.image_store().unwrap_or_default());

@@ -8,6 +8,7 @@ mod rule;
 pub(crate) mod values;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Fault};
@@ -62,6 +63,8 @@ impl Finding {
 #[derive(Debug, Default)]
 pub(crate) struct Linter {
     found: RefCell<Vec<Lint>>,
+    /// What ARGs come to, by where they stand, if somebody wants to know.
+    arguments: Option<RefCell<HashMap<usize, String>>>,
 }
 
 /// What is more is an attack: it is not told.
@@ -72,7 +75,30 @@ impl Linter {
     pub(crate) fn with(found: Vec<Lint>) -> Self {
         Self {
             found: RefCell::new(found),
+            arguments: None,
         }
+    }
+
+    /// One that hears what ARGs come to, too.
+    pub(crate) fn listening() -> Self {
+        Self {
+            arguments: Some(RefCell::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Hears what an ARG comes to.
+    pub(crate) fn hear(&self, argument: Span, value: Option<&str>) {
+        if let (Some(arguments), Some(value)) = (&self.arguments, value) {
+            let mut arguments = arguments.borrow_mut();
+            arguments.insert(argument.start, value.to_owned());
+        }
+    }
+
+    /// What the ARG at a place came to.
+    pub(crate) fn heard(&self, argument: Span) -> Option<String> {
+        let arguments = self.arguments.as_ref()?.borrow();
+        arguments.get(&argument.start).cloned()
     }
 
     /// Takes up one; `mark` is what of the instruction breaks the rule.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use builder::Platform;
 
+use super::call::{Call, What, call};
 use crate::report::Failure;
 
 /// The recipe and its values.
@@ -27,18 +28,31 @@ pub(super) struct Recipe {
     pub(super) plan: bool,
     /// Say what is wrong or likely wrong in the recipe, and do nothing
     #[arg(long, group = "instead")]
-    pub(super) check: bool,
-    /// How to print plan or check [default: a plan as json, a check as text]
+    check: bool,
+    /// Say what the recipe takes (outline), which stages it has (targets) or what is wrong in it (check), and do nothing;
+    /// with ,format=json for programs
+    #[arg(long, value_name = "METHOD[,format=json]", group = "instead", value_parser = call)]
+    call: Option<Call>,
+    /// How to print what is said instead of a build [default: a plan as json, others as text]
     #[arg(long, requires = "instead", value_parser = ["json", "text"])]
     format: Option<String>,
 }
 
 impl Recipe {
-    /// Whether plan or check is printed as JSON.
+    /// What is done.
+    pub(super) fn what(&self) -> What {
+        match (self.check, self.call) {
+            (true, _) => What::Check,
+            (false, call) => call.map_or(What::Build, |call| call.what),
+        }
+    }
+
+    /// Whether what is said instead of a build is printed as JSON.
     pub(super) fn is_json(&self) -> Result<bool, Failure> {
         match self.format.as_deref() {
             Some("text") if self.plan => Err(Failure::new("--plan: it is printed as json alone")),
-            format => Ok(self.plan || format == Some("json")),
+            Some(format) => Ok(self.plan || format == "json"),
+            None => Ok(self.plan || self.call.and_then(|call| call.json) == Some(true)),
         }
     }
 
