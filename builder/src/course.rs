@@ -1,7 +1,7 @@
 //! The course of a build: each step begins as soon as what it needs is done and there is room for one more, in a
 //! process of its own; the first that fails ends all others. Not its job: what a step does, and its process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,7 @@ pub(crate) fn run(
         done: BTreeMap::new(),
         running: Vec::new(),
         signals: sys::signal::signals_as_fd().doing(|| "take our signals".to_owned())?,
+        warnings: BTreeSet::new(),
         tell,
     };
     let result = course.steps();
@@ -107,6 +108,8 @@ struct Course<'a> {
     done: BTreeMap<usize, Built>,
     running: Vec<Running>,
     signals: OwnedFd,
+    /// What steps have warned of.
+    warnings: BTreeSet<String>,
     tell: &'a mut dyn FnMut(Event<'_>),
 }
 
@@ -202,7 +205,10 @@ impl<'a> Course<'a> {
                 return Ok(());
             }
             Some(Message::Warning(text)) => {
-                (self.tell)(Event::Warning(&text));
+                // Steps find the same about the host.
+                if self.warnings.insert(text.clone()) {
+                    (self.tell)(Event::Warning(&text));
+                }
                 return Ok(());
             }
             Some(Message::Output(bytes)) => {

@@ -70,7 +70,7 @@ pub struct Limits {
     pub memory: Option<i64>,
     /// How many CPUs' time.
     pub cpus: Option<f64>,
-    /// Processes and threads; without it, 32768 where the host has the controller.
+    /// Processes and threads; without it, 32768 where the host has the controller, else a warning.
     pub pids: Option<i64>,
     /// `RLIMIT_NAME`, soft and hard value.
     pub ulimits: Vec<(String, u64, u64)>,

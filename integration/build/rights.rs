@@ -9,10 +9,25 @@ use crate::support::{claims, run};
 claims![
     a_run_for_another_architecture_is_refused_before_any_step: [Root, Cgroup2, Overlay, Dhow],
     the_build_says_what_a_commands_machine_is_called: [Root, Cgroup2, Overlay, Dhow],
+    that_nobody_counts_processes_is_told_once: [Root, Cgroup2, Overlay, FaultBuild],
     limits_and_hosts_are_those_of_the_flags: [Root, Cgroup2, Overlay, Dhow],
     f03_cve_2024_23653_a_recipe_has_no_right_that_was_not_allowed: [Root, Cgroup2, Overlay, Dhow],
     f14_cve_2022_27651_a_run_has_no_inheritable_capability: [Root, Cgroup2, Overlay, Dhow],
 ];
+
+fn that_nobody_counts_processes_is_told_once() {
+    let site = Site::new();
+    site.context("c", "FROM base\nRUN echo one\nRUN echo two\n");
+    for (arguments, times) in [(&["--no-cache"][..], 1), (&[][..], 0)] {
+        let mut command = site.dhow();
+        command.args(["build", "--network=none", "--progress=plain"]);
+        command.args(arguments).arg("c");
+        command.env("DHOW_FAULT", "no-pids-controller");
+        let output = run(&mut command).success();
+        let told = "warning: RUN may have more than 32768 processes: ";
+        assert_eq!(output.stderr.matches(told).count(), times, "{output:?}");
+    }
+}
 
 fn limits_and_hosts_are_those_of_the_flags() {
     let site = Site::new();

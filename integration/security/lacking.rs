@@ -32,6 +32,10 @@ pub(super) const FEATURES: &[Breakable] = &[
         &["a_user_without_slirp4netns_is_told_of_it"],
     ),
     named(
+        "no-pids-controller",
+        &["that_nobody_counts_processes_is_told_once"],
+    ),
+    named(
         "no-apparmor-folder",
         &["treatment::an_apparmor_profile_confines_the_program"],
     ),

@@ -7,9 +7,10 @@ use crate::error::{Doing, Result};
 use crate::instruction::Security;
 use crate::layers::root;
 use crate::plan::RunStep;
-use crate::steps::{container, mounting};
+use crate::steps::{container, mounting, spec};
 use crate::stubs::Stubs;
 use crate::work::Work;
+use crate::worker::Message;
 
 /// Runs the command, unless that was done before.
 pub(crate) fn run(work: &Work<'_>, layers: &[Layer], step: &RunStep) -> Result<Outcome> {
@@ -33,6 +34,9 @@ pub(crate) fn run(work: &Work<'_>, layers: &[Layer], step: &RunStep) -> Result<O
         let stubs = Stubs::before(&root(mount)?, &mounting::targets(step))?;
         let folder = scratch.upper.with_file_name("made");
         let mounts = mounting::make(work, step, &taken, &folder)?;
+        if let Some(text) = spec::uncounted(&work.options.limits) {
+            work.voice.say(&Message::Warning(text));
+        }
         // While the container is there, a signal ends it before us.
         let signals = sys::signal::signals_as_fd().doing(|| "take our signals".to_owned())?;
         let place = container::Place {

@@ -87,9 +87,21 @@ fn pids(limits: &Limits) -> Result<Option<i64>> {
     if limits.pids.is_some() {
         return Ok(limits.pids);
     }
+    Ok(are_counted().then_some(MOST_PROCESSES))
+}
+
+/// What a person must know where the host can't count processes, and no number was asked for.
+pub(super) fn uncounted(limits: &Limits) -> Option<String> {
+    (limits.pids.is_none() && !are_counted()).then(|| {
+        format!(
+            "RUN may have more than {MOST_PROCESSES} processes: this host's cgroup v2 lacks the controller pids"
+        )
+    })
+}
+
+fn are_counted() -> bool {
     let controllers = runtime::controllers().unwrap_or_default();
-    let counted = controllers.iter().any(|name| name == "pids");
-    Ok(counted.then_some(MOST_PROCESSES))
+    controllers.iter().any(|name| name == "pids") && !sys::fault::broken("no-pids-controller")
 }
 
 /// What the image's spec has no words for.
