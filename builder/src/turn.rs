@@ -30,10 +30,16 @@ impl Drop for Turn {
 /// Waits until nobody else does the step with the key `name`.
 pub(crate) fn take(store: &Path, name: &str) -> Result<Turn> {
     let doing = || format!("wait for the turn of step {name}");
-    let path = store.join("turns").join(name);
+    let folder = store.join("turns");
+    file::create_dir_all(&folder, 0o700).doing(doing)?;
+    let path = folder.join(name);
     loop {
-        let made = file::create_dir_all(&path, 0o700).and_then(|()| file::open_dir(&path));
-        let dir = match made {
+        let made = match file::create_dir(&path, 0o700) {
+            // Somebody has the turn, or had it just now.
+            Err(e) if e.errno == Errno::EXIST => Ok(()),
+            made => made,
+        };
+        let dir = match made.and_then(|()| file::open_dir(&path)) {
             Ok(dir) => dir,
             // Whoever had the turn removed it between our look and our use.
             Err(e) if e.errno == Errno::NOENT => continue,
@@ -91,6 +97,24 @@ mod tests {
         let turns = file::open_dir(store.path().join("turns")).unwrap();
         assert!(file::list(turns).unwrap().is_empty());
         drop(take(store.path(), "a").unwrap());
+    }
+
+    #[test]
+    fn many_who_want_the_same_turn_at_once_have_it_one_after_the_other() {
+        let store = tempfile::tempdir().unwrap();
+        let busy = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let turn = take(store.path(), "a").unwrap();
+                        assert!(!busy.swap(true, std::sync::atomic::Ordering::SeqCst));
+                        busy.store(false, std::sync::atomic::Ordering::SeqCst);
+                        drop(turn);
+                    }
+                });
+            }
+        });
     }
 
     #[test]
