@@ -288,7 +288,7 @@ fn version_and_help_bear_the_name_that_we_are_called_by() {
     let help = run(std::process::Command::new(&link).arg("--help")).success();
     assert!(help.stdout.contains("usage: runc [global flags] COMMAND"));
     let one = run(std::process::Command::new(&link).args(["help", "kill"])).success();
-    assert!(one.stdout.contains("Usage: kill"), "{}", one.stdout);
+    assert!(one.stdout.contains("Usage: runc kill"), "{}", one.stdout);
 }
 
 /// What `verb` opens, each once, with the changing parts by name.

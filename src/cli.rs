@@ -95,7 +95,8 @@ impl Invocation {
     }
 }
 
-fn called_by(argument: Option<&OsStr>) -> String {
+/// The name that we are called by, as the first argument tells it: callers may want to see theirs.
+pub(crate) fn called_by(argument: Option<&OsStr>) -> String {
     let path = argument.map(PathBuf::from).unwrap_or_default();
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
     name.unwrap_or_else(|| "dhow".to_owned())

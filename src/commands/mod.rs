@@ -48,6 +48,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, Parser};
 
+use crate::cli::called_by;
 use crate::global::Global;
 use crate::report::{Failure, say};
 
@@ -275,7 +276,14 @@ pub(crate) fn parse<T: Parser>(arguments: &[OsString]) -> Result<Option<T>, Fail
 
 /// A flag may be named twice, then the last one holds, as with runc: podman does it.
 fn read<T: Parser>(arguments: &[OsString]) -> Result<T, clap::Error> {
-    let command = || T::command().args_override_self(true);
+    // What stands in the usage, since the arguments begin with the verb.
+    let verb = arguments.first().map(|verb| verb.to_string_lossy());
+    let us = called_by(std::env::args_os().next().as_deref());
+    let called = format!("{us} {}", verb.unwrap_or_default());
+    let command = || {
+        let command = T::command().bin_name(called.trim_end());
+        command.args_override_self(true)
+    };
     let mut matches = command().try_get_matches_from(arguments)?;
     T::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command()))
 }
