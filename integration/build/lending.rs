@@ -95,7 +95,15 @@ fn a_layout_is_a_cache_and_is_written_again_in_place() {
         "{refused:?}"
     );
     let to = "--cache-to=type=local,dest=mine,ignore-error=true";
-    build(&site, "s1", &[to]).success();
+    let told = build(&site, "s1", &[to, "--progress=json"]).success();
+    let mut events = told.stderr.lines().map(|line| {
+        let event: Result<serde_json::Value, _> = serde_json::from_str(line);
+        event.unwrap_or_else(|e| panic!("{line}: {e}"))
+    });
+    let warning = events.next_back().unwrap();
+    assert_eq!(warning["event"], "warning", "{told:?}");
+    let text = warning["text"].as_str().unwrap();
+    assert!(text.starts_with("--cache-to: "), "{text}");
     assert_eq!(
         std::fs::read_dir(site.folder().join("mine"))
             .unwrap()

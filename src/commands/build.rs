@@ -66,15 +66,14 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let store = crate::rootless::store(global)?;
     let mut show = args.progress.show(args.output.quiet)?;
     let built = builder::build(&store, &options, &mut |event| show.event(&event));
-    let quiet = show.is_nothing();
-    show.end();
+    let aside = show.end();
     let finished = built.map_err(because)?;
     let delivery = deliver::Delivery {
         store: &store,
         finished: &finished,
         output: &args.output,
         wanted: &wanted,
-        quiet,
+        aside,
         access: &options.access,
     };
     delivery.all()?;

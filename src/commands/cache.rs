@@ -100,11 +100,13 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             match to.strip_prefix("docker://") {
                 Some(name) => {
                     let name = name.parse().map_err(because)?;
-                    push(&store, &carried, &name, &registry.access())?;
+                    push(&store, &carried, &name, &registry.access(), false)?;
                 }
                 None => write(&store, &carried, (to != "-").then_some(to.as_ref()))?,
             }
-            told(&carried);
+            if let Some(text) = left_out(&carried) {
+                eprintln!("{text}");
+            }
         }
         Verb::Import { from, registry, .. } => {
             let added = match from.strip_prefix("docker://") {
@@ -152,14 +154,11 @@ fn not_for_a_terminal(to: &str) -> Result<(), Failure> {
     }
 }
 
-/// Says what had no room.
-pub(super) fn told(carried: &Carried<'_>) {
-    if carried.left_out > 0 {
-        eprintln!(
-            "left out {} steps of longest ago: a manifest has no room for them",
-            carried.left_out
-        );
-    }
+/// What had no room, in words.
+pub(super) fn left_out(carried: &Carried<'_>) -> Option<String> {
+    let count = carried.left_out;
+    let why = "a manifest has no room for them";
+    (count > 0).then(|| format!("left out {count} steps of longest ago: {why}"))
 }
 
 /// Brings a cache to a registry.
@@ -168,8 +167,9 @@ pub(super) fn push(
     carried: &Carried<'_>,
     name: &Reference,
     access: &Access,
+    quiet: bool,
 ) -> Result<(), Failure> {
-    let progress = Progress::begin(&format!("push {}", name.familiar()), false);
+    let progress = Progress::begin(&format!("push {}", name.familiar()), quiet);
     let options = PushOptions {
         watch: Some(progress.watch()),
     };

@@ -10,7 +10,7 @@ pub(super) fn deliver(delivery: &Delivery<'_>, targets: &[Target]) -> Result<(),
     for target in targets {
         match one(delivery, target) {
             Err(failure) if target.ignore_error => {
-                eprintln!("warning: --cache-to: {failure}");
+                delivery.aside.warn(&format!("--cache-to: {failure}"));
             }
             done => done?,
         }
@@ -24,10 +24,15 @@ fn one(delivery: &Delivery<'_>, target: &Target) -> Result<(), Failure> {
         Place::Inline => return Ok(()),
         _ => delivery.finished.carried(target.extent).map_err(because)?,
     };
-    cache::told(&carried);
+    if let Some(text) = cache::left_out(&carried) {
+        delivery.aside.warn(&format!("--cache-to: {text}"));
+    }
     match &target.place {
         Place::Inline => Ok(()),
-        Place::Registry(name) => cache::push(delivery.store, &carried, name, delivery.access),
+        Place::Registry(name) => {
+            let quiet = delivery.is_quiet();
+            cache::push(delivery.store, &carried, name, delivery.access, quiet)
+        }
         Place::Folder(path) => delivery
             .store
             .refresh_layout(std::slice::from_ref(&carried.image), path)

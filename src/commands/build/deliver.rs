@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::destination::Destination;
 use super::output::{Output, Wanted};
+use super::show::Aside;
 use crate::progress::Progress;
-use crate::report::{Failure, because, say, visible};
+use crate::report::{Failure, because, say};
 use crate::whole;
 
 /// A finished build on its way out.
@@ -21,7 +22,7 @@ pub(super) struct Delivery<'a> {
     pub(super) output: &'a Output,
     pub(super) wanted: &'a Wanted,
     pub(super) access: &'a Access,
-    pub(super) quiet: bool,
+    pub(super) aside: Aside,
 }
 
 /// An id of an earlier build must not be taken for that of one that fails.
@@ -66,6 +67,11 @@ impl Delivery<'_> {
         Ok(())
     }
 
+    /// Whether a line on a terminal that is written anew has no place on stderr.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.aside != Aside::Words
+    }
+
     /// All names that the image gets.
     fn names(&self) -> Vec<Reference> {
         let wanted = self.wanted;
@@ -85,7 +91,7 @@ impl Delivery<'_> {
     fn files(&self, path: &Path) -> Result<(), Failure> {
         let left_out = self.finished.write_files(path).map_err(because)?;
         for what in left_out {
-            eprintln!("left out {}", visible(&what));
+            self.aside.warn(&format!("left out {what}"));
         }
         Ok(())
     }
@@ -119,7 +125,7 @@ impl Delivery<'_> {
 
     fn push(&self, image: &Image) -> Result<(), Failure> {
         for name in &image.names {
-            let progress = Progress::begin(&format!("push {}", name.familiar()), self.quiet);
+            let progress = Progress::begin(&format!("push {}", name.familiar()), self.is_quiet());
             let options = PushOptions {
                 watch: Some(progress.watch()),
             };

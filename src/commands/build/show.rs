@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write};
 
 use builder::Event;
 
-use crate::report::Failure;
+use crate::report::{Failure, unbroken, visible};
 
 /// The flag that says how progress is shown.
 #[derive(Debug, clap::Args)]
@@ -64,17 +64,33 @@ impl Show {
         }
     }
 
-    /// Whether nothing is shown.
-    pub(super) fn is_nothing(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-
-    /// Shows what is the same from now on: the build has ended.
-    pub(super) fn end(self) {
+    /// Shows what is the same from now on: the build has ended. What it made is still to be delivered.
+    pub(super) fn end(self) -> Aside {
         match self {
             Self::Plain(plain) => put(&plain.end()),
             Self::Terminal(terminal) => terminal.end(),
-            Self::Json | Self::Nothing => {}
+            Self::Json => return Aside::Json,
+            Self::Nothing => return Aside::Quiet,
+        }
+        Aside::Words
+    }
+}
+
+/// How words are shown that come after the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aside {
+    Words,
+    Json,
+    /// Warnings alone, in words.
+    Quiet,
+}
+
+impl Aside {
+    /// Warns of what changes nothing.
+    pub(super) fn warn(self, text: &str) {
+        match self {
+            Self::Words | Self::Quiet => put(&format!("warning: {}\n", unbroken(&visible(text)))),
+            Self::Json => put(&json::line(&Event::Warning(text))),
         }
     }
 }
