@@ -11,6 +11,7 @@ mod course;
 mod files;
 mod hostile;
 mod keys;
+mod leaving;
 mod lending;
 mod memory;
 mod mounts;
@@ -66,6 +67,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         course::claims(),
         files::claims(),
         hostile::claims(),
+        leaving::claims(),
         lending::claims(),
         keys::claims(),
         memory::claims(),

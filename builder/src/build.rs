@@ -16,7 +16,7 @@ use crate::plan::{self, Plan, Wish};
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
-use crate::{carry, context, course, emulation, globals, parse, turn};
+use crate::{carry, context, course, emulation, globals, parse, provenance, turn};
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
 /// on an image.
@@ -95,7 +95,8 @@ pub fn build<'a>(
     let done = course::run(store, options, (&source, &files, &plan), sides, tell);
     // Without the note, the next build has less to say.
     let _unnoted = before.keep();
-    finished(store, options, &plan, done?)
+    let facts = provenance::facts(&source, options, &plan, &bases);
+    finished(store, options, &plan, (done?, facts))
 }
 
 /// Why there is no base image, with its place, and which stage above it may be meant.
@@ -123,7 +124,7 @@ fn finished<'a>(
     store: &'a Store,
     options: &Options,
     plan: &Plan,
-    run: Run,
+    (run, facts): (Run, provenance::Facts),
 ) -> Result<Finished<'a>> {
     let Some((stage, built)) = plan
         .stages
@@ -142,7 +143,7 @@ fn finished<'a>(
     if options.cache_inline {
         carry::inline(&mut config, &steps, &built.layers);
     }
-    Finished::new(store, config, built.layers.clone(), steps)
+    Finished::new(store, config, built.layers.clone(), (steps, facts))
 }
 
 /// A step's text in one line.

@@ -196,7 +196,8 @@ fn times(item: &Item<'_>) -> Timestamps {
 }
 
 /// What has a name in a folder.
-fn look(folder: BorrowedFd<'_>, name: &OsStr) -> sys::Result<Option<FileType>> {
+/// What has a name in a folder, links not followed.
+pub(crate) fn look(folder: BorrowedFd<'_>, name: &OsStr) -> sys::Result<Option<FileType>> {
     match at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
         Err(Errno::NOENT) => Ok(None),

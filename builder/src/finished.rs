@@ -5,15 +5,17 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use image::{Digest, Image, Layer, Lease, LinkOwners, Reference, Store};
+use image::{Digest, Image, Layer, Lease, LinkOwners, Predicate, Reference, Store};
 use sys::beneath::Root;
 
+use crate::attest::{self, Attest, Beside, Said};
 use crate::cache::Cache;
 use crate::carry::{self, Carried, Extent, Steps};
 use crate::error::{Doing, Result};
 use crate::export;
 use crate::ignore::Ignore;
 use crate::layers::{empty, overlay};
+use crate::provenance::Facts;
 use crate::tree::{Owners, Tree};
 
 /// The target stage after its last step. Nobody prunes its layers until it is dropped.
@@ -24,6 +26,8 @@ pub struct Finished<'a> {
     layers: Vec<Layer>,
     /// What its steps have left, those of the last stage first.
     steps: Steps,
+    /// How it came about.
+    facts: Facts,
     _lease: Lease,
     _building: Lease,
 }
@@ -34,7 +38,7 @@ impl<'a> Finished<'a> {
         store: &'a Store,
         config: Vec<u8>,
         layers: Vec<Layer>,
-        steps: Steps,
+        (steps, facts): (Steps, Facts),
     ) -> Result<Self> {
         // Layers of other stages may be wanted for a cache.
         let building = Cache::hold(store)?;
@@ -44,6 +48,7 @@ impl<'a> Finished<'a> {
             config,
             layers,
             steps,
+            facts,
             _lease: lease,
             _building: building,
         })
@@ -78,35 +83,61 @@ impl<'a> Finished<'a> {
             .doing(|| "make the image".to_owned())
     }
 
-    /// Writes all files into the folder `path`, made if it is missing; what is there stays where it is not
-    /// in the way. Gives what was left out.
+    /// What is asked for of provenance and SBOM.
     ///
     /// # Errors
-    /// Names the file that can't be written.
-    pub fn write_files(&self, path: &Path) -> Result<Vec<String>> {
+    /// Names the file of the image that can't be read.
+    pub fn said(&self, asked: &Attest) -> Result<Said> {
+        if *asked == Attest::default() {
+            return Ok(Said::default());
+        }
+        attest::said(asked, &self.facts, &tree(self.mount()?), self.id())
+    }
+
+    /// Writes all files into the folder `path`, made if it is missing; what is there stays where it is not
+    /// in the way. `predicates` become files among them. Gives what was left out.
+    ///
+    /// # Errors
+    /// Names the file that can't be written, or that has the name of a predicate's.
+    pub fn write_files(&self, path: &Path, predicates: &[Predicate]) -> Result<Vec<String>> {
+        let with = self.with(predicates)?;
         let doing = || format!("open the folder {}", path.display());
         sys::file::create_dir_all(path, 0o755).doing(doing)?;
         let folder = sys::file::open_dir(path).doing(doing)?;
-        let tree = Tree {
-            root: Root::new(self.mount()?),
-            name: "the image".to_owned(),
-            owners: Owners::Kept,
-            links: None,
-            ignore: Ignore::default(),
-            place: None,
-        };
-        export::into_folder(&tree, folder)
+        export::into_folder(&tree(self.shown(with.as_ref())?), folder)
     }
 
-    /// Writes all files as one tar; the same files give the same bytes.
+    /// Writes all files as one tar; the same files give the same bytes. `predicates` become files among them.
     ///
     /// # Errors
-    /// Names the file that can't be read; `out` is cut short then.
-    pub fn write_tar<W: Write>(&self, out: W) -> Result<W> {
+    /// Names the file that can't be read, or that has the name of a predicate's; `out` is cut short then.
+    pub fn write_tar<W: Write>(&self, out: W, predicates: &[Predicate]) -> Result<W> {
         let doing = || "write the tar".to_owned();
-        let tree = self.mount()?;
+        let with = self.with(predicates)?;
+        let tree = self.shown(with.as_ref())?;
         let links = LinkOwners::of(&self.layers).doing(doing)?;
         self.store.write_tar(tree, &links, out).doing(doing)
+    }
+
+    /// The tree with predicates' files, if there are any.
+    fn with(&self, predicates: &[Predicate]) -> Result<Option<Beside>> {
+        if predicates.is_empty() {
+            return Ok(None);
+        }
+        let (tree, epoch) = (tree(self.mount()?), self.facts.epoch());
+        attest::beside(self.store, (&tree, &self.layers), predicates, epoch).map(Some)
+    }
+
+    /// What is written: with predicates' files, or without.
+    fn shown(&self, with: Option<&Beside>) -> Result<OwnedFd> {
+        match with {
+            None => self.mount(),
+            Some(beside) => beside
+                .mount
+                .try_clone()
+                .map_err(|e| sys::SysError::from_io("dup", "", &e))
+                .doing(|| "open the tree".to_owned()),
+        }
     }
 
     /// All layers as one tree.
@@ -115,5 +146,17 @@ impl<'a> Finished<'a> {
             true => empty(),
             false => overlay(&self.layers, None),
         }
+    }
+}
+
+/// The image's files.
+fn tree(mount: OwnedFd) -> Tree {
+    Tree {
+        root: Root::new(mount),
+        name: "the image".to_owned(),
+        owners: Owners::Kept,
+        links: None,
+        ignore: Ignore::default(),
+        place: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Builder: follows a recipe and leaves an image. Not its job: flags and printing.
 
+mod attest;
 mod bases;
 mod before;
 mod build;
@@ -40,14 +41,17 @@ mod mode;
 mod mounts;
 mod notes;
 mod outline;
+mod packages;
 mod parse;
 mod pattern;
 mod plan;
 mod platform;
 mod ports;
+mod provenance;
 mod ready;
 mod remote;
 mod request;
+mod sbom;
 mod select;
 mod signal;
 mod source;
@@ -63,6 +67,7 @@ mod words;
 mod work;
 mod worker;
 
+pub use attest::{Attest, Provenance, Said};
 pub use build::{build, plan_only};
 pub use caches::{Held, PrunedMounts, Which, hold_mounts, import_mounts, prune_mounts};
 pub use carry::{Carried, Extent, export, import};
@@ -81,6 +86,7 @@ pub use outline::{Arg, Outline, Target, Wanted, outline, targets};
 pub use parse::parse;
 pub use plan::{Action, Adding, BaseConfig, CopyStep, Plan, RunStep, StagePlan, Step, Wish, plan};
 pub use platform::Platform;
+pub use provenance::Detail;
 pub use remote::is_address;
 pub use request::{
     Agent, Allowed, Context, Event, Limits, NetworkDefault, Options, Secret, SecretSource, Settings,

@@ -6,9 +6,11 @@ use std::io::{self, BufRead, Read};
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 
+pub use self::pack::Method;
 pub(crate) use self::turn::Ready;
 use crate::Result;
 
+pub(crate) mod pack;
 mod turn;
 mod xz;
 mod zstd;

@@ -7,6 +7,7 @@
 //! Not its job: running anything, mounting anything, and recipes.
 
 mod archive;
+pub mod attestation;
 mod budget;
 mod compression;
 mod digest;
@@ -31,6 +32,8 @@ pub mod to_spec;
 pub mod user;
 mod watch;
 
+pub use attestation::Predicate;
+pub use compression::Method;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use history::{HistoryEntry, history};
@@ -42,9 +45,10 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use source::Source;
 pub use store::{
-    Changed, Checked, CommitOptions, Depth, Fault, Form, Format, Image, Layer, Lease, Left, Lender,
-    Lent, LoadOptions, Loaded, Mounted, Names, Part, PathChange, Prunable, PruneOptions, Pruned,
-    Removal, Removed, RepackOptions, Scratch, Store, lower,
+    Changed, Checked, CommitOptions, Depth, Fault, Form, Format, Image, Layer, Lease, Leaving,
+    Left, Lender, Lent, LoadOptions, Loaded, MediaTypes, Mounted, Names, Outgoing, Part,
+    PathChange, Prunable, PruneOptions, Pruned, Removal, Removed, RepackOptions, Scratch, Store,
+    lower,
 };
 
 pub use watch::{Event, Watch};

@@ -8,6 +8,7 @@
 //! blobs/sha256/HEX          configs, manifests, layers as they came
 //! layers/KEY/fs             an unpacked layer, a folder or an image; KEY is its diff id and the owner policy
 //! layers/KEY/layer.json     what it turned out to be
+//! layers/KEY/packed.json    what it was compressed to on its way out
 //! mounts/HEX                where an image is mounted
 //! work/NAME                 what is being made, locked by its maker; left-overs are removed
 //! used/HEX                  what a container keeps, as long as its directory is there
@@ -31,7 +32,10 @@ mod lease;
 mod ledger;
 mod lend;
 mod load;
+mod media_types;
 mod mounted;
+pub(crate) mod outgoing;
+mod packed;
 mod parallel;
 mod prune;
 mod publish;
@@ -61,7 +65,9 @@ pub use self::layer::{Layer, lower};
 pub use self::lease::Lease;
 pub use self::lend::{Lender, Lent};
 pub use self::load::{LoadOptions, Loaded, Names};
+pub use self::media_types::MediaTypes;
 pub use self::mounted::Mounted;
+pub use self::outgoing::{Leaving, Outgoing};
 pub use self::prune::{Prunable, PruneOptions, Pruned};
 pub use self::remove::{Removal, Removed};
 pub use self::repack::{Changed, PathChange, RepackOptions};

@@ -2,11 +2,13 @@
 //! recipe's language, and steps (builder).
 
 mod agent;
+mod attest;
 mod cache;
 mod cache_out;
 mod cache_places;
 mod call;
 mod check;
+mod compression;
 mod context;
 mod deliver;
 mod destination;
@@ -30,6 +32,8 @@ use crate::report::{Failure, because, say};
 struct Args {
     #[command(flatten)]
     output: output::Output,
+    #[command(flatten)]
+    attest: attest::Asked,
     #[command(flatten)]
     recipe: recipe::Recipe,
     #[command(flatten)]
@@ -60,7 +64,8 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         say(format_args!("{:#}\n", plan.to_json()));
         return Ok(0);
     }
-    let wanted = args.output.wanted()?;
+    let attest = args.attest.wanted()?;
+    let wanted = args.output.wanted(&attest)?;
     let targets = args.cache.targets()?;
     deliver::prepare(&args.output)?;
     let store = crate::rootless::store(global)?;
@@ -73,6 +78,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         finished: &finished,
         output: &args.output,
         wanted: &wanted,
+        attest: &attest,
         aside,
         access: &options.access,
     };

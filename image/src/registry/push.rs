@@ -3,8 +3,8 @@
 //! the store's own. Not its job: making or compressing layers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -19,9 +19,10 @@ use super::repository::Repository;
 use super::transport::Answer;
 use crate::digest::mismatch;
 use crate::error::Doing;
+use crate::store::outgoing::{Has, Parcel};
 use crate::store::{Image, Store};
 use crate::watch::{Event, Watch};
-use crate::{Digest, Error, Reference, Result, manifest};
+use crate::{Digest, Error, Reference, Result};
 
 /// Blobs on their way at once.
 const MAX_THREADS: usize = 4;
@@ -43,6 +44,17 @@ struct Part {
     size: u64,
     /// Repositories of the same registry that may have it.
     mounts: Vec<String>,
+    from: Place,
+}
+
+/// Where a blob is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// The store has it.
+    Store,
+    /// A file that goes with the image.
+    Aside(PathBuf),
+    Bytes(Vec<u8>),
 }
 
 impl Store {
@@ -57,7 +69,21 @@ impl Store {
         access: &Access,
         options: &PushOptions,
     ) -> Result<Digest> {
-        self.push_to(image, name, access, options)
+        self.push_with(image, name, access, options, &mut |_| {
+            Parcel::of(self, image)
+        })
+    }
+
+    /// The same for what `parcel` says, which is told how to ask what the registry has.
+    pub(crate) fn push_with(
+        &self,
+        image: &Image,
+        name: &Reference,
+        access: &Access,
+        options: &PushOptions,
+        parcel: &mut dyn FnMut(Has<'_>) -> Result<Parcel>,
+    ) -> Result<Digest> {
+        self.push_to(image, name, access, options, parcel)
             .map_err(|e| e.inside(format!("push {}", name.familiar())))
     }
 
@@ -67,14 +93,16 @@ impl Store {
         name: &Reference,
         access: &Access,
         options: &PushOptions,
+        parcel: &mut dyn FnMut(Has<'_>) -> Result<Parcel>,
     ) -> Result<Digest> {
         let (Some(tag), None) = (name.tag(), name.digest()) else {
             let rule = "to push, it needs a tag and no digest";
             return Err(Error::refused("the name", rule));
         };
         let _lease = self.hold(&image.layers)?;
-        let parts = parts(image, &self.images()?, name);
-        let others: BTreeSet<String> = parts.iter().flat_map(|p| p.mounts.clone()).collect();
+        let images = self.images()?;
+        let mounts = layer_parts(image, &images, name);
+        let others: BTreeSet<String> = mounts.iter().flat_map(|p| p.mounts.clone()).collect();
         let scope = Scope::Push(name.path().to_owned(), others.into_iter().collect());
         let repository = access.repository(name, scope, options.watch.clone())?;
         let client = repository
@@ -87,39 +115,26 @@ impl Store {
             repository: &repository,
             client,
         };
-        pusher.all(&parts)?;
-        let bytes = self.document(image.manifest)?;
-        let path = format!("/{}/manifests/{tag}", repository.path);
-        let question = Question::new(Method::PUT, client.at(&path)?)
-            .header("content-type", manifest::media_type(&bytes)?)
-            .sending(Body::Bytes(&bytes));
-        let answer = client.ask(&question)?;
-        if !matches!(answer.status, 200..=202) {
-            return Err(denied(question.name(), answer));
+        let parcel = parcel(&|descriptor| pusher.has(descriptor.digest))?;
+        pusher.all(&parts(&parcel, &images, name))?;
+        let mut last = Ok(parcel.image.manifest);
+        for (n, (media_type, bytes)) in parcel.manifests.iter().enumerate() {
+            let digest = Digest::of(bytes);
+            last = match n + 1 == parcel.manifests.len() {
+                true => pusher.document(tag, media_type, bytes, digest),
+                false => pusher.document(&digest.to_string(), media_type, bytes, digest),
+            };
+            if last.is_err() {
+                break;
+            }
         }
-        match answer
-            .header("docker-content-digest")
-            .map(str::parse::<Digest>)
-        {
-            Some(Ok(said)) if said != image.manifest => Err(mismatch(
-                "the manifest that it has now",
-                "digest",
-                image.manifest,
-                said,
-            )),
-            _ => Ok(image.manifest),
-        }
-    }
-
-    fn document(&self, digest: Digest) -> Result<Vec<u8>> {
-        let path = self.path().join("blobs/sha256").join(digest.hex());
-        file::read(path, crate::json::MAX_DOCUMENT).doing(|| format!("read manifest {digest}"))
+        last
     }
 }
 
-/// The layers and the config of an image, each once, and where else on that registry they may be: in the
+/// The layers of an image, each once, and where else on that registry they may be: in the
 /// repositories of images with a common layer that have a name there.
-fn parts(image: &Image, images: &[Image], name: &Reference) -> Vec<Part> {
+fn layer_parts(image: &Image, images: &[Image], name: &Reference) -> Vec<Part> {
     let mut places: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
     for other in images {
         let there = other
@@ -146,14 +161,27 @@ fn parts(image: &Image, images: &[Image], name: &Reference) -> Vec<Part> {
                 digest: layer.blob,
                 size: layer.size,
                 mounts: mounts(&layer.blob),
+                from: Place::Store,
             });
         }
     }
-    parts.push(Part {
-        digest: image.id,
-        size: image.config.len() as u64,
+    parts
+}
+
+/// All blobs of what leaves, each once: layers, configs, statements.
+fn parts(parcel: &Parcel, images: &[Image], name: &Reference) -> Vec<Part> {
+    let mut parts = layer_parts(&parcel.image, images, name);
+    for part in &mut parts {
+        if let Some(path) = parcel.aside(part.digest) {
+            part.from = Place::Aside(path);
+        }
+    }
+    parts.extend(parcel.blobs.iter().map(|(digest, bytes)| Part {
+        digest: *digest,
+        size: bytes.len() as u64,
         mounts: Vec::new(),
-    });
+        from: Place::Bytes(bytes.clone()),
+    }));
     parts
 }
 
@@ -189,16 +217,54 @@ impl Pusher<'_> {
             .map_or(Ok(()), Err)
     }
 
-    /// One blob, if the registry lacks it.
-    fn one(&self, part: &Part) -> Result<()> {
-        let path = format!("/{}/blobs/{}", self.repository.path, part.digest);
+    /// Whether the registry has a blob in this repository.
+    fn has(&self, digest: Digest) -> Result<bool> {
+        let path = format!("/{}/blobs/{digest}", self.repository.path);
         let head = Question::new(Method::HEAD, self.client.at(&path)?);
         let answer = self.client.ask(&head)?;
         match answer.status {
-            200 => return Ok(()),
-            401 | 403 => return Err(denied(head.name(), answer)),
-            _ => {}
+            200 => Ok(true),
+            401 | 403 => Err(denied(head.name(), answer)),
+            _ => Ok(false),
         }
+    }
+
+    /// A manifest or index, by its digest or under a tag.
+    fn document(
+        &self,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+        digest: Digest,
+    ) -> Result<Digest> {
+        let path = format!("/{}/manifests/{name}", self.repository.path);
+        let question = Question::new(Method::PUT, self.client.at(&path)?)
+            .header("content-type", media_type)
+            .sending(Body::Bytes(bytes));
+        let answer = self.client.ask(&question)?;
+        if !matches!(answer.status, 200..=202) {
+            return Err(denied(question.name(), answer));
+        }
+        match answer
+            .header("docker-content-digest")
+            .map(str::parse::<Digest>)
+        {
+            Some(Ok(said)) if said != digest => Err(mismatch(
+                "the manifest that it has now",
+                "digest",
+                digest,
+                said,
+            )),
+            _ => Ok(digest),
+        }
+    }
+
+    /// One blob, if the registry lacks it.
+    fn one(&self, part: &Part) -> Result<()> {
+        if self.has(part.digest)? {
+            return Ok(());
+        }
+        let path = format!("/{}/blobs/{}", self.repository.path, part.digest);
         let mut made = 1;
         loop {
             let Some(place) = self.begin(part)? else {
@@ -267,13 +333,17 @@ impl Pusher<'_> {
         }
     }
 
-    /// The store's file of a blob, from its first byte.
-    fn open(&self, part: &Part) -> Result<File> {
-        let path = self
-            .store
-            .path()
-            .join("blobs/sha256")
-            .join(part.digest.hex());
+    /// A blob from its first byte.
+    fn open<'p>(&self, part: &'p Part) -> Result<Box<dyn Read + 'p>> {
+        let path = match &part.from {
+            Place::Bytes(bytes) => return Ok(Box::new(&bytes[..])),
+            Place::Aside(path) => path.clone(),
+            Place::Store => self
+                .store
+                .path()
+                .join("blobs/sha256")
+                .join(part.digest.hex()),
+        };
         let doing = || format!("read blob {}", part.digest);
         let file = file::open(&path).doing(doing)?;
         let length = file
@@ -282,7 +352,7 @@ impl Pusher<'_> {
             .doing(doing)?
             .len();
         match length == part.size {
-            true => Ok(file),
+            true => Ok(Box::new(file)),
             false => Err(mismatch(
                 format!("blob {}", part.digest),
                 "size",
@@ -310,7 +380,7 @@ fn location(question: &Question<'_>, answer: &Answer) -> Result<Address> {
 
 /// Tells of the bytes that pass.
 struct Told<'a> {
-    from: File,
+    from: Box<dyn Read + 'a>,
     repository: &'a Repository,
 }
 

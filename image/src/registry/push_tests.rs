@@ -32,6 +32,7 @@ fn push(server: &Server, mounts: &[&str]) -> (Result<()>, Vec<Seen>) {
         digest,
         size: BYTES.len() as u64,
         mounts: mounts.iter().map(|from| (*from).to_owned()).collect(),
+        from: Place::Store,
     };
     (pusher.all(&[part]), server.seen())
 }

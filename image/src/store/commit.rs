@@ -220,9 +220,9 @@ fn kept(diff_id: Digest, size: u64) -> Kept {
 }
 
 /// Hashes what passes to a file.
-struct Hashing<W> {
-    out: W,
-    hasher: Hasher,
+pub(super) struct Hashing<W> {
+    pub(super) out: W,
+    pub(super) hasher: Hasher,
 }
 
 impl<W: Write> Write for Hashing<W> {

@@ -59,7 +59,7 @@ impl Store {
             out,
             watch: None,
         };
-        saver.oci(images)?;
+        saver.oci(&self.parcels(images)?)?;
         saver.out.show(below.fd())
     }
 }

@@ -1,7 +1,7 @@
 //! Images → one archive, or a layout folder, that docker, podman and skopeo read; the same images always give the same
 //! bytes. Not its job: where the archive goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sys::file;
 
+use super::outgoing::Parcel;
 use super::{Image, Layer, Store};
 use crate::compression::Decoder;
 use crate::digest::{Promise, Verified, mismatch};
@@ -18,7 +19,7 @@ use crate::layer::path::LayerPath;
 use crate::layer::pax::Time;
 use crate::layer::write::Writer;
 use crate::watch::{Event, Watch, Watched};
-use crate::{Digest, Error, Result, manifest};
+use crate::{Digest, Error, Result};
 
 /// The form of a saved archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,14 +60,30 @@ impl Store {
         for image in images {
             self.use_image(image)?;
         }
+        self.save_parcels(&self.parcels(images)?, format, out, watch)
+    }
+
+    /// Images of the store as they are there.
+    pub(super) fn parcels(&self, images: &[Image]) -> Result<Vec<Parcel>> {
+        images.iter().map(|image| Parcel::of(self, image)).collect()
+    }
+
+    /// Writes what leaves to `out`; somebody holds it.
+    pub(super) fn save_parcels<W: Write>(
+        &self,
+        parcels: &[Parcel],
+        format: Format,
+        out: W,
+        watch: Option<Watch>,
+    ) -> Result<W> {
         let mut saver = Saver {
             store: self,
             out: Writer::new(out),
             watch,
         };
         match format {
-            Format::DockerArchive => saver.docker(images)?,
-            Format::OciArchive => saver.oci(images)?,
+            Format::DockerArchive => saver.docker(parcels)?,
+            Format::OciArchive => saver.oci(parcels)?,
         }
         let mut out = saver.out.finish().map_err(|e| written("its end", &e))?;
         out.flush().map_err(|e| written("its end", &e))?;
@@ -91,6 +108,26 @@ impl Store {
         dir: &Path,
         watch: Option<Watch>,
     ) -> Result<()> {
+        let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
+        let held = || -> Result<_> {
+            let lease = self.hold_blobs(&layers)?;
+            for image in images {
+                self.use_image(image)?;
+            }
+            Ok((lease, self.parcels(images)?))
+        };
+        let (_lease, parcels) =
+            held().map_err(|e| e.inside(format!("save to {}", dir.display())))?;
+        self.save_parcels_to(&parcels, dir, watch)
+    }
+
+    /// Writes what leaves into a folder; somebody holds it.
+    pub(super) fn save_parcels_to(
+        &self,
+        parcels: &[Parcel],
+        dir: &Path,
+        watch: Option<Watch>,
+    ) -> Result<()> {
         let doing = || format!("save to {}", dir.display());
         let fresh = !file::exists(dir).doing(doing)?;
         if fresh {
@@ -101,19 +138,14 @@ impl Store {
         {
             return Err(Error::refused(doing(), "the directory is not empty"));
         }
-        let written = self.fill_layout(images, dir, watch);
+        let written = self.fill_layout(parcels, dir, watch);
         if written.is_err() {
             remove_again(dir, fresh);
         }
         written.map_err(|e| e.inside(doing()))
     }
 
-    fn fill_layout(&self, images: &[Image], dir: &Path, watch: Option<Watch>) -> Result<()> {
-        let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
-        let _lease = self.hold_blobs(&layers)?;
-        for image in images {
-            self.use_image(image)?;
-        }
+    fn fill_layout(&self, parcels: &[Parcel], dir: &Path, watch: Option<Watch>) -> Result<()> {
         let blobs = dir.join("blobs");
         for folder in [&blobs, &blobs.join("sha256")] {
             file::create_dir(folder, 0o755).doing(|| format!("make {}", folder.display()))?;
@@ -126,7 +158,7 @@ impl Store {
             out,
             watch,
         }
-        .oci(images)
+        .oci(parcels)
     }
 }
 
@@ -192,16 +224,17 @@ pub(super) struct Saver<'a, F> {
 }
 
 impl<F: Files> Saver<'_, F> {
-    fn docker(&mut self, images: &[Image]) -> Result<()> {
+    fn docker(&mut self, parcels: &[Parcel]) -> Result<()> {
+        let images = || parcels.iter().map(|parcel| &parcel.image);
         let mut layers: BTreeMap<Digest, &Layer> = BTreeMap::new();
-        for layer in images.iter().flat_map(|image| &image.layers) {
+        for layer in images().flat_map(|image| &image.layers) {
             layers.entry(layer.diff_id).or_insert(layer);
         }
         self.begin(layers.values().map(|layer| layer.tar_size));
         for (diff_id, layer) in &layers {
             self.inflated(&format!("{}.tar", diff_id.hex()), layer)?;
         }
-        let configs: BTreeMap<Digest, &Image> = images.iter().map(|i| (i.id, i)).collect();
+        let configs: BTreeMap<Digest, &Image> = images().map(|i| (i.id, i)).collect();
         let mut documents = Vec::new();
         for (id, image) in &configs {
             let config = format!("{}.json", id.hex());
@@ -219,23 +252,29 @@ impl<F: Files> Saver<'_, F> {
         self.bytes("manifest.json", &bytes_of(&Value::Array(documents))?)
     }
 
-    pub(super) fn oci(&mut self, images: &[Image]) -> Result<()> {
+    pub(super) fn oci(&mut self, parcels: &[Parcel]) -> Result<()> {
         let layout = bytes_of(&json!({"imageLayoutVersion": "1.0.0"}))?;
         self.bytes("oci-layout", &layout)?;
-        let layers = images.iter().flat_map(|image| &image.layers);
-        let layers: BTreeMap<Digest, u64> = layers.map(|l| (l.blob, l.size)).collect();
-        self.begin(layers.into_values());
+        let layers = parcels.iter().flat_map(|parcel| &parcel.image.layers);
+        let sizes: BTreeMap<Digest, u64> = layers.map(|l| (l.blob, l.size)).collect();
+        self.begin(sizes.into_values());
         let mut descriptors = Vec::new();
-        let mut blobs = BTreeSet::new();
-        for image in images
+        let mut blobs: BTreeMap<Digest, Blob<'_>> = BTreeMap::new();
+        for parcel in parcels
             .iter()
-            .map(|i| (i.id, i))
+            .map(|parcel| (parcel.image.id, parcel))
             .collect::<BTreeMap<_, _>>()
             .values()
         {
-            descriptors.extend(self.descriptors(image)?);
-            blobs.extend([image.id, image.manifest]);
-            blobs.extend(image.layers.iter().map(|layer| layer.blob));
+            descriptors.extend(parcel.descriptors());
+            let small = parcel.blobs.values();
+            let small = small.chain(parcel.manifests.iter().map(|(_, bytes)| bytes));
+            blobs.extend(small.map(|bytes| (Digest::of(bytes), Blob::Bytes(bytes))));
+            for layer in &parcel.image.layers {
+                let path = parcel.aside(layer.blob);
+                let path = path.unwrap_or_else(|| self.store.blob_path(layer.blob));
+                blobs.insert(layer.blob, Blob::File(path));
+            }
         }
         let index = json!({
             "schemaVersion": 2,
@@ -243,8 +282,13 @@ impl<F: Files> Saver<'_, F> {
             "manifests": descriptors,
         });
         self.bytes("index.json", &bytes_of(&index)?)?;
-        for digest in blobs {
-            self.blob(digest)?;
+        for (digest, blob) in blobs {
+            match blob {
+                Blob::File(path) => self.blob(digest, &path)?,
+                Blob::Bytes(bytes) => {
+                    self.bytes(&format!("blobs/sha256/{}", digest.hex()), bytes)?;
+                }
+            }
         }
         Ok(())
     }
@@ -268,42 +312,10 @@ impl<F: Files> Saver<'_, F> {
         }
     }
 
-    /// How the index speaks of an image: once for each of its names.
-    fn descriptors(&self, image: &Image) -> Result<Vec<Value>> {
-        let bytes = self.store.read_blob(image.manifest, "manifest")?;
-        let mut descriptor = json!({
-            "mediaType": manifest::media_type(&bytes)?,
-            "digest": image.manifest,
-            "size": bytes.len(),
-            "platform": {
-                "architecture": image.configuration.architecture().to_string(),
-                "os": image.configuration.os().to_string(),
-            },
-        });
-        if let Some(variant) = image.configuration.variant() {
-            descriptor["platform"]["variant"] = json!(variant);
-        }
-        let named = image.names.iter().map(|name| {
-            let mut named = descriptor.clone();
-            // containerd and docker read the first, podman and skopeo the second.
-            named["annotations"] = json!({
-                "io.containerd.image.name": name.to_string(),
-                "org.opencontainers.image.ref.name": name.to_string(),
-            });
-            named
-        });
-        let named: Vec<Value> = named.collect();
-        Ok(if named.is_empty() {
-            vec![descriptor]
-        } else {
-            named
-        })
-    }
-
-    /// A blob as the store has it.
-    fn blob(&mut self, digest: Digest) -> Result<()> {
+    /// A layer's blob, from its file.
+    fn blob(&mut self, digest: Digest, path: &Path) -> Result<()> {
         let what = format!("blob {digest}");
-        let (blob, size) = self.open(digest)?;
+        let (blob, size) = open(digest, path)?;
         let promise = Promise {
             digest: Some(digest),
             size: Some(size),
@@ -317,7 +329,7 @@ impl<F: Files> Saver<'_, F> {
     /// A layer's tar, inflated.
     fn inflated(&mut self, name: &str, layer: &Layer) -> Result<()> {
         let what = format!("layer {}", layer.diff_id);
-        let (blob, _) = self.open(layer.blob)?;
+        let (blob, _) = open(layer.blob, &self.store.blob_path(layer.blob))?;
         let (decoder, _) = Decoder::new(BufReader::with_capacity(128 * 1024, blob))?;
         let promise = Promise {
             digest: Some(layer.diff_id),
@@ -332,21 +344,26 @@ impl<F: Files> Saver<'_, F> {
         }
     }
 
-    fn open(&self, digest: Digest) -> Result<(std::fs::File, u64)> {
-        let path = self.store.blob_path(digest);
-        let doing = || format!("read blob {digest}");
-        let file = file::open(&path).doing(doing)?;
-        let length = file
-            .metadata()
-            .map_err(|e| sys::SysError::from_io("fstat", path.display(), &e))
-            .doing(doing)?
-            .len();
-        Ok((file, length))
-    }
-
     fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         self.out.file(name, bytes.len() as u64, &mut &*bytes)
     }
+}
+
+/// A file of a layout.
+enum Blob<'b> {
+    File(PathBuf),
+    Bytes(&'b [u8]),
+}
+
+fn open(digest: Digest, path: &Path) -> Result<(std::fs::File, u64)> {
+    let doing = || format!("read blob {digest}");
+    let file = file::open(path).doing(doing)?;
+    let length = file
+        .metadata()
+        .map_err(|e| sys::SysError::from_io("fstat", path.display(), &e))
+        .doing(doing)?
+        .len();
+    Ok((file, length))
 }
 
 fn written(what: &str, error: &io::Error) -> Error {

@@ -1,13 +1,14 @@
 //! Brings what a build has made to where it is wanted, and says what it is. Not its job: the flags.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
-use builder::Finished;
+use builder::{Attest, Finished};
 use image::registry::{Access, PushOptions};
-use image::{Format, Image, Reference, Store};
+use image::{Digest, Format, Image, Leaving, Outgoing, Predicate, Reference, Store};
 use serde_json::json;
 
+use super::compression::Form;
 use super::destination::Destination;
 use super::output::{Output, Wanted};
 use super::show::Aside;
@@ -21,6 +22,7 @@ pub(super) struct Delivery<'a> {
     pub(super) finished: &'a Finished<'a>,
     pub(super) output: &'a Output,
     pub(super) wanted: &'a Wanted,
+    pub(super) attest: &'a Attest,
     pub(super) access: &'a Access,
     pub(super) aside: Aside,
 }
@@ -43,25 +45,42 @@ impl Delivery<'_> {
     /// To all destinations, in their order; then the files and the line that say what it is.
     pub(super) fn all(&self) -> Result<(), Failure> {
         let wanted = self.wanted;
-        let image = match wanted.destinations.iter().any(Destination::wants_image) {
+        let mut destinations = wanted.destinations.iter().map(|(to, _)| to);
+        let image = match destinations.any(Destination::wants_image) {
             true => Some(self.finished.image(&self.names()).map_err(because)?),
             false => None,
         };
-        for destination in &wanted.destinations {
+        let said = self.finished.said(self.attest).map_err(because)?;
+        for path in &said.unread {
+            self.aside.warn(&format!(
+                "--sbom: packages of {path} are not in it: dhow does not read rpm's"
+            ));
+        }
+        let predicates = &said.predicates;
+        let mut left = None;
+        for (destination, form) in &wanted.destinations {
             match (destination, &image) {
-                (Destination::Files(path), _) => self.files(path)?,
-                (Destination::Tar(path), _) => self.tar(path.as_deref())?,
+                (Destination::Files(path), _) => self.files(path, predicates)?,
+                (Destination::Tar(path), _) => self.tar(path.as_deref(), predicates)?,
                 (Destination::Cache, _) | (_, None) => {}
-                (destination, Some(image)) => self.image(destination, image)?,
+                (destination, Some(image)) => {
+                    left = self
+                        .image((destination, *form), image, predicates)?
+                        .or(left);
+                }
             }
         }
         if let Some(path) = &self.output.iidfile {
             put(path, &self.finished.id().to_string())?;
         }
         if let Some(path) = &self.output.metadata_file {
-            put(path, &format!("{:#}\n", self.metadata(image.as_ref())))?;
+            put(
+                path,
+                &format!("{:#}\n", self.metadata(image.as_ref(), left)),
+            )?;
         }
-        if image.is_some() && !wanted.destinations.iter().any(Destination::is_stdout) {
+        let mut destinations = wanted.destinations.iter().map(|(to, _)| to);
+        if image.is_some() && !destinations.any(Destination::is_stdout) {
             say(format_args!("{}\n", self.finished.id()));
         }
         Ok(())
@@ -80,7 +99,7 @@ impl Delivery<'_> {
             wanted
                 .destinations
                 .iter()
-                .flat_map(Destination::names)
+                .flat_map(|(to, _)| to.names())
                 .cloned(),
         );
         names.sort();
@@ -88,87 +107,120 @@ impl Delivery<'_> {
         names
     }
 
-    fn files(&self, path: &Path) -> Result<(), Failure> {
-        let left_out = self.finished.write_files(path).map_err(because)?;
+    fn files(&self, path: &Path, predicates: &[Predicate]) -> Result<(), Failure> {
+        let left_out = self
+            .finished
+            .write_files(path, predicates)
+            .map_err(because)?;
         for what in left_out {
             self.aside.warn(&format!("left out {what}"));
         }
         Ok(())
     }
 
-    fn tar(&self, path: Option<&Path>) -> Result<(), Failure> {
+    fn tar(&self, path: Option<&Path>, predicates: &[Predicate]) -> Result<(), Failure> {
         match path {
             Some(path) => whole::write(path, |out| {
-                self.finished.write_tar(out).map_err(because).map(drop)
+                self.finished
+                    .write_tar(out, predicates)
+                    .map_err(because)
+                    .map(drop)
             }),
             None => {
                 let out = std::io::stdout().lock();
-                let mut out = self.finished.write_tar(out).map_err(because)?;
+                let mut out = self.finished.write_tar(out, predicates).map_err(because)?;
                 out.flush().map_err(because)
             }
         }
     }
 
-    fn image(&self, destination: &Destination, image: &Image) -> Result<(), Failure> {
+    /// To one place; gives the digest of what has left for there.
+    fn image(
+        &self,
+        (destination, form): (&Destination, Form),
+        image: &Image,
+        predicates: &[Predicate],
+    ) -> Result<Option<Digest>, Failure> {
         let mut image = image.clone();
         // What leaves has the names that were asked for, not those that it has here from before.
         let mut names = self.wanted.names.clone();
         names.extend(destination.names().iter().cloned());
         image.names = names;
+        let leaving = Leaving {
+            method: form.method,
+            force: form.force,
+            types: form.types,
+            predicates: predicates.to_vec(),
+        };
+        let outgoing = || self.store.outgoing(&image, leaving).map_err(because);
         match destination {
-            Destination::Image { push: true, .. } => self.push(&image),
-            Destination::Layout(path, _) => self.store.save_layout(&[image], path).map_err(because),
-            Destination::Archive(format, path, _) => self.archive(&image, *format, path.as_ref()),
-            _ => Ok(()),
+            Destination::Image { push: true, .. } => {
+                let mut outgoing = outgoing()?;
+                self.push(&image.names, &mut outgoing)?;
+                Ok(outgoing.left())
+            }
+            Destination::Layout(path, _) => {
+                let mut outgoing = outgoing()?;
+                outgoing.save_layout(path).map_err(because)?;
+                Ok(outgoing.left())
+            }
+            Destination::Archive(Format::OciArchive, path, _) => {
+                let mut outgoing = outgoing()?;
+                archive(path.as_deref(), |out| {
+                    outgoing.save(Format::OciArchive, out).map(drop)
+                })?;
+                Ok(outgoing.left())
+            }
+            Destination::Archive(format, path, _) => {
+                let images = std::slice::from_ref(&image);
+                archive(path.as_deref(), |out| {
+                    self.store.save(images, *format, out).map(drop)
+                })?;
+                Ok(None)
+            }
+            _ => Ok(None),
         }
     }
 
-    fn push(&self, image: &Image) -> Result<(), Failure> {
-        for name in &image.names {
+    fn push(&self, names: &[Reference], outgoing: &mut Outgoing<'_>) -> Result<(), Failure> {
+        for name in names {
             let progress = Progress::begin(&format!("push {}", name.familiar()), self.is_quiet());
             let options = PushOptions {
                 watch: Some(progress.watch()),
             };
-            let pushed = self.store.push(image, name, self.access, &options);
+            let pushed = outgoing.push(name, self.access, &options);
             progress.end();
             pushed.map_err(because)?;
         }
         Ok(())
     }
 
-    fn archive(
-        &self,
-        image: &Image,
-        format: Format,
-        path: Option<&PathBuf>,
-    ) -> Result<(), Failure> {
-        let images = std::slice::from_ref(image);
-        match path {
-            Some(path) => whole::write(path, |out| {
-                self.store
-                    .save(images, format, out)
-                    .map_err(because)
-                    .map(drop)
-            }),
-            None => {
-                let out = std::io::stdout().lock();
-                let mut out = self.store.save(images, format, out).map_err(because)?;
-                out.flush().map_err(because)
-            }
-        }
-    }
-
     /// buildx' words; what it says of its own builders there is none of.
-    fn metadata(&self, image: Option<&Image>) -> serde_json::Value {
+    fn metadata(&self, image: Option<&Image>, left: Option<Digest>) -> serde_json::Value {
         let mut metadata = json!({"containerimage.config.digest": self.finished.id()});
         if let Some(image) = image {
-            metadata["containerimage.digest"] = json!(image.manifest);
+            metadata["containerimage.digest"] = json!(left.unwrap_or(image.manifest));
         }
         let names: Vec<String> = self.names().iter().map(Reference::to_string).collect();
         if !names.is_empty() {
             metadata["image.name"] = json!(names.join(","));
         }
         metadata
+    }
+}
+
+/// An archive in a file, or on stdout.
+fn archive(
+    path: Option<&Path>,
+    save: impl FnOnce(&mut dyn Write) -> image::Result<()>,
+) -> Result<(), Failure> {
+    match path {
+        Some(path) => whole::write(path, |out| save(out).map_err(because)),
+        None => {
+            let mut out = std::io::stdout().lock();
+            save(&mut out).map_err(because)?;
+            out.flush().map_err(because)
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use image::{Format, Reference};
+use image::{Format, Method, Reference};
+
+use super::compression::{self, Form};
 
 /// Where a result goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,16 @@ impl Destination {
         !matches!(self, Self::Files(_) | Self::Tar(_) | Self::Cache)
     }
 
+    /// Whether what is said of the result goes there too.
+    pub(super) fn takes_attestations(&self) -> bool {
+        !matches!(
+            self,
+            Self::Archive(Format::DockerArchive, ..)
+                | Self::Image { push: false, .. }
+                | Self::Cache
+        )
+    }
+
     /// The names that it gives the image beside those of `-t`.
     pub(super) fn names(&self) -> &[Reference] {
         match self {
@@ -44,15 +56,15 @@ impl Destination {
 }
 
 /// As docker has it: a path alone is a folder, `-` a tar on stdout, else `type=…` and more fields.
-pub(super) fn parse(text: &str) -> Result<Destination, String> {
+pub(super) fn parse(text: &str) -> Result<(Destination, Form), String> {
     let fields = fields(text)?;
     if let [field] = &fields[..]
         && !field.contains('=')
     {
         return match field.as_str() {
             "" => Err("it is empty".to_owned()),
-            "-" => Ok(Destination::Tar(None)),
-            path => Ok(Destination::Files(path.into())),
+            "-" => Ok((Destination::Tar(None), Form::default())),
+            path => Ok((Destination::Files(path.into()), Form::default())),
         };
     }
     let mut given = Given::default();
@@ -62,7 +74,17 @@ pub(super) fn parse(text: &str) -> Result<Destination, String> {
             .ok_or_else(|| format!("{field:?} is not KEY=VALUE"))?;
         given.take(key, value)?;
     }
-    given.destination()
+    let form = std::mem::take(&mut given.form);
+    let kind = given.kind.clone().unwrap_or_default();
+    let destination = given.destination()?;
+    let form = match &destination {
+        Destination::Image { push: true, .. } => form.pushed()?,
+        Destination::Archive(Format::OciArchive, ..) | Destination::Layout(..) => {
+            form.saved(Method::None)?
+        }
+        _ => form.unmoved(&kind)?,
+    };
+    Ok((destination, form))
 }
 
 /// The fields of a line of CSV: commas part them, but not within double quotes.
@@ -96,6 +118,7 @@ struct Given {
     names: Vec<Reference>,
     push: Option<bool>,
     tar: Option<bool>,
+    form: compression::Given,
 }
 
 impl Given {
@@ -110,12 +133,7 @@ impl Given {
             }
             "push" => self.push = Some(truth(key, value)?),
             "tar" => self.tar = Some(truth(key, value)?),
-            // What dhow does anyway: there is one kind of manifest that it writes, and layers are not compressed.
-            "oci-mediatypes" if truth(key, value)? => {}
-            "compression" if value == "uncompressed" => {}
-            "oci-mediatypes" | "compression" => {
-                return Err(format!("{key}={value} is not supported"));
-            }
+            _ if self.form.take(key, value)? => {}
             _ => return Err(format!("{key} is not supported")),
         }
         Ok(())
@@ -229,7 +247,7 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(parse(text), Ok(expected), "{text}");
+            assert_eq!(parse(text).map(|(to, _)| to), Ok(expected), "{text}");
         }
     }
 

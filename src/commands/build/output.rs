@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use image::Reference;
+use builder::Attest;
+use image::{MediaTypes, Reference};
 
+use super::compression::Form;
 use super::destination::{self, Destination};
 use crate::report::{Failure, because};
 
@@ -42,8 +44,8 @@ pub(super) struct Output {
 pub(super) struct Wanted {
     /// The names of `-t`.
     pub(super) names: Vec<Reference>,
-    /// Where the result goes; never none.
-    pub(super) destinations: Vec<Destination>,
+    /// Where the result goes, and how; never none.
+    pub(super) destinations: Vec<(Destination, Form)>,
 }
 
 impl Output {
@@ -57,7 +59,7 @@ impl Output {
     }
 
     /// Where the result goes; what can't be meant is refused before anything is done.
-    pub(super) fn wanted(&self) -> Result<Wanted, Failure> {
+    pub(super) fn wanted(&self, attest: &Attest) -> Result<Wanted, Failure> {
         let mut destinations = Vec::new();
         for text in &self.output {
             let parsed = destination::parse(text)
@@ -65,13 +67,14 @@ impl Output {
             destinations.push(parsed);
         }
         if self.push || destinations.is_empty() {
-            destinations.push(Destination::Image {
+            let to = Destination::Image {
                 names: Vec::new(),
                 push: self.push,
-            });
+            };
+            destinations.push((to, Form::of_pushes()));
         }
         let names = self.names()?;
-        for destination in &destinations {
+        for (destination, _) in &destinations {
             let unnamed = names.is_empty() && destination.names().is_empty();
             if unnamed && matches!(destination, Destination::Image { push: true, .. }) {
                 return Err(Failure::new(
@@ -79,7 +82,8 @@ impl Output {
                 ));
             }
         }
-        let streams = destinations.iter().filter(|to| to.is_stdout()).count();
+        check_attestations(attest, &destinations)?;
+        let streams = destinations.iter().filter(|(to, _)| to.is_stdout()).count();
         if streams > 1 {
             return Err(Failure::new("--output: only one can go to stdout"));
         }
@@ -106,4 +110,22 @@ impl Output {
         };
         self.tag.iter().map(named).collect()
     }
+}
+
+/// What is to be said must have a place.
+fn check_attestations(attest: &Attest, to: &[(Destination, Form)]) -> Result<(), Failure> {
+    if *attest == Attest::default() {
+        return Ok(());
+    }
+    if !to.iter().any(|(to, _)| to.takes_attestations()) {
+        return Err(Failure::new(
+            "--provenance, --sbom: no output takes them; they go with --push, type=oci, registry, local and tar",
+        ));
+    }
+    if to.iter().any(|(_, form)| form.types == MediaTypes::Docker) {
+        return Err(Failure::new(
+            "--output oci-mediatypes=false: provenance and SBOM need OCI's media types",
+        ));
+    }
+    Ok(())
 }
