@@ -29,6 +29,12 @@ pub(crate) struct System {
 }
 
 impl Package {
+    /// The length of its longest part.
+    pub(crate) fn longest(&self) -> usize {
+        let parts = [&self.name, &self.version, &self.architecture];
+        parts.map(String::len).into_iter().max().unwrap_or_default()
+    }
+
     /// Its package URL.
     pub(crate) fn url(&self, system: &System) -> String {
         let part = |text: &str| image::attestation::escaped(text, "");
@@ -95,14 +101,13 @@ pub(crate) fn of_python(text: &str) -> Option<Package> {
 pub(crate) fn system(text: &str) -> System {
     let value = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key));
-        line.unwrap_or_default()
-            .trim()
-            .trim_matches(['"', '\''])
-            .to_owned()
+        line.unwrap_or_default().trim().trim_matches(['"', '\''])
     };
+    // What is longer is no name of a system.
+    let value = |key| Some(value(key)).filter(|value| value.len() <= 64);
     System {
-        id: value("ID="),
-        version: value("VERSION_ID="),
+        id: value("ID=").unwrap_or_default().to_owned(),
+        version: value("VERSION_ID=").unwrap_or_default().to_owned(),
     }
 }
 

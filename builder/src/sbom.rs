@@ -20,6 +20,10 @@ use crate::tree::{Item, Part, Tree, Visitor};
 /// Larger databases of package managers are refused.
 const LARGEST: u64 = 64 << 20;
 
+/// More packages are in no honest image, and no honest name is longer.
+const MOST: usize = 100_000;
+const LONGEST: usize = 512;
+
 /// So much of a Python package's notes is read; what we want stands first.
 const BEGINNING: u64 = 256 * 1024;
 
@@ -49,27 +53,47 @@ impl Found {
     /// Takes what a file of that path says, if it says anything.
     fn take(&mut self, item: &Item<'_>, path: &str) -> Result<()> {
         let whole = || read(item, LARGEST).and_then(|text| within(item, text));
+        let of_status_d = path
+            .strip_prefix("var/lib/dpkg/status.d/")
+            .is_some_and(|name| !name.contains('/') && !name.ends_with(".md5sums"));
         match path {
-            "var/lib/dpkg/status" => self.packages.extend(packages::of_dpkg(&whole()?)),
+            "var/lib/dpkg/status" => self.add(item, packages::of_dpkg(&whole()?)),
             "lib/apk/db/installed" | "usr/lib/apk/db/installed" => {
-                self.packages.extend(packages::of_apk(&whole()?));
+                self.add(item, packages::of_apk(&whole()?))
             }
-            "etc/os-release" => self.system = packages::system(&read(item, BEGINNING)?),
+            "etc/os-release" => {
+                self.system = packages::system(&read(item, BEGINNING)?);
+                Ok(())
+            }
             "usr/lib/os-release" if self.system == System::default() => {
                 self.system = packages::system(&read(item, BEGINNING)?);
+                Ok(())
             }
-            _ if path
-                .strip_prefix("var/lib/dpkg/status.d/")
-                .is_some_and(|name| !name.contains('/') && !name.ends_with(".md5sums")) =>
-            {
-                self.packages.extend(packages::of_dpkg(&whole()?));
-            }
+            _ if of_status_d => self.add(item, packages::of_dpkg(&whole()?)),
             _ if path.ends_with(".dist-info/METADATA") => {
                 let text = read(item, BEGINNING)?;
-                self.packages.extend(packages::of_python(&text));
+                self.add(item, packages::of_python(&text))
             }
-            _ if is_rpm(path) => self.unread.push(path.to_owned()),
-            _ => {}
+            _ if is_rpm(path) => {
+                self.unread.push(path.to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes packages, within bounds: a hostile image must not fill our memory.
+    fn add(&mut self, item: &Item<'_>, found: impl IntoIterator<Item = Package>) -> Result<()> {
+        for package in found {
+            let refuse =
+                |what: String| Err(Error::Refused(format!("--sbom: {}: {what}", item.shown())));
+            if package.longest() > LONGEST {
+                return refuse(format!("a name or version is longer than {LONGEST} bytes"));
+            }
+            if self.packages.len() >= MOST {
+                return refuse(format!("more than {MOST} packages"));
+            }
+            self.packages.push(package);
         }
         Ok(())
     }
@@ -98,7 +122,7 @@ impl Visitor for Found {
     }
 }
 
-/// A file's beginning as text, at most one byte more than `most`.
+/// A file's beginning as text: `most` bytes and one more.
 fn read(item: &Item<'_>, most: u64) -> Result<String> {
     let doing = || format!("read {}", item.shown());
     let mut bytes = Vec::new();
