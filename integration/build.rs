@@ -3,6 +3,7 @@
 
 mod adding;
 pub(crate) mod alike;
+mod attested;
 mod caches;
 mod carrying;
 mod checking;
@@ -61,6 +62,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         adding::claims(),
         alike::claims(),
         caches::claims(),
+        attested::claims(),
         carrying::claims(),
         checking::claims(),
         contexts::claims(),

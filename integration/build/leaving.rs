@@ -1,4 +1,4 @@
-//! Layers that are compressed as they leave, and what is said of an image beside it. Not its job: the flags' words.
+//! Layers that are compressed as they leave. Not its job: what is said of images (`attested`), the flags' words.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,9 +12,6 @@ use crate::support::{claims, run};
 claims![
     layers_leave_compressed_and_the_store_stays_as_it_is: [Root, Overlay, Dhow, Tool("skopeo"), Tool("zstd")],
     a_push_is_gzip_and_a_second_one_compresses_nothing: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
-    an_image_in_company_is_found_by_others_and_by_us: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
-    what_is_said_stands_among_the_files: [Root, Overlay, Dhow, Tool("tar")],
-    what_is_said_must_have_a_place: [Root, Overlay, Dhow],
 ];
 
 /// Two layers, one of some megabytes, and databases of packages.
@@ -43,7 +40,7 @@ COPY --from=first /tree/metadata /usr/lib/python3/some_thing-1.0.dist-info/METAD
 COPY Dockerfile /var/lib/rpm/rpmdb.sqlite
 ";
 
-fn site() -> Site {
+pub(super) fn site() -> Site {
     let site = Site::bare();
     let context = site.context("c", RECIPE);
     let lines = (0..600_000).map(|n| format!("line {n}\n"));
@@ -51,22 +48,22 @@ fn site() -> Site {
     site
 }
 
-fn json(bytes: &[u8]) -> Value {
+pub(super) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-fn blob(layout: &Path, digest: &Value) -> Vec<u8> {
+pub(super) fn blob(layout: &Path, digest: &Value) -> Vec<u8> {
     let (_, hex) = digest.as_str().unwrap().split_once(':').unwrap();
     std::fs::read(layout.join("blobs/sha256").join(hex)).unwrap()
 }
 
 /// The one manifest of a layout.
-fn manifest(layout: &Path) -> Value {
+pub(super) fn manifest(layout: &Path) -> Value {
     let index = json(&std::fs::read(layout.join("index.json")).unwrap());
     json(&blob(layout, &index["manifests"][0]["digest"]))
 }
 
-fn skopeo(arguments: &[&str]) -> String {
+pub(super) fn skopeo(arguments: &[&str]) -> String {
     run(Command::new("skopeo").args(arguments)).success().stdout
 }
 
@@ -156,7 +153,7 @@ fn a_push_is_gzip_and_a_second_one_compresses_nothing() {
     assert!(refused.stderr.contains("digest"), "{refused:?}");
     // Docker's words for the same layers.
     let output = format!("-otype=registry,name={name},oci-mediatypes=false");
-    push(&[&output]);
+    site.build(&[&output, "-q", "c"]).success();
     assert_eq!(
         raw()["mediaType"],
         "application/vnd.docker.distribution.manifest.v2+json"
@@ -166,190 +163,4 @@ fn a_push_is_gzip_and_a_second_one_compresses_nothing() {
     let mut pull = site.dhow();
     pull.args(["--store", "other", "pull", "-q", &name]);
     run(&mut pull).success();
-}
-
-/// The statements beside an image, by the kinds of their predicates.
-fn statements(layout: &Path) -> Vec<(String, Value)> {
-    let index = manifest(layout);
-    let parts = index["manifests"].as_array().unwrap();
-    assert_eq!(parts.len(), 2, "{index}");
-    let beside = &parts[1];
-    assert_eq!(
-        beside["annotations"]["vnd.docker.reference.type"],
-        "attestation-manifest"
-    );
-    assert_eq!(
-        beside["annotations"]["vnd.docker.reference.digest"],
-        parts[0]["digest"]
-    );
-    assert_eq!(beside["platform"]["os"], "unknown");
-    let said = json(&blob(layout, &beside["digest"]));
-    let layers = said["layers"].as_array().unwrap().iter();
-    let statement = |layer: &Value| {
-        assert_eq!(layer["mediaType"], "application/vnd.in-toto+json");
-        let statement = json(&blob(layout, &layer["digest"]));
-        let (_, image) = parts[0]["digest"]
-            .as_str()
-            .unwrap()
-            .split_once(':')
-            .unwrap();
-        assert_eq!(statement["subject"][0]["digest"]["sha256"], image);
-        let kind = layer["annotations"]["in-toto.io/predicate-type"]
-            .as_str()
-            .unwrap();
-        assert_eq!(statement["predicateType"], kind);
-        (kind.to_owned(), statement["predicate"].clone())
-    };
-    layers.map(statement).collect()
-}
-
-fn an_image_in_company_is_found_by_others_and_by_us() {
-    let (site, registry) = (site(), Registry::plain());
-    let name = registry.name("a/one:1");
-    std::fs::write(site.folder().join("key"), "very secret").unwrap();
-    let build = |layout: &str| {
-        let output = format!("-otype=oci,tar=false,dest={layout},compression=gzip");
-        site.build(&[
-            "--provenance=mode=max",
-            "--sbom",
-            "--secret=id=key,src=key",
-            "--build-arg=SOURCE_DATE_EPOCH=86400",
-            "--build-arg=WORD=a word",
-            "--build-arg=HTTP_PROXY=http://me:mine@proxy.example",
-            "--push",
-            &output,
-            "-t",
-            &name,
-            "--metadata-file=said.json",
-            "c",
-        ])
-        .success()
-    };
-    let built = build("one");
-    assert!(
-        built
-            .stderr
-            .contains("packages of var/lib/rpm/rpmdb.sqlite are not in it"),
-        "{built:?}"
-    );
-    let said = json(&std::fs::read(site.folder().join("said.json")).unwrap());
-    let layout = site.folder().join("one");
-    let index = json(&std::fs::read(layout.join("index.json")).unwrap());
-    let top = &index["manifests"][0]["digest"];
-    assert_eq!(&said["containerimage.digest"], top);
-    let statements = statements(&layout);
-    let [(sbom, packages), (provenance, how)] = &statements[..] else {
-        panic!("{statements:?}");
-    };
-    assert_eq!(sbom, "https://spdx.dev/Document");
-    let text = packages.to_string();
-    for url in [
-        "pkg:deb/debian/bash@5.2-1?arch=amd64&distro=debian-12",
-        "pkg:pypi/some-thing@1.0",
-        "1970-01-02T00:00:00Z",
-    ] {
-        assert!(text.contains(url), "{url} in {text}");
-    }
-    assert_eq!(provenance, "https://slsa.dev/provenance/v1");
-    let request = &how["buildDefinition"]["externalParameters"]["request"];
-    assert_eq!(request["args"]["build-arg:WORD"], "a word");
-    assert_eq!(request["secrets"][0]["id"], "key");
-    assert_eq!(
-        how["runDetails"]["metadata"]["startedOn"],
-        "1970-01-02T00:00:00Z"
-    );
-    let text = format!("{statements:?}");
-    assert!(
-        !text.contains("very secret") && !text.contains("mine@"),
-        "{text}"
-    );
-    // The same once more, byte for byte.
-    build("two");
-    let index = |name: &str| std::fs::read(site.folder().join(name).join("index.json")).unwrap();
-    assert!(index("one") == index("two"));
-    // The image for this machine is found beside what is said of it.
-    let remote = format!("docker://{name}");
-    let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &remote]);
-    assert_eq!(
-        json(raw.as_bytes())["manifests"].as_array().unwrap().len(),
-        2
-    );
-    let to = format!("dir:{}", site.folder().join("copy").display());
-    skopeo(&["copy", "--src-tls-verify=false", &remote, &to]);
-    let mut pull = site.dhow();
-    pull.args(["--store", "other", "pull", "-q", &name]);
-    run(&mut pull).success();
-    let mut load = site.dhow();
-    load.args(["--store", "third", "load", "-q", "-i", "one"]);
-    run(&mut load).success();
-}
-
-fn what_is_said_stands_among_the_files() {
-    let site = site();
-    let asked = [
-        "--provenance",
-        "--attest=type=sbom",
-        "--build-arg=WORD=hidden",
-    ];
-    let mut arguments = asked.to_vec();
-    arguments.extend(["-o", "out", "-o", "type=tar,dest=out.tar", "c"]);
-    site.build(&arguments).success();
-    let read = |name: &str| std::fs::read(site.folder().join("out").join(name)).unwrap();
-    for (name, kind) in [
-        ("provenance.json", "https://slsa.dev/provenance/v1"),
-        ("sbom.spdx.json", "https://spdx.dev/Document"),
-    ] {
-        let bytes = read(name);
-        let statement = json(&bytes);
-        assert_eq!(statement["predicateType"], kind);
-        let subjects = statement["subject"].as_array().unwrap();
-        let large = subjects.iter().find(|one| one["name"] == "large").unwrap();
-        let sum = run(Command::new("sha256sum").arg(site.folder().join("out/large"))).success();
-        assert!(
-            sum.stdout
-                .starts_with(large["digest"]["sha256"].as_str().unwrap())
-        );
-        assert!(!statement.to_string().contains("hidden"), "{statement}");
-        let mut tar = Command::new("tar");
-        tar.current_dir(site.folder()).args(["-xOf", "out.tar"]);
-        let member = tar.arg(name).output().unwrap();
-        assert!(member.stdout == bytes, "{member:?}");
-    }
-    // A file of the result's own is not replaced.
-    site.context("d", "FROM scratch\nCOPY Dockerfile /provenance.json\n");
-    let refused = site
-        .build(&["--provenance", "-o", "other", "d"])
-        .ends_with(1);
-    assert!(
-        refused
-            .stderr
-            .ends_with("dhow: provenance.json: the result has a file of this name itself\n"),
-        "{refused:?}"
-    );
-    assert!(!site.folder().join("other").exists());
-}
-
-fn what_is_said_must_have_a_place() {
-    let site = site();
-    for (arguments, why) in [
-        (
-            vec!["--sbom", "c"],
-            "--provenance, --sbom: no output takes them; they go with --push, type=oci, registry, local and tar",
-        ),
-        (
-            vec![
-                "--provenance",
-                "-t=x",
-                "-otype=registry,oci-mediatypes=false",
-                "c",
-            ],
-            "--output oci-mediatypes=false: provenance and SBOM need OCI's media types",
-        ),
-    ] {
-        let refused = site.build(&arguments).ends_with(1);
-        assert_eq!(refused.stderr, format!("dhow: {why}\n"));
-    }
-    // Where it is off, it needs none.
-    site.build(&["--provenance=false", "--sbom=false", "-q", "c"])
-        .success();
 }
