@@ -23,7 +23,7 @@ use crate::mounts::Sharing;
 mod carry;
 mod prune;
 
-pub use carry::{Held, hold_mounts, import_mounts};
+pub use carry::{Held, hold_mounts, import_mounts, import_mounts_of};
 pub use prune::{PrunedMounts, prune_mounts};
 
 /// The folder of a cache that says what it is.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::cache::{Cache, Outcome, is_digest};
 use crate::course::Record;
 use crate::error::{Doing, Error, Result};
+use crate::passing::{self, Passing};
 use crate::plan::Plan;
 use crate::stages::Base;
 
@@ -62,26 +63,15 @@ pub(crate) fn steps(plan: &Plan, records: &[Record]) -> Steps {
     Steps { image, others }
 }
 
-/// A cache that is on its way out; the image is gone from the store when it is dropped.
+/// A cache that is on its way out.
 #[derive(Debug)]
 pub struct Carried<'a> {
-    store: &'a Store,
     /// The image that carries it.
-    pub image: Image,
+    pub image: Passing<'a>,
     /// How many steps it has.
     pub steps: usize,
     /// How many had no room in it, those of longest ago.
     pub left_out: usize,
-    _lease: Lease,
-}
-
-impl Drop for Carried<'_> {
-    fn drop(&mut self) {
-        // One that stays has no name: the next pruning takes it.
-        let _stays = self
-            .store
-            .remove(&self.image.id.to_string(), Removal::Careful);
-    }
 }
 
 /// What a config says of steps: by the digest of the key, the diff id of the layer if one came of it.
@@ -167,36 +157,16 @@ impl Packed {
 
     fn carried(self, store: &Store, lease: Lease) -> Result<Carried<'_>> {
         let layers: Vec<Layer> = self.layers.into_values().collect();
-        let steps = self.steps.len();
         let carrying = Carrying {
             version: 1,
             steps: self.steps,
         };
-        let image = store
-            .commit_image(&config(&carrying, &layers), &layers, &[])
-            .doing(|| "make an image of the build cache".to_owned())?;
         Ok(Carried {
-            store,
-            image,
-            steps,
+            steps: carrying.steps.len(),
+            image: Passing::made(store, lease, (FIELD, json!(carrying)), &layers)?,
             left_out: self.left_out,
-            _lease: lease,
         })
     }
-}
-
-fn config(carrying: &Carrying, layers: &[Layer]) -> Vec<u8> {
-    let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
-    let config = json!({
-        "architecture": crate::platform::native(),
-        "os": "linux",
-        "created": crate::commit::timestamp(0),
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        FIELD: carrying,
-    });
-    // Strings and digests always can be written.
-    serde_json::to_vec(&config).unwrap_or_default()
 }
 
 /// Takes the steps of an image that carries a cache, and the image away if it has no name. Gives how many steps
@@ -234,11 +204,9 @@ fn take(store: &Store, image: &Image) -> Result<usize> {
 
 /// Reads what a config says of steps.
 pub(crate) fn carrying(config: &[u8]) -> Result<Carrying> {
-    let refuse = |why: String| Error::Refused(format!("the build cache: {why}"));
-    let mut config: Value = serde_json::from_slice(config).map_err(|e| refuse(e.to_string()))?;
-    let Some(field) = config.get_mut(FIELD).map(Value::take) else {
-        return Err(refuse("it is an image that carries none".to_owned()));
-    };
+    const WHAT: &str = "the build cache";
+    let refuse = |why: String| Error::Refused(format!("{WHAT}: {why}"));
+    let field = passing::carried(config, FIELD, WHAT)?;
     let carrying: Carrying = serde_json::from_value(field).map_err(|e| refuse(e.to_string()))?;
     if carrying.version != 1 {
         return Err(refuse(format!(

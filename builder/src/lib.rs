@@ -43,6 +43,7 @@ mod notes;
 mod outline;
 mod packages;
 mod parse;
+mod passing;
 mod pattern;
 mod plan;
 mod platform;
@@ -69,7 +70,9 @@ mod worker;
 
 pub use attest::{Attest, Provenance, Said};
 pub use build::{build, plan_only};
-pub use caches::{Held, PrunedMounts, Which, hold_mounts, import_mounts, prune_mounts};
+pub use caches::{
+    Held, PrunedMounts, Which, hold_mounts, import_mounts, import_mounts_of, prune_mounts,
+};
 pub use carry::{Carried, Extent, export, import};
 pub use check::{Check, check};
 pub use commit::timestamp;

@@ -1,4 +1,4 @@
-//! Cache mounts by archives: what goes out comes back, what is hostile goes nowhere, and nobody's RUN is disturbed.
+//! Cache mounts by archives and registries: what goes out comes back, what is hostile goes nowhere, and nobody's RUN is disturbed.
 
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::Site;
+use crate::registry::server::Registry;
 use crate::support::command::wait_for;
 use crate::support::{claims, run};
 
 claims![
     cache_mounts_go_by_archives_and_come_back_as_they_were: [Root, Cgroup2, Overlay, Dhow],
+    cache_mounts_go_by_a_registry: [Root, Cgroup2, Overlay, Dhow, Tool("docker-registry")],
     a_cache_mount_that_a_run_uses_is_not_touched_meanwhile: [Root, Cgroup2, Overlay, Dhow],
     f15_an_archive_of_cache_mounts_leads_nowhere_and_is_what_it_says: [Root, Cgroup2, Overlay, Dhow],
 ];
@@ -46,7 +48,6 @@ fn cache_mounts_go_by_archives_and_come_back_as_they_were() {
     cache(&["export", "--mounts", "all.tar"]).success();
     let refused = cache(&["export", "--mount-id", "y", "y.tar"]).ends_with(1);
     assert_eq!(refused.stderr, "dhow: there is no cache mount \"y\"\n");
-    cache(&["export", "--mounts", "docker://r.example/a:b"]).ends_with(1);
 
     // A plain tar, and no trace of the store but the mount.
     let listed = run(Command::new("tar")
@@ -88,6 +89,50 @@ fn cache_mounts_go_by_archives_and_come_back_as_they_were() {
             .count(),
         0
     );
+}
+
+fn cache_mounts_go_by_a_registry() {
+    let (site, registry) = (Site::new(), Registry::plain());
+    let [mounts, steps] =
+        ["mounts:1", "steps:1"].map(|name| format!("docker://{}", registry.name(name)));
+    let images = || run(site.dhow().args(["images", "-aq"])).success().stdout;
+    let cache = |arguments: &[&str]| {
+        let had = images();
+        let output = run(site.dhow().arg("cache").args(arguments));
+        assert_eq!(images(), had, "nothing stays of what was on its way");
+        output
+    };
+    let look = "cd /c; ls -la --full-time | sed 1,3d > /out; cat d/f >> /out";
+    let fill = "cd /c; mkdir -m 0750 d; echo text > d/f; chmod 4711 d/f; chown 7:8 d/f; ln d/f hard; ln -s /nowhere link; \
+                touch -d @1000000000 d/f";
+    with_cache(&site, &format!("{fill}; {look}"));
+    let before = site.inside("c", "cat /out");
+    cache(&["export", "--mounts", &mounts]).success();
+    cache(&["export", &steps]).success();
+    for emptied in ["prune", "touch"] {
+        match emptied {
+            "prune" => drop(cache(&["prune", "--mounts"]).success()),
+            _ => drop(with_cache(&site, "touch /c/newer /out")),
+        }
+        let came = cache(&["import", "--mount-id", "x", &mounts]).success();
+        assert_eq!(came.stdout, "Cache mounts: 1\n");
+        assert_eq!(with_cache(&site, look), before, "{emptied}");
+    }
+    let other = cache(&["import", "--mount-id", "y", &mounts]).ends_with(1);
+    assert_eq!(other.stderr, "dhow: the archive has no cache mount \"y\"\n");
+    // One is not taken for the other.
+    for (arguments, what) in [
+        (&["import", "--mounts", &steps][..], "cache mounts"),
+        (&["import", &mounts][..], "build cache"),
+    ] {
+        let refused = cache(arguments).ends_with(1);
+        assert_eq!(
+            refused.stderr,
+            format!("dhow: the {what}: it is an image that carries none\n")
+        );
+    }
+    let left = std::fs::read_dir(site.folder().join("store/work")).unwrap();
+    assert_eq!(left.count(), 0);
 }
 
 fn a_cache_mount_that_a_run_uses_is_not_touched_meanwhile() {

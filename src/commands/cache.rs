@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use builder::{Carried, Which};
 use image::registry::{Access, PullOptions, PushOptions};
-use image::{Format, LoadOptions, Names, Prunable, PruneOptions, Reference, Source, Store};
+use image::{Format, Image, LoadOptions, Names, Prunable, PruneOptions, Reference, Source, Store};
 
 use super::load::stdin;
 use super::pull::Registry;
@@ -100,7 +100,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
             match to.strip_prefix("docker://") {
                 Some(name) => {
                     let name = name.parse().map_err(because)?;
-                    push(&store, &carried, &name, &registry.access(), false)?;
+                    push(&store, &carried.image, &name, &registry.access(), false)?;
                 }
                 None => write(&store, &carried, (to != "-").then_some(to.as_ref()))?,
             }
@@ -110,7 +110,10 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         }
         Verb::Import { from, registry, .. } => {
             let added = match from.strip_prefix("docker://") {
-                Some(name) => pull(&store, name, &registry.access())?,
+                Some(name) => {
+                    let image = pull(&store, &name.parse().map_err(because)?, &registry.access())?;
+                    builder::import(&store, &image).map_err(because)?
+                }
                 None if from == "-" => read(&store, stdin()?)?,
                 None => read(&store, Source::Path(from.into()))?,
             };
@@ -164,7 +167,7 @@ pub(super) fn left_out(carried: &Carried<'_>) -> Option<String> {
 /// Brings a cache to a registry.
 pub(super) fn push(
     store: &Store,
-    carried: &Carried<'_>,
+    image: &Image,
     name: &Reference,
     access: &Access,
     quiet: bool,
@@ -173,14 +176,14 @@ pub(super) fn push(
     let options = PushOptions {
         watch: Some(progress.watch()),
     };
-    let pushed = store.push(&carried.image, name, access, &options);
+    let pushed = store.push(image, name, access, &options);
     progress.end();
     pushed.map(drop).map_err(because)
 }
 
 /// Writes a cache to an archive; without a path, stdout.
 fn write(store: &Store, carried: &Carried<'_>, path: Option<&Path>) -> Result<(), Failure> {
-    let images = std::slice::from_ref(&carried.image);
+    let images = std::slice::from_ref(&*carried.image);
     match path {
         Some(path) => whole::write(path, |out| {
             store
@@ -198,19 +201,17 @@ fn write(store: &Store, carried: &Carried<'_>, path: Option<&Path>) -> Result<()
     }
 }
 
-/// Takes the cache that a registry has; gives how many steps are new.
-fn pull(store: &Store, name: &str, access: &Access) -> Result<usize, Failure> {
-    let name: Reference = name.parse().map_err(because)?;
+/// Brings the image that carries a cache from a registry, without a name.
+fn pull(store: &Store, name: &Reference, access: &Access) -> Result<Image, Failure> {
     let progress = Progress::begin(&format!("pull {}", name.familiar()), false);
     let options = PullOptions {
         watch: Some(progress.watch()),
         nameless: true,
         ..PullOptions::default()
     };
-    let pulled = store.pull(&name, access, &options);
+    let pulled = store.pull(name, access, &options);
     progress.end();
-    let image = pulled.map_err(because)?.loaded.image;
-    builder::import(store, &image).map_err(because)
+    Ok(pulled.map_err(because)?.loaded.image)
 }
 
 /// Takes the cache of an archive; gives how many steps are new.

@@ -1,21 +1,30 @@
 //! Cache mounts on their way to another store, as a tar of the folder in which they lie: `HEX/mount.json` and
-//! `HEX/0/data`. What comes is hostile: it is unpacked in a folder of its own that nothing leads out of, all of it is
+//! `HEX/0/data`; to a registry, as the one layer of an image. What comes is hostile: it is unpacked in a folder of its own that nothing leads out of, all of it is
 //! looked at, and then each directory takes its place by a rename, when nobody uses the cache. Not its job: the tar.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use image::{OwnerPolicy, Scratch, Store};
+use image::{CommitOptions, Image, OwnerPolicy, Scratch, Store};
+use serde_json::json;
 use sys::at::{self, OFlags};
 use sys::beneath::Root;
 use sys::{Errno, SysError, file};
 
 use super::{ABOUT, About, LARGEST, Which, all, folder, instance, locked};
+use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
 use crate::mounts::Sharing;
+use crate::passing::{self, Passing};
+
+/// The field of an image's config that says what its layer is.
+const FIELD: &str = "dhow.cache-mounts";
+
+/// How much is written at once.
+const BUFFER: usize = 256 << 10;
 
 /// Cache mounts that no RUN uses until this is dropped.
 #[derive(Debug)]
@@ -58,7 +67,7 @@ pub fn hold_mounts<'a>(store: &'a Store, which: &Which) -> Result<Held<'a>> {
     Ok(held)
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
     /// Writes them to `out` as one tar.
     ///
     /// # Errors
@@ -70,6 +79,32 @@ impl Held<'_> {
         let tree = file::open_dir(&path).doing(doing)?;
         let takes = |path: &[u8]| self.takes(path);
         self.store.write_part(tree, &takes, out).doing(doing)
+    }
+
+    /// Makes an image of them, for a registry; RUNs may use them again then.
+    ///
+    /// # Errors
+    /// As [`Held::write`].
+    pub fn into_image(self) -> Result<Passing<'a>> {
+        let doing = || "make an image of the cache mounts".to_owned();
+        let store = self.store;
+        let lease = Cache::hold(store)?;
+        let scratch = store.scratch().doing(doing)?;
+        let path = scratch.upper.with_file_name("archive");
+        let file = file::create_new(&path, 0o600).doing(doing)?;
+        let failed = |e: io::Error| SysError::from_io("write", "the archive", &e);
+        self.write(BufWriter::with_capacity(BUFFER, file))?
+            .flush()
+            .map_err(failed)
+            .doing(doing)?;
+        drop(self);
+        let file = file::open(&path).doing(doing)?;
+        file::remove_file(&path).doing(doing)?;
+        unpack(&scratch, file)?;
+        let layer = store
+            .commit_layer(scratch, CommitOptions::default())
+            .doing(doing)?;
+        Passing::made(store, lease, (FIELD, json!({"version": 1})), &[layer])
     }
 
     fn takes(&self, path: &[u8]) -> bool {
@@ -112,6 +147,30 @@ pub fn import_mounts(store: &Store, from: File, which: &Which) -> Result<usize> 
             .doing(|| format!("put cache mount {:?} in its place", about.id))?;
     }
     Ok(found.len())
+}
+
+/// Takes cache mounts from an image that came from a registry, as [`import_mounts`] does, and the image away.
+///
+/// # Errors
+/// If the image carries none, and as [`import_mounts`].
+pub fn import_mounts_of(store: &Store, image: Image, which: &Which) -> Result<usize> {
+    const WHAT: &str = "the cache mounts";
+    let image = Passing::came(store, image)?;
+    let refuse = |why: String| Error::Refused(format!("{WHAT}: {why}"));
+    let field = passing::carried(&image.config, FIELD, WHAT)?;
+    if field["version"] != 1 {
+        return Err(refuse(format!(
+            "its version is {}, not 1",
+            field["version"]
+        )));
+    }
+    let [layer] = &image.layers[..] else {
+        let count = image.layers.len();
+        return Err(refuse(format!("it has {count} layers in place of one")));
+    };
+    // As it came: its digest was checked then.
+    let blob = store.blob(layer).doing(|| "read a layer".to_owned())?;
+    import_mounts(store, blob, which)
 }
 
 fn unpack(scratch: &Scratch, mut from: File) -> Result<()> {

@@ -2,12 +2,14 @@
 //! Not its job: making it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sys::file;
 use sys::mount::Tree;
 
+use super::Store;
 use super::form::{Form, form_of};
 use super::index::Unpacked;
 use crate::error::Doing;
@@ -73,6 +75,17 @@ impl Layer {
             states_root: self.states_root,
             tar_size: self.tar_size,
         }
+    }
+}
+
+impl Store {
+    /// The blob of a layer as it came, compressed or not, whose digest was checked then.
+    ///
+    /// # Errors
+    /// If the store has lost it.
+    pub fn blob(&self, layer: &Layer) -> Result<File> {
+        let doing = || format!("open blob {}", layer.blob);
+        file::open(self.blob_path(layer.blob)).doing(doing)
     }
 }
 

@@ -31,11 +31,11 @@ fn one(delivery: &Delivery<'_>, target: &Target) -> Result<(), Failure> {
         Place::Inline => Ok(()),
         Place::Registry(name) => {
             let quiet = delivery.is_quiet();
-            cache::push(delivery.store, &carried, name, delivery.access, quiet)
+            cache::push(delivery.store, &carried.image, name, delivery.access, quiet)
         }
         Place::Folder(path) => delivery
             .store
-            .refresh_layout(std::slice::from_ref(&carried.image), path)
+            .refresh_layout(std::slice::from_ref(&*carried.image), path)
             .map_err(because),
     }
 }

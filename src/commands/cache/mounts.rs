@@ -1,4 +1,5 @@
-//! `dhow cache … --mounts` and `--mount-id`: cache mounts to and from archives, and fewer of them. Not its job: where they
+//! `dhow cache … --mounts` and `--mount-id`: cache mounts to and from archives and registries, and fewer of
+//! them. Not its job: where they
 //! lie, and who uses them (builder).
 
 use std::fs::File;
@@ -8,9 +9,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use builder::{PrunedMounts, Which};
-use image::Store;
+use image::registry::Access;
+use image::{Reference, Store};
 
-use super::{Verb, not_for_a_terminal};
+use super::{Verb, not_for_a_terminal, pull, push};
 use crate::commands::Outcome;
 use crate::global::Global;
 use crate::report::{Failure, because, say, visible};
@@ -18,30 +20,30 @@ use crate::whole;
 
 /// Does to these cache mounts what the verb says.
 pub(super) fn run(global: &Global, verb: &Verb, which: &Which) -> Outcome {
-    if let Verb::Export { to: place, .. } | Verb::Import { from: place, .. } = verb
-        && place.starts_with("docker://")
-    {
-        return Err(Failure::new(
-            "cache: a registry takes steps alone: cache mounts go by archives",
-        ));
-    }
+    let far = Far::of(verb)?;
     // Their files are of many owners. Without root it is another process that goes on.
     let store = crate::rootless::store(global)?;
     match verb {
-        Verb::Export { to, .. } => {
-            not_for_a_terminal(to)?;
-            export(&store, which, (to != "-").then_some(to.as_ref()))?;
-        }
+        Verb::Export { to, .. } => match far {
+            Some(Far { name, access }) => {
+                let held = builder::hold_mounts(&store, which).map_err(because)?;
+                let image = held.into_image().map_err(because)?;
+                push(&store, &image, &name, &access, false)?;
+            }
+            None => {
+                not_for_a_terminal(to)?;
+                export(&store, which, (to != "-").then_some(to.as_ref()))?;
+            }
+        },
         Verb::Import { from, .. } => {
-            let file = match from.as_str() {
-                "-" => {
-                    let stdin = std::io::stdin();
-                    File::from(stdin.as_fd().try_clone_to_owned().map_err(because)?)
+            let count = match far {
+                Some(Far { name, access }) => {
+                    let image = pull(&store, &name, &access)?;
+                    builder::import_mounts_of(&store, image, which)
                 }
-                path => sys::file::open(path).map_err(because)?,
+                None => builder::import_mounts(&store, archive(from)?, which),
             };
-            let count = builder::import_mounts(&store, file, which).map_err(because)?;
-            say(format_args!("Cache mounts: {count}\n"));
+            say(format_args!("Cache mounts: {}\n", count.map_err(because)?));
         }
         Verb::Prune {
             filter, dry_run, ..
@@ -52,6 +54,49 @@ pub(super) fn run(global: &Global, verb: &Verb, which: &Which) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// A registry, and what is needed to reach it.
+struct Far {
+    name: Reference,
+    access: Access,
+}
+
+impl Far {
+    /// The one that is meant, if it is one.
+    fn of(verb: &Verb) -> Result<Option<Self>, Failure> {
+        let (Verb::Export {
+            to: place,
+            registry,
+            ..
+        }
+        | Verb::Import {
+            from: place,
+            registry,
+            ..
+        }) = verb
+        else {
+            return Ok(None);
+        };
+        let Some(name) = place.strip_prefix("docker://") else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            name: name.parse().map_err(because)?,
+            access: registry.access(),
+        }))
+    }
+}
+
+fn archive(from: &str) -> Result<File, Failure> {
+    match from {
+        "-" => {
+            let stdin = std::io::stdin();
+            let stdin = stdin.as_fd().try_clone_to_owned().map_err(because)?;
+            Ok(File::from(stdin))
+        }
+        path => sys::file::open(path).map_err(because),
+    }
 }
 
 /// Writes them to an archive; without a path, stdout.
