@@ -33,6 +33,18 @@ pub struct Provenance {
     pub detail: Detail,
     /// Who built it, as an address.
     pub builder: Option<String>,
+    /// Whether the person says that another build gives the same.
+    pub reproducible: bool,
+    /// Whether it goes beside images alone, never among files.
+    pub inline_only: bool,
+}
+
+impl Attest {
+    /// Whether something is asked for that must have a place.
+    pub fn needs_place(&self) -> bool {
+        let provenance = self.provenance.as_ref();
+        self.sbom || provenance.is_some_and(|provenance| !provenance.inline_only)
+    }
 }
 
 /// What is said, and what could not be.
@@ -40,6 +52,8 @@ pub struct Provenance {
 pub struct Said {
     /// In a fixed order.
     pub predicates: Vec<Predicate>,
+    /// Those of them that go among files.
+    pub among_files: Vec<Predicate>,
     /// Databases of package managers that are not in the SBOM.
     pub unread: Vec<String>,
 }
@@ -53,10 +67,13 @@ pub(crate) fn said(asked: &Attest, facts: &Facts, tree: &Tree, id: Digest) -> Re
             .push(sbom::predicate(&found, id, facts.epoch()));
         said.unread = found.unread;
     }
+    said.among_files.clone_from(&said.predicates);
     if let Some(provenance) = &asked.provenance {
-        let builder = provenance.builder.as_deref();
-        said.predicates
-            .push(facts.predicate(provenance.detail, builder));
+        let predicate = facts.predicate(provenance);
+        if !provenance.inline_only {
+            said.among_files.push(predicate.clone());
+        }
+        said.predicates.push(predicate);
     }
     Ok(said)
 }

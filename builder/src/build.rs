@@ -6,13 +6,14 @@ use image::Store;
 use crate::bases::{self, Bases};
 use crate::before::Before;
 use crate::cache::Cache;
-use crate::context::Places;
 use crate::course::Run;
 use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
 use crate::instruction::Recipe;
 use crate::lent::Lent;
+use crate::places::Places;
 use crate::plan::{self, Plan, Wish};
+use crate::provenance::Sides;
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
@@ -95,8 +96,14 @@ pub fn build<'a>(
     let done = course::run(store, options, (&source, &files, &plan), sides, tell);
     // Without the note, the next build has less to say.
     let _unnoted = before.keep();
-    let facts = provenance::facts(&source, options, &plan, &bases);
-    finished(store, options, &plan, (done?, facts))
+    let done = done?;
+    let sides = Sides {
+        bases: &bases,
+        files: &files,
+        materials: &done.materials,
+    };
+    let facts = provenance::facts(&source, options, &plan, &sides);
+    finished(store, options, &plan, (done, facts))
 }
 
 /// Why there is no base image, with its place, and which stage above it may be meant.

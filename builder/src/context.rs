@@ -1,7 +1,6 @@
 //! The build's files: its recipe, its ignore file, and what COPY may take, from wherever the person says. Not
 //! its job: copying them.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::OwnedFd;
@@ -15,13 +14,11 @@ use sys::beneath::Root;
 
 use crate::error::{Doing, Error, Result};
 use crate::git::{self, CheckOut};
-use crate::graph;
 use crate::ignore::Ignore;
-use crate::plan::Plan;
+use crate::material::Material;
 use crate::remote::{Remote, remote};
 use crate::request::{Context, Options};
 use crate::source::Source;
-use crate::stages::Origin;
 use crate::steps::kept::keeps_owners;
 use crate::tree::{Owners, Tree};
 
@@ -43,11 +40,13 @@ pub(crate) enum Files {
         alone: Option<Vec<u8>>,
         /// Whose its links are, where they can't be theirs.
         links: LinkOwners,
+        /// Where it came from, if from a server.
+        material: Option<Material>,
         /// Where it lies, until the build is over.
         _place: Scratch,
     },
-    /// A repository's files.
-    CheckedOut(Box<CheckOut>),
+    /// A repository's files, and which they are.
+    CheckedOut(Box<CheckOut>, Material),
 }
 
 /// Gets the files at hand. `store` is asked for a place for what does not lie in a folder here.
@@ -61,7 +60,7 @@ pub(crate) fn files<'s>(
 ) -> Result<Files> {
     match context {
         Context::Folder(path) => Ok(Files::Folder(path.clone())),
-        Context::Input => from_archive(store()?, "standard input", &mut |to| {
+        Context::Input => from_archive(store()?, ("standard input", None), &mut |to| {
             let mut input = std::io::stdin().lock().take(LARGEST_ARCHIVE);
             std::io::copy(&mut input, to)
                 .map(drop)
@@ -72,7 +71,7 @@ pub(crate) fn files<'s>(
             let name = path.display().to_string();
             let file = sys::file::open(path).doing(|| format!("open the context {name}"))?;
             let scratch = place(store()?)?;
-            unpacked(file, scratch, &name)
+            unpacked(file, scratch, (&name, None))
         }
         Context::Address(address) => match remote(address).map_err(Error::Refused)? {
             Some(Remote::Repository(mut repository)) => {
@@ -81,9 +80,10 @@ pub(crate) fn files<'s>(
                 let commit = git::commit(store, &repository)?;
                 let keep = repository.keep_git_dir.unwrap_or(false);
                 let out = git::check_out(store, &repository, &commit, keep)?;
-                Ok(Files::CheckedOut(Box::new(out)))
+                let material = Material::commit(&repository, &commit);
+                Ok(Files::CheckedOut(Box::new(out), material))
             }
-            Some(Remote::File(url)) => from_archive(store()?, &url, &mut |to| {
+            Some(Remote::File(url)) => from_archive(store()?, (&url, Some(&url)), &mut |to| {
                 let got = download(&url, None, to).doing(|| "fetch the context".to_owned())?;
                 // The next step needs a process of one thread.
                 sys::process::outlive_threads().doing(|| "wait for our threads".to_owned())?;
@@ -105,10 +105,11 @@ fn place(store: &Store) -> Result<Scratch> {
         .doing(|| "make room for the context".to_owned())
 }
 
-/// Takes a context that comes as a stream: kept in a file first, since what it is shows in its bytes.
+/// Takes a context that comes as a stream, perhaps from a server: kept in a file first, since what it is shows in its
+/// bytes.
 fn from_archive(
     store: &Store,
-    name: &str,
+    (name, url): (&str, Option<&str>),
     fetch: &mut dyn FnMut(&mut File) -> Result<()>,
 ) -> Result<Files> {
     let doing = || format!("keep the context {name}");
@@ -118,13 +119,19 @@ fn from_archive(
     fetch(&mut file)?;
     let file = sys::file::open(&path).doing(doing)?;
     sys::file::remove_file(&path).doing(doing)?;
-    unpacked(file, scratch, name)
+    let material = url.map(|url| Material::of_file(url, &file)).transpose();
+    unpacked(file, scratch, (name, material.doing(doing)?))
 }
 
 /// An archive's files, or a recipe without any.
-fn unpacked(mut file: File, scratch: Scratch, name: &str) -> Result<Files> {
+fn unpacked(
+    mut file: File,
+    scratch: Scratch,
+    (name, material): (&str, Option<Material>),
+) -> Result<Files> {
     let doing = || format!("read the context {name}");
     let failed = |e| SysError::from_io("read", "", &e);
+    file.rewind().map_err(failed).doing(doing)?;
     let is_archive = image::is_tar(&mut file);
     file.rewind().map_err(failed).doing(doing)?;
     let folder = sys::file::open_dir(&scratch.upper).doing(doing)?;
@@ -141,52 +148,13 @@ fn unpacked(mut file: File, scratch: Scratch, name: &str) -> Result<Files> {
         root: sys::file::open_path(&scratch.upper).doing(doing)?,
         alone,
         links,
+        material,
         _place: scratch,
     })
 }
 
-/// All contexts of a build.
-pub(crate) struct Places {
-    /// The one without a name.
-    pub(crate) own: Files,
-    /// The others, as far as they are needed.
-    named: BTreeMap<String, Files>,
-}
-
-impl Places {
-    /// Gets those at hand that the plan needs.
-    ///
-    /// # Errors
-    /// As [`files`].
-    pub(crate) fn of(own: Files, options: &Options, plan: &Plan, store: &Store) -> Result<Self> {
-        let contexts = &options.settings.contexts;
-        let mut named = BTreeMap::new();
-        let origins = plan.stages.iter().flat_map(|stage| &stage.steps);
-        for origin in origins.flat_map(graph::origins) {
-            if let Origin::Named(name) = origin
-                && let Some(context) = contexts.files(name)
-                && !named.contains_key(name)
-            {
-                named.insert(name.clone(), files(context, options, || Ok(store))?);
-            }
-        }
-        Ok(Self { own, named })
-    }
-
-    /// Opens the files of a named one. Only an ignore file of its own, `.dockerignore`, counts.
-    ///
-    /// # Errors
-    /// As [`Files::tree`].
-    pub(crate) fn named(&self, name: &str) -> Result<Tree> {
-        match self.named.get(name) {
-            Some(files) => files.seen(&For::Name(name)),
-            None => Err(Error::Refused(format!("context {name:?} is not at hand"))),
-        }
-    }
-}
-
 /// What a context is opened for.
-enum For<'a> {
+pub(crate) enum For<'a> {
     /// The recipe, in this file: its own ignore file counts first.
     Recipe(Option<&'a Path>),
     /// A name.
@@ -233,12 +201,21 @@ impl Files {
                 text(Path::new("Dockerfile"), alone.clone().unwrap_or_default())
             }
             (Self::Unpacked { root, .. }, _) => inner(root),
-            (Self::CheckedOut(out), _) => inner(
+            (Self::CheckedOut(out, _), _) => inner(
                 &out.tree
                     .root
                     .open_path(".")
                     .doing(|| "open the repository".to_owned())?,
             ),
+        }
+    }
+
+    /// Which they are, if they came from a server.
+    pub(crate) fn material(&self) -> Option<&Material> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Unpacked { material, .. } => material.as_ref(),
+            Self::CheckedOut(_, material) => Some(material),
         }
     }
 
@@ -250,11 +227,11 @@ impl Files {
         self.seen(&For::Recipe(file))
     }
 
-    fn seen(&self, what: &For<'_>) -> Result<Tree> {
+    pub(crate) fn seen(&self, what: &For<'_>) -> Result<Tree> {
         let (root, owners) = match self {
             Self::Folder(path) => return open(path, what),
             Self::Unpacked { root, .. } => (again(root)?, Owners::Kept),
-            Self::CheckedOut(out) => {
+            Self::CheckedOut(out, _) => {
                 let doing = || "open the repository".to_owned();
                 (out.tree.root.open_path(".").doing(doing)?, Owners::Root)
             }

@@ -12,10 +12,11 @@ use crate::before::Before;
 use crate::build::{at, first_line};
 use crate::cache::{Cache, Outcome};
 use crate::commit::{Document, Past};
-use crate::context::Places;
 use crate::error::{Doing, Error, Result};
 use crate::graph::{Graph, Id};
 use crate::lent::Lent;
+use crate::material::Material;
+use crate::places::Places;
 use crate::plan::{Action, Plan, StagePlan, Step};
 use crate::request::{Event, Options};
 use crate::source::Source;
@@ -30,6 +31,8 @@ pub(crate) struct Run {
     pub(crate) stages: BTreeMap<usize, Built>,
     /// Each step that has a key.
     pub(crate) records: Vec<Record>,
+    /// What came from servers for the steps, in their order.
+    pub(crate) materials: Vec<Material>,
 }
 
 /// A step with its key, and what it has left.
@@ -64,6 +67,7 @@ pub(crate) fn run(
         before,
         lent,
         keys: BTreeMap::new(),
+        materials: BTreeMap::new(),
         graph: Graph::new(plan),
         left: BTreeMap::new(),
         done: BTreeMap::new(),
@@ -76,6 +80,7 @@ pub(crate) fn run(
     course.end();
     result.map(|()| Run {
         records: course.records(),
+        materials: course.materials.into_values().flatten().collect(),
         stages: course.done,
     })
 }
@@ -102,6 +107,8 @@ struct Course<'a> {
     graph: Graph,
     /// The digest of each step's key.
     keys: BTreeMap<Id, String>,
+    /// What came from servers for each step.
+    materials: BTreeMap<Id, Vec<Material>>,
     /// What each step has left.
     left: BTreeMap<Id, Outcome>,
     /// The finished stages.
@@ -209,6 +216,11 @@ impl<'a> Course<'a> {
                 if self.warnings.insert(text.clone()) {
                     (self.tell)(Event::Warning(&text));
                 }
+                return Ok(());
+            }
+            Some(Message::Material(material)) => {
+                let all = self.materials.entry(step.id).or_default();
+                all.push(material);
                 return Ok(());
             }
             Some(Message::Output(bytes)) => {

@@ -68,11 +68,11 @@ pub(crate) fn check_out(
         sys::file::remove_tree(&folder, ".git").doing(doing)?;
     }
     let root = Root::new(folder);
-    let inner = repository.folder.as_deref().unwrap_or(".");
+    let inner = repository.folder.as_deref().unwrap_or("/");
     // A link there leads nowhere else (CVE-2026-33748).
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let root = root
-        .open(inner.trim_start_matches('/'), flags)
+        .open(format!("./{inner}"), flags)
         .doing(|| format!("open the folder {inner:?} of {}", repository.url))?;
     Ok(CheckOut {
         tree: Tree {

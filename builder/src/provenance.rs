@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use image::{Digest, Predicate, Reference};
 use serde_json::{Value, json};
 
+use crate::attest::Provenance;
 use crate::bases::Bases;
 use crate::commit::timestamp;
 use crate::graph;
-use crate::plan::{Action, Plan};
+use crate::material::Material;
+use crate::places::Places;
+use crate::plan::{Action, Plan, Step};
 use crate::platform::Platform;
-use crate::remote::{self, Remote};
-use crate::request::{Context, Options};
+use crate::request::{NetworkDefault, Options};
 use crate::source::Source;
 use crate::stages::{Base, Origin};
 
@@ -32,8 +34,10 @@ pub enum Detail {
 /// What a build's provenance says, in any detail.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    /// The recipe's name and content, and where it is from if not from here.
-    recipe: (String, Option<Digest>, Option<String>),
+    /// The recipe's name and content.
+    recipe: (String, Option<Digest>),
+    /// Where it and its context are from, if not from here.
+    context: Option<Value>,
     /// The request in BuildKit's words.
     args: BTreeMap<String, String>,
     secrets: Vec<String>,
@@ -42,6 +46,10 @@ pub(crate) struct Facts {
     dependencies: Vec<Value>,
     steps: Vec<Value>,
     epoch: Option<i64>,
+    /// Whether no step could reach another machine.
+    hermetic: bool,
+    /// Whether files of this host were taken.
+    local: bool,
 }
 
 /// Variables that may hold a proxy's password.
@@ -53,8 +61,18 @@ const PROXIES: [&str; 5] = [
     "no_proxy",
 ];
 
+/// What a build has found out beside its plan.
+pub(crate) struct Sides<'a> {
+    /// The images.
+    pub(crate) bases: &'a Bases<'a>,
+    /// The contexts.
+    pub(crate) files: &'a Places,
+    /// What steps got from servers.
+    pub(crate) materials: &'a [Material],
+}
+
 /// Gathers them.
-pub(crate) fn facts(source: &Source, options: &Options, plan: &Plan, bases: &Bases<'_>) -> Facts {
+pub(crate) fn facts(source: &Source, options: &Options, plan: &Plan, sides: &Sides<'_>) -> Facts {
     let settings = &options.settings;
     let mut args = BTreeMap::new();
     for (name, value) in &settings.build_args {
@@ -69,10 +87,6 @@ pub(crate) fn facts(source: &Source, options: &Options, plan: &Plan, bases: &Bas
         args.insert("target".to_owned(), target.clone());
     }
     let name = source.name.rsplit('/').next().unwrap_or_default();
-    let place = match &options.context {
-        Context::Address(address) => Some(without_user(address)),
-        _ => None,
-    };
     let steps = plan.stages.iter().flat_map(|stage| {
         let name = stage.name.clone();
         let name = name.unwrap_or_else(|| stage.index.to_string());
@@ -80,23 +94,31 @@ pub(crate) fn facts(source: &Source, options: &Options, plan: &Plan, bases: &Bas
         stage.steps.iter().map(move |one| step(&one.text))
     });
     Facts {
-        recipe: (
-            name.to_owned(),
-            Some(Digest::of(source.text.as_bytes())),
-            place,
-        ),
+        recipe: (name.to_owned(), Some(Digest::of(source.text.as_bytes()))),
+        context: sides.files.own.material().map(Material::descriptor),
         args,
         secrets: options.secrets.iter().map(|one| one.id.clone()).collect(),
         agents: options.agents.iter().map(|one| one.id.clone()).collect(),
         platform: Platform::here().to_string(),
-        dependencies: dependencies(options, plan, bases),
+        dependencies: dependencies(options, plan, sides),
         steps: steps.collect(),
         epoch: options.epoch,
+        hermetic: !plan
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.steps)
+            .any(reaches),
+        local: sides.files.any_local(),
     }
 }
 
-/// What came from elsewhere: images, files of web servers, repositories. Each once.
-fn dependencies(options: &Options, plan: &Plan, bases: &Bases<'_>) -> Vec<Value> {
+/// Whether a step can reach other machines by itself.
+fn reaches(step: &Step) -> bool {
+    matches!(&step.action, Action::Run(run) if run.network != NetworkDefault::None)
+}
+
+/// What came from elsewhere: images, then contexts, then what ADD has fetched. Each once.
+fn dependencies(options: &Options, plan: &Plan, sides: &Sides<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     let mut add = |one: Value| {
         if !all.contains(&one) {
@@ -105,46 +127,17 @@ fn dependencies(options: &Options, plan: &Plan, bases: &Bases<'_>) -> Vec<Value>
     };
     for stage in &plan.stages {
         if let Base::Image(name) = &stage.base {
-            add(image(name, stage.platform.as_ref(), bases));
+            add(image(name, stage.platform.as_ref(), sides.bases));
         }
-        for step in &stage.steps {
-            for origin in graph::origins(step) {
-                if let Origin::Image(name) = origin {
-                    add(image(name, options.settings.platform.as_ref(), bases));
-                }
-            }
-            let Action::Copy(copy) = &step.action else {
-                continue;
-            };
-            let Some(adding) = &copy.adding else {
-                continue;
-            };
-            for address in &copy.sources {
-                let checksum = adding.checksum.as_deref();
-                match remote::remote(address) {
-                    Ok(Some(Remote::File(address))) => {
-                        add(resource(&without_user(&address), "sha256", checksum));
-                    }
-                    Ok(Some(Remote::Repository(it))) => {
-                        let commit = checksum.or(it.checksum.as_deref());
-                        let whole = commit.filter(|commit| commit.len() == 40);
-                        add(resource(&without_user(address), "sha1", whole));
-                    }
-                    _ => {}
-                }
+        for origin in stage.steps.iter().flat_map(graph::origins) {
+            if let Origin::Image(name) = origin {
+                add(image(name, options.settings.platform.as_ref(), sides.bases));
             }
         }
     }
+    let materials = sides.files.materials().chain(sides.materials);
+    materials.map(Material::descriptor).for_each(add);
     all
-}
-
-fn resource(address: &str, kind: &str, checksum: Option<&str>) -> Value {
-    let mut one = json!({"uri": address});
-    if let Some(checksum) = checksum {
-        let hex = checksum.split_once(':').map_or(checksum, |(_, hex)| hex);
-        one["digest"] = json!({kind: hex});
-    }
-    one
 }
 
 /// An image, by the name that the recipe has for it, and by what was found under it.
@@ -155,22 +148,11 @@ fn image(name: &str, platform: Option<&Platform>, bases: &Bases<'_>) -> Value {
         Ok(reference) => image::attestation::package_url(&reference, Some(&shown)),
         Err(_) => name.to_owned(),
     };
-    let found = bases.found(name, platform).ok();
-    let digest = found.map(|image| format!("sha256:{}", image.manifest.hex()));
-    resource(&uri, "sha256", digest.as_deref())
-}
-
-/// An address without the name and password, or token, that it may hold.
-fn without_user(address: &str) -> String {
-    let address = address.split(['?']).next().unwrap_or_default();
-    match address.split_once("://") {
-        Some((scheme, rest)) => {
-            let host = rest.find('/').unwrap_or(rest.len());
-            let user = rest[..host].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[user..])
-        }
-        None => address.to_owned(),
+    let mut one = json!({"uri": uri});
+    if let Ok(found) = bases.found(name, platform) {
+        one["digest"] = json!({"sha256": found.manifest.hex()});
     }
+    one
 }
 
 impl Facts {
@@ -179,21 +161,21 @@ impl Facts {
         self.epoch.unwrap_or(0)
     }
 
-    /// The document, in that much detail.
-    pub(crate) fn predicate(&self, detail: Detail, builder: Option<&str>) -> Predicate {
-        let all = detail == Detail::Max;
+    /// The document, as it is asked for.
+    pub(crate) fn predicate(&self, asked: &Provenance) -> Predicate {
+        let all = asked.detail == Detail::Max;
         let told = |key: &str| !key.starts_with("build-arg:") && !key.starts_with("label:");
         let args: BTreeMap<&String, &String> = self
             .args
             .iter()
             .filter(|(key, _)| all || told(key))
             .collect();
-        let complete = all || args.len() == self.args.len() && self.secrets.is_empty();
-        let mut request = json!({
-            "frontend": "dockerfile.v0",
-            "args": args,
-            "locals": [{"name": "context"}, {"name": "dockerfile"}],
-        });
+        let ids_told = self.secrets.is_empty() && self.agents.is_empty();
+        let complete = all || args.len() == self.args.len() && ids_told;
+        let mut request = json!({"frontend": "dockerfile.v0", "args": args});
+        if self.context.is_none() {
+            request["locals"] = json!([{"name": "context"}, {"name": "dockerfile"}]);
+        }
         if all {
             let ids =
                 |ids: &[String]| -> Vec<Value> { ids.iter().map(|id| json!({"id": id})).collect() };
@@ -203,25 +185,18 @@ impl Facts {
                 }
             }
         }
-        let (name, digest, place) = &self.recipe;
-        let mut config = json!({"path": name});
-        if let Some(digest) = digest {
-            config["digest"] = json!({"sha256": digest.hex()});
-        }
-        if let Some(place) = place {
-            config["uri"] = json!(place);
-        }
+        let (name, digest) = &self.recipe;
+        let mut config = match (&self.context, digest) {
+            (Some(context), _) => context.clone(),
+            (None, Some(digest)) => json!({"digest": {"sha256": digest.hex()}}),
+            (None, None) => json!({}),
+        };
+        config["path"] = json!(name);
         let mut inner = json!({"builderPlatform": self.platform});
         if all {
             inner["buildConfig"] = json!({"steps": self.steps});
         }
-        let mut metadata = json!({
-            "buildkit_completeness": {"request": complete, "resolvedDependencies": false},
-        });
-        if let Some(epoch) = self.epoch {
-            metadata["startedOn"] = json!(timestamp(epoch));
-            metadata["finishedOn"] = json!(timestamp(epoch));
-        }
+        let metadata = self.metadata(asked, complete);
         Predicate {
             kind: "https://slsa.dev/provenance/v1".to_owned(),
             body: json!({
@@ -233,7 +208,7 @@ impl Facts {
                 },
                 "runDetails": {
                     "builder": {
-                        "id": builder.unwrap_or("urn:dhow"),
+                        "id": asked.builder.as_deref().unwrap_or("urn:dhow"),
                         "version": {"dhow": env!("CARGO_PKG_VERSION")},
                     },
                     "metadata": metadata,
@@ -241,23 +216,34 @@ impl Facts {
             }),
         }
     }
+
+    /// What is said of the build itself; of its parameters, whether they are all there.
+    fn metadata(&self, asked: &Provenance, complete: bool) -> Value {
+        let mut metadata = json!({
+            "buildkit_completeness": {
+                "request": complete,
+                "resolvedDependencies": self.hermetic && !self.local,
+            },
+        });
+        for (key, is) in [
+            ("buildkit_hermetic", self.hermetic),
+            ("buildkit_reproducible", asked.reproducible),
+        ] {
+            if is {
+                metadata[key] = json!(true);
+            }
+        }
+        if let Some(epoch) = self.epoch {
+            metadata["startedOn"] = json!(timestamp(epoch));
+            metadata["finishedOn"] = json!(timestamp(epoch));
+        }
+        metadata
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_loses_what_may_be_secret() {
-        for (address, shown) in [
-            ("https://u:p@h/x?token=1", "https://h/x"),
-            ("https://h/a@b", "https://h/a@b"),
-            ("git@h:a/b.git", "git@h:a/b.git"),
-            ("https://h/r.git#main", "https://h/r.git#main"),
-        ] {
-            assert_eq!(without_user(address), shown);
-        }
-    }
 
     #[test]
     fn values_and_ids_are_told_in_full_detail_alone() {
@@ -269,21 +255,25 @@ mod tests {
             secrets: vec!["key".to_owned()],
             ..Facts::default()
         };
-        let min = facts.predicate(Detail::Min, None).body.to_string();
+        let min = facts.predicate(&Provenance::default()).body.to_string();
         assert!(min.contains(r#""args":{"target":"t"}"#), "{min}");
         assert!(
             !min.contains("key\"") && min.contains(r#""request":false"#),
             "{min}"
         );
         assert!(!min.contains("startedOn"), "{min}");
-        let max = facts
-            .predicate(Detail::Max, Some("https://me"))
-            .body
-            .to_string();
+        let asked = Provenance {
+            detail: Detail::Max,
+            builder: Some("https://me".to_owned()),
+            reproducible: true,
+            inline_only: false,
+        };
+        let max = facts.predicate(&asked).body.to_string();
         for part in [
             r#""build-arg:A":"value""#,
             r#""secrets":[{"id":"key"}]"#,
             r#""id":"https://me""#,
+            r#""buildkit_reproducible":true"#,
         ] {
             assert!(max.contains(part), "{max}");
         }

@@ -21,6 +21,7 @@ use sys::socket;
 
 use crate::cache::Outcome;
 use crate::error::{Doing, Error, Result};
+use crate::material::Material;
 
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub(crate) enum Message {
     Missed(Vec<String>),
     /// Something to know.
     Warning(String),
+    /// What its step needs has come from a server, or came in an earlier build.
+    Material(Material),
     /// Its step is done; the diff id of the layer, if one came of it.
     Done(Option<String>),
     /// Its step failed: the chain of the error.

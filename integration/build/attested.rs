@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Site;
 use super::leaving::{blob, json, manifest, site, skopeo};
+use super::servers::{GitServer, Web};
 use crate::registry::server::Registry;
 use crate::support::{Output, claims, run};
 
@@ -15,6 +16,7 @@ claims![
     an_image_in_company_is_found_by_others_and_by_us: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
     what_is_said_stands_among_the_files: [Root, Overlay, Dhow, Tool("tar")],
     what_is_said_must_have_a_place: [Root, Overlay, Dhow],
+    provenance_names_what_came_from_servers: [Root, Overlay, Dhow, Tool("git")],
 ];
 
 /// The statements beside an image, by the kinds of their predicates.
@@ -57,7 +59,7 @@ fn in_company(site: &Site, name: &str, layout: &str) -> Output {
     let output = format!("-otype=oci,tar=false,dest={layout},compression=gzip");
     site.build(&[
         "--provenance=mode=max",
-        "--sbom",
+        "--sbom=true",
         "--secret=id=key,src=key",
         "--build-arg=SOURCE_DATE_EPOCH=86400",
         "--build-arg=WORD=a word",
@@ -138,7 +140,7 @@ fn all_is_said(statements: &[(String, Value)]) {
 fn what_is_said_stands_among_the_files() {
     let site = site();
     let asked = [
-        "--provenance",
+        "--provenance=true",
         "--attest=type=sbom",
         "--build-arg=WORD=hidden",
     ];
@@ -169,7 +171,7 @@ fn what_is_said_stands_among_the_files() {
     // A file of the result's own is not replaced.
     site.context("d", "FROM scratch\nCOPY Dockerfile /provenance.json\n");
     let refused = site
-        .build(&["--provenance", "-o", "other", "d"])
+        .build(&["--provenance=1", "-o", "other", "d"])
         .ends_with(1);
     assert!(
         refused
@@ -184,12 +186,12 @@ fn what_is_said_must_have_a_place() {
     let site = site();
     for (arguments, why) in [
         (
-            vec!["--sbom", "c"],
+            vec!["--sbom=true", "c"],
             "--provenance, --sbom: no output takes them; they go with --push, type=oci, registry, local and tar",
         ),
         (
             vec![
-                "--provenance",
+                "--provenance=true",
                 "-t=x",
                 "-otype=registry,oci-mediatypes=false",
                 "c",
@@ -200,7 +202,58 @@ fn what_is_said_must_have_a_place() {
         let refused = site.build(&arguments).ends_with(1);
         assert_eq!(refused.stderr, format!("dhow: {why}\n"));
     }
-    // Where it is off, it needs none.
+    // Where it is off, it needs none; nor where it goes with images alone.
     site.build(&["--provenance=false", "--sbom=false", "-q", "c"])
         .success();
+    let inline = "type=provenance,mode=max,inline-only=true,builder-id=https://example.org/1";
+    site.build(&["--attest", inline, "-q", "-o", "out", "c"])
+        .success();
+    assert!(!site.folder().join("out/provenance.json").exists());
+}
+
+fn provenance_names_what_came_from_servers() {
+    let (site, web) = (Site::bare(), Web::new());
+    web.file("/f?token=hush", &[], b"content");
+    let server = GitServer::new(site.folder());
+    let write = |path: &str, text: &str| {
+        let path = site.folder().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("r.git/file", "1");
+    let added = server.commit("r.git");
+    server.git("r.git", &["tag", "-m", "x", "heavy"]);
+    let (file, repository) = (web.url("/f?token=hush"), server.url("r.git"));
+    let recipe = format!(
+        "FROM scratch\nADD {file} /f\nADD {repository}#heavy:/ /r/\nADD {file} /g\nCOPY . /\n"
+    );
+    write("c.git/Dockerfile", &recipe);
+    let own = server.commit("c.git");
+    let context = server.url("c.git");
+    let said = |out: &str| {
+        site.build(&["--provenance", "mode=min", "-o", out, &context])
+            .success();
+        let file = std::fs::read(site.folder().join(out).join("provenance.json"));
+        json(&file.unwrap())["predicate"].clone()
+    };
+    let predicate = said("one");
+    let definition = &predicate["buildDefinition"];
+    let sum = run(Command::new("sha256sum").arg(site.folder().join("one/f"))).success();
+    let came = serde_json::json!([
+        {"uri": context, "digest": {"sha1": own}},
+        {"uri": web.url("/f"), "digest": {"sha256": sum.stdout[..64]}},
+        {"uri": format!("{repository}#heavy"), "digest": {"sha1": added}},
+    ]);
+    assert_eq!(definition["resolvedDependencies"], came);
+    assert_eq!(
+        definition["externalParameters"]["configSource"],
+        serde_json::json!({"uri": context, "digest": {"sha1": own}, "path": "Dockerfile"})
+    );
+    let metadata = &predicate["runDetails"]["metadata"];
+    assert_eq!(metadata["buildkit_hermetic"], true);
+    let complete = &metadata["buildkit_completeness"];
+    assert_eq!(complete["resolvedDependencies"], true);
+    // From the cache it is the same.
+    assert_eq!(said("two"), predicate);
+    assert!(!predicate.to_string().contains("hush"), "{predicate}");
 }

@@ -14,6 +14,7 @@ use crate::ignore::Ignore;
 use crate::include::Include;
 use crate::known::{Known, Seen};
 use crate::layers::root;
+use crate::material::Material;
 use crate::memory::Memory;
 use crate::plan::CopyStep;
 use crate::ready::Ready;
@@ -24,6 +25,7 @@ use crate::steps::web::WebFile;
 use crate::steps::{copy, owner, place};
 use crate::tree::Tree;
 use crate::work::Work;
+use crate::worker::Message;
 
 /// What a source turned out to be.
 enum Found {
@@ -241,6 +243,7 @@ fn find_remote(work: &Work<'_>, step: &CopyStep, remote: Remote, key: &mut Key) 
             let file = WebFile::new(store, &url, checksum.as_deref(), unpack, remember)?;
             let (name, sum) = file.part();
             key.add(&name, sum);
+            work.voice.say(&Message::Material(file.material()));
             return Ok(Found::Web(Box::new(file)));
         }
         Remote::Repository(repository) => repository,
@@ -254,6 +257,8 @@ fn find_remote(work: &Work<'_>, step: &CopyStep, remote: Remote, key: &mut Key) 
         .or(repository.keep_git_dir)
         .unwrap_or(false);
     let commit = git::commit(store, &repository)?;
+    let material = Material::commit(&repository, &commit);
+    work.voice.say(&Message::Material(material));
     key.add("commit", commit.as_str());
     key.add("folder", repository.folder.clone().unwrap_or_default());
     key.add("keep git dir", keep.to_string());

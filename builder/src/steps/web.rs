@@ -12,6 +12,7 @@ use sys::SysError;
 
 use crate::error::{Doing, Error, Result};
 use crate::fingerprint::{Sum, changed, hex};
+use crate::material::Material;
 use crate::notes;
 use crate::remote::file_name;
 use crate::steps::archive::Archive;
@@ -88,6 +89,11 @@ impl WebFile {
     pub(crate) fn part(&self) -> (String, String) {
         let unpack = if self.unpack { " unpack" } else { "" };
         (format!("url {}{unpack}", self.name), hex(&self.sum))
+    }
+
+    /// What it is, for whoever asks where it came from.
+    pub(crate) fn material(&self) -> Material {
+        Material::file(&self.url, &self.sum)
     }
 
     /// Writes it into the tree.

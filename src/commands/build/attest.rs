@@ -10,22 +10,10 @@ use crate::report::Failure;
 #[derive(Debug, clap::Args)]
 pub(super) struct Asked {
     /// Say how the result came about (SLSA v1): true, false, or mode=min|max with builder-id=ADDRESS
-    #[arg(
-        long,
-        value_name = "HOW",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "HOW")]
     provenance: Option<String>,
     /// Say which packages the result has (SPDX 2.3): true or false
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "BOOL")]
     sbom: Option<String>,
     /// The same as type=provenance or type=sbom, with more behind commas; may be given several times
     #[arg(long, value_name = "WHAT")]
@@ -120,6 +108,8 @@ fn provenance(given: Fields<'_>) -> Result<Provenance, String> {
             ("mode", "max") => provenance.detail = Detail::Max,
             ("builder-id", id) => provenance.builder = Some(id.to_owned()),
             ("version", "v1") => {}
+            ("inline-only", value) => provenance.inline_only = truth(key, value)?,
+            ("reproducible", value) => provenance.reproducible = truth(key, value)?,
             ("mode" | "version", _) => return Err(format!("{key}={value} is not supported")),
             _ => return Err(format!("{key} is not supported")),
         }
@@ -154,8 +144,11 @@ mod tests {
     #[test]
     fn attestations_are_asked_for_as_with_buildx() {
         let provenance = |detail, builder: Option<&str>| {
-            let builder = builder.map(str::to_owned);
-            Some(Provenance { detail, builder })
+            Some(Provenance {
+                detail,
+                builder: builder.map(str::to_owned),
+                ..Provenance::default()
+            })
         };
         let (min, max) = (Detail::Min, Detail::Max);
         for (flags, expected, sbom) in [

@@ -56,12 +56,12 @@ impl Delivery<'_> {
                 "--sbom: packages of {path} are not in it: dhow does not read rpm's"
             ));
         }
-        let predicates = &said.predicates;
+        let (predicates, among_files) = (&said.predicates, &said.among_files);
         let mut left = None;
         for (destination, form) in &wanted.destinations {
             match (destination, &image) {
-                (Destination::Files(path), _) => self.files(path, predicates)?,
-                (Destination::Tar(path), _) => self.tar(path.as_deref(), predicates)?,
+                (Destination::Files(path), _) => self.files(path, among_files)?,
+                (Destination::Tar(path), _) => self.tar(path.as_deref(), among_files)?,
                 (Destination::Cache, _) | (_, None) => {}
                 (destination, Some(image)) => {
                     left = self

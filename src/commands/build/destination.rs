@@ -188,10 +188,11 @@ impl Given {
     }
 }
 
+/// A word for yes or no, of those that Go knows.
 pub(super) fn truth(key: &str, value: &str) -> Result<bool, String> {
     match value {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
+        "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(true),
+        "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
         _ => Err(format!("{key}={value}: it is true or false")),
     }
 }

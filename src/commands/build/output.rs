@@ -117,7 +117,7 @@ fn check_attestations(attest: &Attest, to: &[(Destination, Form)]) -> Result<(),
     if *attest == Attest::default() {
         return Ok(());
     }
-    if !to.iter().any(|(to, _)| to.takes_attestations()) {
+    if attest.needs_place() && !to.iter().any(|(to, _)| to.takes_attestations()) {
         return Err(Failure::new(
             "--provenance, --sbom: no output takes them; they go with --push, type=oci, registry, local and tar",
         ));
