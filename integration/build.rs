@@ -19,6 +19,7 @@ mod mounts;
 mod named;
 mod network;
 mod outputs;
+mod owners;
 mod platforms;
 mod progress;
 mod registries;
@@ -75,6 +76,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         memory::claims(),
         network::claims(),
         outputs::claims(),
+        owners::claims(),
         mounts::claims(),
         named::claims(),
         scarce::claims(),

@@ -23,12 +23,12 @@ claims![
 const IDS: &str = "1000:300000:65536\n";
 
 /// An account, with a folder of its own in a site's.
-struct User<'a> {
+pub(super) struct User<'a> {
     site: &'a Site,
 }
 
 impl<'a> User<'a> {
-    fn new(site: &'a Site, ids: &str) -> Self {
+    pub(super) fn new(site: &'a Site, ids: &str) -> Self {
         let user = Self { site };
         let folder = site.folder();
         let open = |path: PathBuf, mode| {
@@ -51,18 +51,18 @@ impl<'a> User<'a> {
         user
     }
 
-    fn own(&self) -> PathBuf {
+    pub(super) fn own(&self) -> PathBuf {
         self.site.folder().join("own")
     }
 
-    fn recipe(&self, name: &str, text: &str) {
+    pub(super) fn recipe(&self, name: &str, text: &str) {
         let folder = self.own().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("Dockerfile"), text).unwrap();
         std::fs::write(folder.join("f"), "content").unwrap();
     }
 
-    fn dhow(&self, fault: &str, arguments: &[&str]) -> Output {
+    pub(super) fn dhow(&self, fault: &str, arguments: &[&str]) -> Output {
         let script = "for f in subuid subgid; do mount --bind ids /etc/$f; done; \
                       test ! -e /dev/net/tun || mount --bind tun /dev/net/tun; cd own; \
                       exec setpriv --reuid=1000 --regid=1000 --clear-groups ../dhow \"$@\"";
@@ -81,7 +81,7 @@ impl<'a> User<'a> {
         run(&mut command)
     }
 
-    fn build(&self, name: &str) -> Output {
+    pub(super) fn build(&self, name: &str) -> Output {
         self.dhow("", &["build", "-q", "--network=none", "-t", name, name])
     }
 }

@@ -46,6 +46,10 @@ pub(super) const GUARDS: &[Breakable] = &[
         "no-loopback-closed",
         &["build::rootless::f13_a_users_command_reaches_nothing_of_the_host"],
     ),
+    named(
+        "no-root-for-paths,no-tree-check",
+        &["f16_a_users_command_gives_nothing_of_the_host_away"],
+    ),
     named("no-no-new-privs", &["process::no_new_privs_is_set"]),
     named(
         "no-capability-limit",

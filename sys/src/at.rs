@@ -6,11 +6,12 @@
 pub use rustix::buffer::spare_capacity;
 pub use rustix::fs::{
     AtFlags, CWD, Dev, DirEntry, FileType, Gid, Mode, OFlags, RawDir, RawDirEntry, RenameFlags,
-    SeekFrom, Stat, StatVfs, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
-    chmodat, chownat, copy_file_range, fchmod, fchown, fdatasync, fgetxattr, flistxattr,
-    fremovexattr, fsetxattr, fstat, fstatfs, fstatvfs, fsync, ftruncate, futimens, linkat, major,
-    makedev, memfd_create, minor, mkdirat, mkfifoat, mknodat, openat, readlinkat, renameat,
-    renameat_with, seek, sendfile, statat, statx, symlinkat, syncfs, unlinkat, utimensat,
+    SeekFrom, Stat, StatVfs, StatVfsMountFlags, Statx, StatxFlags, Timespec, Timestamps,
+    UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, copy_file_range, fchmod, fchown, fdatasync,
+    fgetxattr, flistxattr, fremovexattr, fsetxattr, fstat, fstatfs, fstatvfs, fsync, ftruncate,
+    futimens, linkat, major, makedev, memfd_create, minor, mkdirat, mkfifoat, mknodat, openat,
+    readlinkat, renameat, renameat_with, seek, sendfile, statat, statx, symlinkat, syncfs,
+    unlinkat, utimensat,
 };
 pub use rustix::io::{pread, pwrite, read, write};
 

@@ -20,6 +20,7 @@ pub mod executable;
 pub mod fault;
 pub mod file;
 pub mod kernfs;
+pub mod listener;
 pub mod log;
 pub mod lookup;
 pub mod mount;

@@ -6,16 +6,20 @@
 //! it: /etc/hosts, /etc/resolv.conf, /etc/hostname. These are mounts; the empty
 //! files below them are removed again, so that no layer holds them.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::Spec;
 use runtime::{CreateOptions, Created, Force, RootSource, Stdio};
+use sys::listener::Listener;
 use sys::process::Exit;
 
 use crate::error::{Doing, Error, Result};
 use crate::plan::RunStep;
 use crate::request::Limits;
+use crate::steps::chown::{self, Owners};
 use crate::steps::mounting::Mounts;
 use crate::steps::network;
 use crate::steps::rootless;
@@ -32,6 +36,8 @@ pub(crate) struct Place<'a> {
     pub(crate) signals: &'a OwnedFd,
     /// What the command is held to.
     pub(crate) limits: &'a Limits,
+    /// Who keeps the owners that it gives to files, where they can't be theirs.
+    pub(crate) owners: Option<&'a Owners<'a>>,
 }
 
 /// Marks our containers, so that those of a build that was killed are known.
@@ -59,26 +65,10 @@ pub(crate) fn run(
     if let Some(path) = way.as_ref().and_then(network::Way::path) {
         rootless::join_network(&mut spec, &path);
     }
+    let owners = place.owners.filter(|_| chown::is_left_to_us(&spec));
     let id: runtime::ContainerId = id.parse().map_err(container)?;
     let store = runtime::Store::new(place.state.to_owned());
-    let root = mount
-        .try_clone()
-        .map_err(|e| sys::SysError::from_io("dup", "", &e))
-        .doing(|| "prepare the container".to_owned())?;
-    let mut options = CreateOptions::new(
-        id.clone(),
-        store.clone(),
-        place.folder.clone(),
-        spec,
-        RootSource::Mount(root),
-    );
-    let (mut output, stdio) = pipes()?;
-    options.stdio = stdio;
-    options.mounts = made;
-    if sys::privileges::is_nested() {
-        // A user may have no cgroup to make another in.
-        options.rootless = runtime::Rootless::Yes;
-    }
+    let (options, mut output) = options(mount, (&id, &store), place, (spec, made))?;
     let created = runtime::create(options).map_err(container)?;
     let mut tail = Tail::default();
     let way = network::give(
@@ -89,9 +79,13 @@ pub(crate) fn run(
     );
     let ended = way.and_then(|way| {
         runtime::start(&store, &id).map_err(container)?;
-        let exit = beside(&created, &mut output, place.signals, &mut |bytes| {
-            tail.add(bytes);
-            print(bytes);
+        let calls = owners.map(|owners| Ok((owners, owners.listener()?)));
+        let exit = calls.transpose().and_then(|calls| {
+            let seen = (&mut output, calls);
+            beside(&created, seen, place.signals, &mut |bytes| {
+                tail.add(bytes);
+                print(bytes);
+            })
         });
         let ended = network::end(way);
         exit.and_then(|exit| ended.map(|()| exit))
@@ -109,6 +103,34 @@ pub(crate) fn run(
             output: tail.lines(),
         }),
     }
+}
+
+/// What the runtime is told, and the end of the command's output.
+fn options(
+    mount: &OwnedFd,
+    (id, store): (&runtime::ContainerId, &runtime::Store),
+    place: &Place<'_>,
+    (spec, made): (Spec, BTreeMap<usize, OwnedFd>),
+) -> Result<(CreateOptions, std::io::PipeReader)> {
+    let root = mount
+        .try_clone()
+        .map_err(|e| sys::SysError::from_io("dup", "", &e))
+        .doing(|| "prepare the container".to_owned())?;
+    let mut options = CreateOptions::new(
+        id.clone(),
+        store.clone(),
+        place.folder.clone(),
+        spec,
+        RootSource::Mount(root),
+    );
+    let (output, stdio) = pipes()?;
+    options.stdio = stdio;
+    options.mounts = made;
+    if sys::privileges::is_nested() {
+        // A user may have no cgroup to make another in.
+        options.rootless = runtime::Rootless::Yes;
+    }
+    Ok((options, output))
 }
 
 /// Ends the containers of builds that were killed: nobody waits for them any more.
@@ -163,10 +185,10 @@ fn pipes() -> Result<(std::io::PipeReader, Stdio)> {
     Ok((output, stdio))
 }
 
-/// Reads the command's output until it has ended and everybody has closed it.
+/// Reads the command's output until it has ended and everybody has closed it, and answers its calls meanwhile.
 fn beside(
     created: &Created,
-    output: &mut std::io::PipeReader,
+    (output, mut calls): (&mut std::io::PipeReader, Option<(&Owners<'_>, Listener)>),
     signals: &OwnedFd,
     print: &mut dyn FnMut(&[u8]),
 ) -> Result<Exit> {
@@ -178,9 +200,15 @@ fn beside(
         let mut fds = vec![signals.as_fd()];
         // A process that outlives the first one is killed with the namespace: the pipe closes last.
         fds.push(if open { output.as_fd() } else { pidfd.as_fd() });
+        fds.extend(calls.as_ref().map(|(_, listener)| listener.fd()));
         let ready = sys::poll::readable(&fds, None).doing(doing)?;
         if ready[0] {
             worker::interrupted(signals)?;
+        }
+        if let Some((owners, listener)) = calls.as_ref().filter(|_| ready[2])
+            && !owners.serve(listener).doing(doing)?
+        {
+            calls = None;
         }
         if !ready[1] {
             continue;

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod archive;
 pub(crate) mod caches;
+pub(crate) mod chown;
 pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod directories;

@@ -3,7 +3,10 @@
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde_json::{Value, json};
+use sys::beneath::Root;
 use sys::{Errno, SysError};
+
+use crate::steps::kept::keeps_owners;
 
 /// Takes out of a container's spec what a user namespace of few ids refuses: terminals of the group tty, a list of
 /// groups, and a sysfs of the host's network.
@@ -22,6 +25,16 @@ pub(crate) fn suit(spec: &mut Value) {
     if read("self/setgroups").trim() == "deny" {
         spec["process"]["user"]["additionalGids"] = Value::Array(Vec::new());
     }
+}
+
+/// What apt reads in a step of a build with one id, and where: it gives up root's rights for whatever it fetches, which
+/// nobody can there.
+pub(crate) const APT: (&str, &str) = ("/dev/apt.conf", "APT::Sandbox::User \"root\";\n");
+
+/// Whether a command in this tree and with this environment is to find [`APT`].
+pub(crate) fn wants_apt(root: &Root, env: &[String]) -> sys::Result<bool> {
+    let said = env.iter().any(|pair| pair.starts_with("APT_CONFIG="));
+    Ok(keeps_owners() && !said && root.find("/etc/apt")?.is_some())
 }
 
 /// Lets the container join a network namespace in place of getting a new one.

@@ -7,6 +7,7 @@ use crate::error::{Doing, Result};
 use crate::instruction::Security;
 use crate::layers::root;
 use crate::plan::RunStep;
+use crate::steps::chown::Owners;
 use crate::steps::{container, mounting, spec};
 use crate::stubs::Stubs;
 use crate::work::Work;
@@ -39,17 +40,23 @@ pub(crate) fn run(work: &Work<'_>, layers: &[Layer], step: &RunStep) -> Result<O
         }
         // While the container is there, a signal ends it before us.
         let signals = sys::signal::signals_as_fd().doing(|| "take our signals".to_owned())?;
+        let owners = Owners::new(&folder, mount, layers, scratch)?;
         let place = container::Place {
             folder,
             state: &work.options.state,
             signals: &signals,
             limits: &work.options.limits,
+            owners: owners.as_ref(),
         };
         let result = container::run(mount, step, (&place, mounts), &mut |bytes| {
             work.voice.print(bytes)
         });
         sys::signal::unblock_all();
-        result.map(|()| Some(stubs))
+        result?;
+        if let Some(owners) = &owners {
+            owners.settle()?;
+        }
+        Ok(Some(stubs))
     })
 }
 

@@ -8,6 +8,7 @@ use image::to_spec::{self, RunOptions};
 use image::user;
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
+use sys::beneath::Root;
 
 use crate::error::{Doing, Error, Result};
 use crate::instruction::Security;
@@ -16,7 +17,7 @@ use crate::request::{Limits, NetworkDefault};
 use crate::steps::container::{MARK, Place};
 use crate::steps::mounting::Mounts;
 use crate::steps::planned::SCRIPTS;
-use crate::steps::rootless;
+use crate::steps::rootless::{self, APT};
 
 /// Enough for any compiler, too few to fill the host's table.
 const MOST_PROCESSES: i64 = 32_768;
@@ -31,9 +32,7 @@ pub(crate) fn spec(
     let root = crate::layers::root(mount)?;
     let who = user::lookup(&root, &step.user).doing(|| format!("USER {}", step.user))?;
     let hostname = step.hostname.as_deref().unwrap_or("dhow-build");
-    let mut env = step.env.as_ref().clone();
-    env.extend(step.proxies.iter().cloned());
-    env.append(&mut extra.env);
+    let (env, apt) = environment(&root, step, extra)?;
     let options = RunOptions {
         entrypoint: Some(Vec::new()),
         args: step.args.clone(),
@@ -65,8 +64,14 @@ pub(crate) fn spec(
         loosen(&mut value);
     }
     rootless::suit(&mut value);
+    if let Some(owners) = place.owners {
+        owners.suit(&mut value);
+    }
     value["annotations"] = json!({ MARK: "run" });
-    let mounts = made_files(step, place, hostname, &extra.resolver)?;
+    let mut mounts = made_files(step, place, hostname, &extra.resolver)?;
+    if apt {
+        mounts.push(apt_settings(place)?);
+    }
     let mut made = BTreeMap::new();
     if let Some(Value::Array(all)) = value.get_mut("mounts") {
         all.extend(mounts);
@@ -80,6 +85,27 @@ pub(crate) fn spec(
     let spec = serde_json::from_value(value)
         .map_err(|e| Error::Refused(format!("make the container's spec: {e}")))?;
     Ok((spec, made))
+}
+
+/// The command's variables, and whether apt's settings are among them.
+fn environment(root: &Root, step: &RunStep, extra: &mut Mounts) -> Result<(Vec<String>, bool)> {
+    let mut env = step.env.as_ref().clone();
+    env.extend(step.proxies.iter().cloned());
+    env.append(&mut extra.env);
+    let doing = || "look for apt".to_owned();
+    let apt = rootless::wants_apt(root, &env).doing(doing)?;
+    env.extend(apt.then(|| format!("APT_CONFIG={}", APT.0)));
+    Ok((env, apt))
+}
+
+/// apt's settings, as a mount.
+fn apt_settings(place: &Place<'_>) -> Result<Value> {
+    let path = place.folder.join("apt.conf");
+    write(&path, 0o644, APT.1.as_bytes()).doing(|| "make the command's files".to_owned())?;
+    Ok(json!({
+        "destination": APT.0, "type": "bind", "source": path,
+        "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
+    }))
 }
 
 /// Processes at most: as asked for, else where the host can count them.
