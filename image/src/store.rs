@@ -36,6 +36,7 @@ mod media_types;
 mod mounted;
 pub(crate) mod outgoing;
 mod packed;
+pub(crate) mod packing;
 mod parallel;
 mod prune;
 mod publish;

@@ -11,6 +11,7 @@ use crate::support::{claims, run};
 
 claims![
     layers_leave_compressed_and_the_store_stays_as_it_is: [Root, Overlay, Dhow, Tool("skopeo"), Tool("zstd")],
+    push_and_save_compress_as_they_are_told: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
     a_push_is_gzip_and_a_second_one_compresses_nothing: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
 ];
 
@@ -163,4 +164,63 @@ fn a_push_is_gzip_and_a_second_one_compresses_nothing() {
     let mut pull = site.dhow();
     pull.args(["--store", "other", "pull", "-q", &name]);
     run(&mut pull).success();
+}
+
+fn push_and_save_compress_as_they_are_told() {
+    let (site, registry) = (site(), Registry::plain());
+    let id = site.build(&["-q", "-t", "app", "c"]).success().stdout;
+    let dhow = |arguments: &[&str]| run(site.dhow().args(arguments));
+    let name = registry.name("a/app:1");
+    let kinds = || {
+        let name = format!("docker://{name}");
+        let raw = json(skopeo(&["inspect", "--raw", "--tls-verify=false", &name]).as_bytes());
+        let layers = raw["layers"].as_array().unwrap().iter();
+        let kind = |layer: &Value| layer["mediaType"].as_str().unwrap().to_owned();
+        let mut kinds: Vec<String> = layers.map(kind).collect();
+        kinds.dedup();
+        kinds.join(" ")
+    };
+    let tar = "application/vnd.oci.image.layer.v1.tar";
+    for (flags, suffix) in [
+        (&["-q"][..], "+gzip"),
+        (&["-q", "--compression-format=zstd"], "+zstd"),
+        (&["-q", "-D"], ""),
+    ] {
+        let pushed = dhow(&[&["push"], flags, &["app", &name]].concat()).success();
+        assert_eq!(kinds(), format!("{tar}{suffix}"));
+        let remote = format!("docker://{name}");
+        let there = skopeo(&[
+            "inspect",
+            "--tls-verify=false",
+            "--format={{.Digest}}",
+            &remote,
+        ]);
+        assert_eq!(there, pushed.stdout);
+    }
+    // What is saved is the same image to others and to us.
+    for (n, format) in ["docker-archive", "oci-archive"].iter().enumerate() {
+        let sizes = ["--uncompressed", "--compression-format=zstd"].map(|how| {
+            let file = format!("{n}.tar");
+            let flags = ["save", "-q", "--format", format, how, "-o", &file, "app"];
+            dhow(&flags).success();
+            let config = skopeo(&[
+                "inspect",
+                "--config",
+                "--raw",
+                &format!("{format}:{}", site.folder().join(&file).display()),
+            ]);
+            let path = site.folder().join("config");
+            std::fs::write(&path, config).unwrap();
+            let sum = run(Command::new("sha256sum").arg(path)).success().stdout;
+            assert_eq!(format!("sha256:{}", &sum[..64]), id.trim_end());
+            let store = format!("{n}{}", &how[..4]);
+            let loaded = dhow(&["--store", &store, "load", "-q", "-i", &file]).success();
+            assert!(loaded.stdout.contains(id.trim_end()), "{loaded:?}");
+            std::fs::metadata(site.folder().join(file)).unwrap().len()
+        });
+        assert!(sizes[1] * 2 < sizes[0], "{sizes:?}");
+    }
+    let refused = dhow(&["push", "--compression-level=99", "app", &name]).ends_with(1);
+    let why = "dhow: --compression-level=99: it is from 0 to 9\n";
+    assert_eq!(refused.stderr, why);
 }

@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 mod checkpoint;
+mod compression;
 mod create;
 mod delete;
 mod diff;

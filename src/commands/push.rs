@@ -3,15 +3,16 @@
 use std::ffi::OsString;
 
 use image::registry::PushOptions;
-use image::{Reference, Store};
+use image::{Method, Reference, Store};
 
+use super::compression::Compression;
 use super::pull::Registry;
 use super::{Outcome, parse};
 use crate::global::Global;
 use crate::progress::Progress;
 use crate::report::{because, say};
 
-/// Bring an image to a registry, byte for byte as the store has it
+/// Bring an image to a registry; layers that are not compressed leave with gzip
 #[derive(Debug, clap::Parser)]
 #[command(name = "push")]
 struct Args {
@@ -22,6 +23,8 @@ struct Args {
     name: Option<Reference>,
     #[command(flatten)]
     registry: Registry,
+    #[command(flatten)]
+    compression: Compression,
     /// Print the digest alone
     #[arg(short, long)]
     quiet: bool,
@@ -35,6 +38,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         Some(name) => name,
         None => args.image.parse().map_err(because)?,
     };
+    let leaving = args.compression.leaving(Method::GZIP)?;
     let access = args.registry.access();
     let store = Store::open(&global.image_store()?).map_err(because)?;
     let image = store.find(&args.image).map_err(because)?;
@@ -42,7 +46,8 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let options = PushOptions {
         watch: Some(progress.watch()),
     };
-    let digest = store.push(&image, &name, &access, &options);
+    let outgoing = store.outgoing(std::slice::from_ref(&image), leaving);
+    let digest = outgoing.and_then(|mut outgoing| outgoing.push(&name, &access, &options));
     progress.end();
     let digest = digest.map_err(because)?;
     match args.quiet {

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-use image::{Format, Image, Reference, Store};
+use image::{Format, Image, Method, Outgoing, Reference, Store};
 
+use super::compression::Compression;
 use super::{Outcome, parse};
 use crate::global::Global;
 use crate::progress::Progress;
@@ -25,6 +26,8 @@ struct Args {
     /// Its form
     #[arg(long, value_parser = ["docker-archive", "oci-archive", "oci-dir"], default_value = "docker-archive")]
     format: String,
+    #[command(flatten)]
+    compression: Compression,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -34,6 +37,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let Some(args) = parse::<Args>(arguments)? else {
         return Ok(0);
     };
+    let leaving = args.compression.leaving(Method::None)?;
     let store = Store::open(&global.image_store()?).map_err(because)?;
     let images = asked_for(&store, &args.images)?;
     let output = args.output.filter(|path| path.as_os_str() != "-");
@@ -43,25 +47,22 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         ));
     }
     let what = unbroken(&visible(&format!("save {}", args.images.join(" "))));
+    let mut outgoing = store.outgoing(&images, leaving).map_err(because)?;
     let progress = Progress::begin(&what, args.quiet);
-    let saved = write(&store, &images, (&args.format, output), &progress);
+    let saved = write(&mut outgoing, (&args.format, output), &progress);
     progress.end();
     saved.map(|()| 0)
 }
 
 fn write(
-    store: &Store,
-    images: &[Image],
+    outgoing: &mut Outgoing<'_>,
     (format, output): (&str, Option<PathBuf>),
     progress: &Progress,
 ) -> Result<(), Failure> {
     let watch = Some(progress.watch());
     if format == "oci-dir" {
         let dir = output.ok_or_else(|| Failure::new("save: a folder is no stream; say -o DIR"))?;
-        store
-            .save_layout_watched(images, &dir, watch)
-            .map_err(because)?;
-        return Ok(());
+        return outgoing.save_layout(&dir, watch).map_err(because);
     }
     let format = match format {
         "oci-archive" => Format::OciArchive,
@@ -69,12 +70,12 @@ fn write(
     };
     match output {
         Some(path) => whole::write(&path, |out| {
-            let saved = store.save_watched(images, format, out, watch);
+            let saved = outgoing.save(format, out, watch);
             saved.map_err(because).map(drop)
         }),
         None => {
             let out = std::io::stdout().lock();
-            let saved = store.save_watched(images, format, out, watch);
+            let saved = outgoing.save(format, out, watch);
             saved.map_err(because)?.flush().map_err(because)
         }
     }

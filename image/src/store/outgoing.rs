@@ -1,26 +1,20 @@
-//! An image on its way out of the store: which bytes leave, compressed where that is asked for, and what is said
-//! beside it. The store itself stays as it is. Not its job: archives (`save.rs`) and registries.
+//! Images on their way out of the store: which bytes leave, compressed where that is asked for, and what is said
+//! beside them. The store itself stays as it is. Not its job: compressing (`packing`), archives (`save`), registries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sys::file;
 
-use super::commit::Hashing;
 use super::media_types::MediaTypes;
-use super::packed::{name_of, note, notes};
-use super::work::Work;
+use super::packing::{Has, Packing};
 use super::{Format, Image, Layer, Lease, Store};
 use crate::attestation::{self, Predicate};
-use crate::compression::pack::{self, Method};
-use crate::compression::{Compression, Decoder};
-use crate::digest::{Hasher, Promise, Verified, mismatch};
-use crate::error::Doing;
-use crate::layer::entry::stream_fault;
+use crate::compression::pack::Method;
 use crate::manifest::{self, Descriptor};
 use crate::registry::{Access, PushOptions};
+use crate::watch::Watch;
 use crate::{Digest, Error, Reference, Result};
 
 /// How an image leaves. By default every byte is the store's own.
@@ -36,16 +30,13 @@ pub struct Leaving {
     pub predicates: Vec<Predicate>,
 }
 
-/// An image on its way out, by one way or several: each layer is compressed once.
+/// Images on their way out, by one way or several: each layer is compressed once.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
     store: &'a Store,
-    image: Image,
+    images: Vec<Image>,
     leaving: Leaving,
-    /// Layers that were compressed for it, by their digests.
-    aside: Option<Work>,
-    /// The same, by their diff ids.
-    made: BTreeMap<Digest, Descriptor>,
+    packing: Packing<'a>,
     /// What left last.
     left: Option<Digest>,
     _lease: Lease,
@@ -62,6 +53,8 @@ pub(crate) struct Parcel {
     pub(crate) blobs: BTreeMap<Digest, Vec<u8>>,
     /// Where layers are that are not in the store.
     aside: Option<(PathBuf, BTreeSet<Digest>)>,
+    /// Whether layers leave compressed where that is a choice.
+    pub(crate) packed: bool,
 }
 
 impl Parcel {
@@ -73,6 +66,7 @@ impl Parcel {
             manifests: vec![(manifest::media_type(&bytes)?, bytes)],
             blobs: BTreeMap::from([(image.id, image.config.clone())]),
             aside: None,
+            packed: false,
         })
     }
 
@@ -119,23 +113,25 @@ impl Parcel {
 }
 
 impl Store {
-    /// Takes hold of an image that is to leave.
+    /// Takes hold of images that are to leave.
     ///
     /// # Errors
-    /// If the store has lost a part of it; statements beside an image with docker's media types.
-    pub fn outgoing(&self, image: &Image, leaving: Leaving) -> Result<Outgoing<'_>> {
+    /// If the store has lost a part of one; statements beside an image with docker's media types.
+    pub fn outgoing(&self, images: &[Image], leaving: Leaving) -> Result<Outgoing<'_>> {
         if leaving.types == MediaTypes::Docker && !leaving.predicates.is_empty() {
             let rule = "attestations need OCI's media types";
             return Err(Error::refused("the image", rule));
         }
-        let lease = self.hold_blobs(&image.layers)?;
-        self.use_image(image)?;
+        let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
+        let lease = self.hold_blobs(&layers)?;
+        for image in images {
+            self.use_image(image)?;
+        }
         Ok(Outgoing {
             store: self,
-            image: image.clone(),
+            images: images.to_vec(),
+            packing: Packing::new(self, leaving.method, leaving.force),
             leaving,
-            aside: None,
-            made: BTreeMap::new(),
             left: None,
             _lease: lease,
         })
@@ -146,35 +142,40 @@ impl Outgoing<'_> {
     /// Brings the image to where `name` says. Gives the digest of what the name leads to.
     ///
     /// # Errors
-    /// As [`Store::push`].
+    /// As [`Store::push`]; several images.
     pub fn push(
         &mut self,
         name: &Reference,
         access: &Access,
         options: &PushOptions,
     ) -> Result<Digest> {
-        let store = self.store;
-        store.push_with(&self.image.clone(), name, access, options, &mut |has| {
-            self.parcel(has)
+        let [image] = &self.images[..] else {
+            return Err(Error::refused("a push", "one name is one image's"));
+        };
+        let (store, image) = (self.store, image.clone());
+        store.push_with(&image, name, access, options, &mut |has| {
+            self.parcel(&image, has)
         })
     }
 
-    /// Writes the image to `out` as an archive.
+    /// Writes the images to `out` as an archive, and tells `watch` how far it is.
     ///
     /// # Errors
     /// As [`Store::save`].
-    pub fn save<W: Write>(&mut self, format: Format, out: W) -> Result<W> {
-        let parcel = self.parcel(&|_| Ok(false))?;
-        self.store.save_parcels(&[parcel], format, out, None)
+    pub fn save<W: Write>(&mut self, format: Format, out: W, watch: Option<Watch>) -> Result<W> {
+        let parcels = self.parcels()?;
+        self.store.save_parcels(&parcels, format, out, watch)
     }
 
-    /// Writes the image as an OCI layout into the folder `dir`, which must be missing or empty.
+    /// Writes the images as an OCI layout into the folder `dir`, which must be missing or empty, and tells `watch` how far
+    /// it is.
     ///
     /// # Errors
-    /// As [`Store::save_layout`].
-    pub fn save_layout(&mut self, dir: &Path) -> Result<()> {
-        let parcel = self.parcel(&|_| Ok(false))?;
-        self.store.save_parcels_to(&[parcel], dir, None)
+    /// As [`Store::save`]; nothing is left of the layout then.
+    pub fn save_layout(&mut self, dir: &Path, watch: Option<Watch>) -> Result<()> {
+        let parcels = self.parcels();
+        let parcels = parcels.map_err(|e| e.inside(format!("save to {}", dir.display())))?;
+        self.store.save_parcels_to(&parcels, dir, watch)
     }
 
     /// The digest of the document that leads to all that has left; none before anything has.
@@ -182,12 +183,21 @@ impl Outgoing<'_> {
         self.left
     }
 
+    /// All of them, for somebody who has none of it.
+    fn parcels(&mut self) -> Result<Vec<Parcel>> {
+        let images = self.images.clone();
+        let parcels = images
+            .iter()
+            .map(|image| self.parcel(image, &|_| Ok(false)));
+        parcels.collect()
+    }
+
     /// Puts together what leaves. What the other side `has` of earlier times is not compressed again.
-    fn parcel(&mut self, has: Has<'_>) -> Result<Parcel> {
-        let mut parcel = Parcel::of(self.store, &self.image)?;
+    fn parcel(&mut self, image: &Image, has: Has<'_>) -> Result<Parcel> {
+        let mut parcel = Parcel::of(self.store, image)?;
         let mut changed = self.leaving.types == MediaTypes::Docker;
         for layer in &mut parcel.image.layers {
-            if let Some(descriptor) = self.packed(layer, has)? {
+            if let Some(descriptor) = self.packing.packed(layer, has)? {
                 layer.blob = descriptor.digest;
                 layer.size = descriptor.size;
                 layer.media_type = descriptor.media_type;
@@ -205,8 +215,8 @@ impl Outgoing<'_> {
             parcel.blobs.extend(company.blobs);
         }
         self.left = parcel.top().map(|(_, bytes)| Digest::of(bytes));
-        let made = self.made.values().map(|made| made.digest).collect();
-        parcel.aside = self.aside.as_ref().map(|work| (work.path.clone(), made));
+        parcel.aside = self.packing.aside();
+        parcel.packed = self.leaving.method != Method::None;
         Ok(parcel)
     }
 
@@ -228,83 +238,4 @@ impl Outgoing<'_> {
             fault: e.to_string(),
         })
     }
-
-    /// What a layer leaves as; `None` if it stays what it is.
-    fn packed(&mut self, layer: &Layer, has: Has<'_>) -> Result<Option<Descriptor>> {
-        let method = self.leaving.method;
-        let wanted = match method {
-            Method::None => Compression::None,
-            Method::Gzip(_) => Compression::Gzip,
-            Method::Zstd(_) => Compression::Zstd,
-        };
-        let found = self.compression(layer)?;
-        let stays = found == wanted || (found != Compression::None && !self.leaving.force);
-        if stays {
-            return Ok(None);
-        }
-        if let Some(made) = self.made.get(&layer.diff_id) {
-            return Ok(Some(made.clone()));
-        }
-        let media_type = wanted.media_type();
-        let notes = notes(layer);
-        if let Some(noted) = notes.iter().find(|noted| noted.method == name_of(method)) {
-            let descriptor = Descriptor::new(media_type, noted.digest, noted.size);
-            if has(&descriptor)? {
-                return Ok(Some(descriptor));
-            }
-        }
-        let (digest, size) = self.pack(layer, method)?;
-        note(layer, notes, method, (digest, size));
-        let descriptor = Descriptor::new(media_type, digest, size);
-        self.made.insert(layer.diff_id, descriptor.clone());
-        Ok(Some(descriptor))
-    }
-
-    /// How the store has a layer, by its first bytes.
-    fn compression(&self, layer: &Layer) -> Result<Compression> {
-        let doing = || format!("read blob {}", layer.blob);
-        let mut head = Vec::new();
-        file::open(self.store.blob_path(layer.blob))
-            .doing(doing)?
-            .take(6)
-            .read_to_end(&mut head)
-            .map_err(|e| stream_fault(&doing(), &e))?;
-        Ok(Compression::detect(&head))
-    }
-
-    /// Compresses a layer, held to its diff id, into a file that goes with us.
-    fn pack(&mut self, layer: &Layer, method: Method) -> Result<(Digest, u64)> {
-        let what = format!("layer {}", layer.diff_id);
-        let doing = || format!("compress {what}");
-        let blob = file::open(self.store.blob_path(layer.blob)).doing(doing)?;
-        let (decoder, _) = Decoder::new(BufReader::with_capacity(128 * 1024, blob))?;
-        let promise = Promise {
-            digest: Some(layer.diff_id),
-            size: Some(layer.tar_size),
-        };
-        let mut verified = Verified::new(decoder, promise);
-        let work = match self.aside.take() {
-            Some(work) => work,
-            None => self.store.work()?,
-        };
-        let work = self.aside.insert(work);
-        let out = Hashing {
-            out: BufWriter::with_capacity(128 * 1024, work.create("part")?),
-            hasher: Hasher::default(),
-        };
-        let out = pack::pack(method, pack::threads(), &mut verified, out)
-            .and_then(|mut out| out.flush().map(|()| out))
-            .map_err(|e| stream_fault(&doing(), &e))?;
-        let (found, _) = verified.finish(&what)?;
-        if found != layer.diff_id {
-            return Err(mismatch(what, "diff id", layer.diff_id, found));
-        }
-        let size = out.hasher.length();
-        let digest = out.hasher.finish();
-        file::rename(work.path.join("part"), work.path.join(digest.hex())).doing(doing)?;
-        Ok((digest, size))
-    }
 }
-
-/// Whether the other side has a blob.
-pub(crate) type Has<'h> = &'h dyn Fn(&Descriptor) -> Result<bool>;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sys::file;
 
-use super::outgoing::Parcel;
+use super::outgoing::{Leaving, Parcel};
 use super::{Image, Layer, Store};
 use crate::compression::Decoder;
 use crate::digest::{Promise, Verified, mismatch};
@@ -24,7 +24,7 @@ use crate::{Digest, Error, Result};
 /// The form of a saved archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
-    /// What `docker save` has always written: a manifest.json, layers not compressed.
+    /// What `docker save` has always written: a manifest.json, layers not compressed unless that is asked for.
     #[default]
     DockerArchive,
     /// A tar of an OCI layout: every blob as it came, so that all digests stay.
@@ -37,30 +37,8 @@ impl Store {
     /// # Errors
     /// Names the blob that is missing or not what it should be; `out` is cut short then.
     pub fn save<W: Write>(&self, images: &[Image], format: Format, out: W) -> Result<W> {
-        self.save_watched(images, format, out, None)
-    }
-
-    /// The same, and tells `watch` how far it is.
-    ///
-    /// # Errors
-    /// As [`Store::save`].
-    pub fn save_watched<W: Write>(
-        &self,
-        images: &[Image],
-        format: Format,
-        out: W,
-        watch: Option<Watch>,
-    ) -> Result<W> {
-        let _lease = self.hold_blobs(
-            &images
-                .iter()
-                .flat_map(|i| i.layers.clone())
-                .collect::<Vec<_>>(),
-        )?;
-        for image in images {
-            self.use_image(image)?;
-        }
-        self.save_parcels(&self.parcels(images)?, format, out, watch)
+        let mut outgoing = self.outgoing(images, Leaving::default())?;
+        outgoing.save(format, out, None)
     }
 
     /// Images of the store as they are there.
@@ -88,37 +66,6 @@ impl Store {
         let mut out = saver.out.finish().map_err(|e| written("its end", &e))?;
         out.flush().map_err(|e| written("its end", &e))?;
         Ok(out)
-    }
-
-    /// Writes `images` as an OCI layout into the folder `dir`, which must be missing or empty.
-    ///
-    /// # Errors
-    /// As [`Store::save`]; nothing is left of the layout then.
-    pub fn save_layout(&self, images: &[Image], dir: &Path) -> Result<()> {
-        self.save_layout_watched(images, dir, None)
-    }
-
-    /// The same, and tells `watch` how far it is.
-    ///
-    /// # Errors
-    /// As [`Store::save`].
-    pub fn save_layout_watched(
-        &self,
-        images: &[Image],
-        dir: &Path,
-        watch: Option<Watch>,
-    ) -> Result<()> {
-        let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
-        let held = || -> Result<_> {
-            let lease = self.hold_blobs(&layers)?;
-            for image in images {
-                self.use_image(image)?;
-            }
-            Ok((lease, self.parcels(images)?))
-        };
-        let (_lease, parcels) =
-            held().map_err(|e| e.inside(format!("save to {}", dir.display())))?;
-        self.save_parcels_to(&parcels, dir, watch)
     }
 
     /// Writes what leaves into a folder; somebody holds it.
@@ -226,13 +173,23 @@ pub(super) struct Saver<'a, F> {
 impl<F: Files> Saver<'_, F> {
     fn docker(&mut self, parcels: &[Parcel]) -> Result<()> {
         let images = || parcels.iter().map(|parcel| &parcel.image);
-        let mut layers: BTreeMap<Digest, &Layer> = BTreeMap::new();
-        for layer in images().flat_map(|image| &image.layers) {
-            layers.entry(layer.diff_id).or_insert(layer);
+        let mut layers: BTreeMap<Digest, (&Layer, &Parcel)> = BTreeMap::new();
+        for parcel in parcels {
+            for layer in &parcel.image.layers {
+                layers.entry(layer.diff_id).or_insert((layer, parcel));
+            }
         }
-        self.begin(layers.values().map(|layer| layer.tar_size));
-        for (diff_id, layer) in &layers {
-            self.inflated(&format!("{}.tar", diff_id.hex()), layer)?;
+        let size = |(layer, parcel): &(&Layer, &Parcel)| match parcel.packed {
+            true => layer.size,
+            false => layer.tar_size,
+        };
+        self.begin(layers.values().map(size));
+        for (diff_id, (layer, parcel)) in &layers {
+            let name = format!("{}.tar", diff_id.hex());
+            match parcel.packed {
+                true => self.blob(&name, layer.blob, &self.place(layer, parcel))?,
+                false => self.inflated(&name, layer)?,
+            }
         }
         let configs: BTreeMap<Digest, &Image> = images().map(|i| (i.id, i)).collect();
         let mut documents = Vec::new();
@@ -271,9 +228,7 @@ impl<F: Files> Saver<'_, F> {
             let small = small.chain(parcel.manifests.iter().map(|(_, bytes)| bytes));
             blobs.extend(small.map(|bytes| (Digest::of(bytes), Blob::Bytes(bytes))));
             for layer in &parcel.image.layers {
-                let path = parcel.aside(layer.blob);
-                let path = path.unwrap_or_else(|| self.store.blob_path(layer.blob));
-                blobs.insert(layer.blob, Blob::File(path));
+                blobs.insert(layer.blob, Blob::File(self.place(layer, parcel)));
             }
         }
         let index = json!({
@@ -283,11 +238,10 @@ impl<F: Files> Saver<'_, F> {
         });
         self.bytes("index.json", &bytes_of(&index)?)?;
         for (digest, blob) in blobs {
+            let name = format!("blobs/sha256/{}", digest.hex());
             match blob {
-                Blob::File(path) => self.blob(digest, &path)?,
-                Blob::Bytes(bytes) => {
-                    self.bytes(&format!("blobs/sha256/{}", digest.hex()), bytes)?;
-                }
+                Blob::File(path) => self.blob(&name, digest, &path)?,
+                Blob::Bytes(bytes) => self.bytes(&name, bytes)?,
             }
         }
         Ok(())
@@ -312,8 +266,14 @@ impl<F: Files> Saver<'_, F> {
         }
     }
 
+    /// Where a layer's blob is as it leaves.
+    fn place(&self, layer: &Layer, parcel: &Parcel) -> PathBuf {
+        let path = parcel.aside(layer.blob);
+        path.unwrap_or_else(|| self.store.blob_path(layer.blob))
+    }
+
     /// A layer's blob, from its file.
-    fn blob(&mut self, digest: Digest, path: &Path) -> Result<()> {
+    fn blob(&mut self, name: &str, digest: Digest, path: &Path) -> Result<()> {
         let what = format!("blob {digest}");
         let (blob, size) = open(digest, path)?;
         let promise = Promise {
@@ -321,8 +281,7 @@ impl<F: Files> Saver<'_, F> {
             size: Some(size),
         };
         let mut verified = Verified::new(self.watched(blob), promise);
-        let name = format!("blobs/sha256/{}", digest.hex());
-        self.out.file(&name, size, &mut verified)?;
+        self.out.file(name, size, &mut verified)?;
         verified.finish(&what).map(drop)
     }
 

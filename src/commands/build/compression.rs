@@ -4,6 +4,7 @@
 use image::{MediaTypes, Method};
 
 use super::destination::truth;
+use crate::commands::compression::method;
 
 /// How an image leaves for one place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,11 +60,13 @@ impl Given {
         Ok(Form { types, ..form })
     }
 
-    /// For an archive or layout of the OCI.
-    pub(super) fn saved(self, default: Method) -> Result<Form, String> {
+    /// For an archive or layout: the OCI's have the OCI's media types, docker's have none.
+    pub(super) fn saved(self, kind: &str) -> Result<Form, String> {
         match self.oci {
-            Some(false) => Err("oci-mediatypes=false means nothing for type=oci".to_owned()),
-            _ => self.method(default),
+            Some(oci) if oci != (kind == "oci") => Err(format!(
+                "oci-mediatypes={oci} means nothing for type={kind}"
+            )),
+            _ => self.method(Method::None),
         }
     }
 
@@ -85,35 +88,13 @@ impl Given {
     }
 
     fn method(&self, default: Method) -> Result<Form, String> {
-        let default = match (self.compression.as_deref(), default) {
-            (Some("gzip"), _) => Method::GZIP,
-            (Some("zstd"), _) => Method::ZSTD,
-            (Some(_), _) => Method::None,
-            (None, default) => default,
-        };
-        let method = match (&self.level, default) {
-            (None, method) => method,
-            (Some(level), Method::Gzip(_)) => Method::Gzip(number(level, 0, 9)?),
-            (Some(level), Method::Zstd(_)) => {
-                Method::Zstd(i32::try_from(number(level, 1, 22)?).unwrap_or_default())
-            }
-            (Some(_), Method::None) => {
-                return Err("compression-level means nothing without a compression".to_owned());
-            }
-        };
+        let method = method(self.compression.as_deref(), self.level.as_deref(), default)?;
         Ok(Form {
             method,
             force: self.force.unwrap_or(false),
             types: MediaTypes::Oci,
         })
     }
-}
-
-fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
-    let level = text.parse().ok();
-    level
-        .filter(|level| (least..=most).contains(level))
-        .ok_or_else(|| format!("compression-level={text}: it is from {least} to {most}"))
 }
 
 #[cfg(test)]
@@ -149,6 +130,10 @@ mod tests {
                 "type=oci,dest=x,compression=gzip",
                 form(Method::GZIP, false, oci),
             ),
+            (
+                "type=docker,dest=x,compression=gzip",
+                form(Method::GZIP, false, oci),
+            ),
             ("type=image,compression=uncompressed", Form::default()),
         ] {
             assert_eq!(parse(text).map(|(_, form)| form), Ok(expected), "{text}");
@@ -174,6 +159,10 @@ mod tests {
             (
                 "type=oci,oci-mediatypes=false",
                 "oci-mediatypes=false means nothing for type=oci".to_owned(),
+            ),
+            (
+                "type=docker,dest=x,oci-mediatypes=true",
+                "oci-mediatypes=true means nothing for type=docker".to_owned(),
             ),
             (
                 "type=oci,compression-level=3",

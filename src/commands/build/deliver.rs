@@ -150,9 +150,13 @@ impl Delivery<'_> {
             method: form.method,
             force: form.force,
             types: form.types,
-            predicates: predicates.to_vec(),
+            predicates: match destination.takes_attestations() {
+                true => predicates.to_vec(),
+                false => Vec::new(),
+            },
         };
-        let outgoing = || self.store.outgoing(&image, leaving).map_err(because);
+        let images = std::slice::from_ref(&image);
+        let outgoing = || self.store.outgoing(images, leaving).map_err(because);
         match destination {
             Destination::Image { push: true, .. } => {
                 let mut outgoing = outgoing()?;
@@ -161,22 +165,16 @@ impl Delivery<'_> {
             }
             Destination::Layout(path, _) => {
                 let mut outgoing = outgoing()?;
-                outgoing.save_layout(path).map_err(because)?;
-                Ok(outgoing.left())
-            }
-            Destination::Archive(Format::OciArchive, path, _) => {
-                let mut outgoing = outgoing()?;
-                archive(path.as_deref(), |out| {
-                    outgoing.save(Format::OciArchive, out).map(drop)
-                })?;
+                outgoing.save_layout(path, None).map_err(because)?;
                 Ok(outgoing.left())
             }
             Destination::Archive(format, path, _) => {
-                let images = std::slice::from_ref(&image);
+                let mut outgoing = outgoing()?;
                 archive(path.as_deref(), |out| {
-                    self.store.save(images, *format, out).map(drop)
+                    outgoing.save(*format, out, None).map(drop)
                 })?;
-                Ok(None)
+                // A docker archive has no manifest that a digest could name.
+                Ok(outgoing.left().filter(|_| *format == Format::OciArchive))
             }
             _ => Ok(None),
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use image::{Format, Method, Reference};
+use image::{Format, Reference};
 
 use super::compression::{self, Form};
 
@@ -79,9 +79,7 @@ pub(super) fn parse(text: &str) -> Result<(Destination, Form), String> {
     let destination = given.destination()?;
     let form = match &destination {
         Destination::Image { push: true, .. } => form.pushed()?,
-        Destination::Archive(Format::OciArchive, ..) | Destination::Layout(..) => {
-            form.saved(Method::None)?
-        }
+        Destination::Archive(..) | Destination::Layout(..) => form.saved(&kind)?,
         _ => form.unmoved(&kind)?,
     };
     Ok((destination, form))
