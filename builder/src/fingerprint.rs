@@ -35,7 +35,12 @@ pub(crate) struct Fingerprint {
     memory: Option<Memory>,
     /// What was read, for whoever writes it next.
     ready: Option<Ready>,
+    /// The times of the files as copies get them, where somebody wants to know them.
+    times: Option<Times>,
 }
+
+/// The times of files, none later than the first.
+struct Times(i64, Sha256);
 
 /// What a file holds.
 pub(crate) enum Content {
@@ -60,7 +65,19 @@ impl Fingerprint {
             buffer: vec![0; CHUNK],
             memory: None,
             ready: None,
+            times: None,
         }
+    }
+
+    /// Looks at times too, each cut to this one, in seconds since 1970.
+    pub(crate) fn until(mut self, newest: i64) -> Self {
+        self.times = Some(Times(newest, Sha256::new()));
+        self
+    }
+
+    /// A digest of the files' times.
+    pub(crate) fn times(&mut self) -> Option<String> {
+        self.times.take().map(|times| hex(&times.1.finalize()))
     }
 
     /// Begins with what an earlier build saw; keeps small files that it reads.
@@ -136,6 +153,9 @@ impl Fingerprint {
         }
         let sum = hasher.finalize();
         self.hasher.update(sum);
+        if let Some(Times(newest, hasher)) = &mut self.times {
+            hasher.update(item.stat.st_mtime.min(*newest).to_le_bytes());
+        }
         self.files.push((item.shown(), hex(&sum[..8])));
     }
 
@@ -252,14 +272,22 @@ pub(crate) fn xattrs_of(item: &Item<'_>, fd: Option<&OwnedFd>) -> Result<Xattrs>
     let Some(fd) = fd else {
         return Ok(Vec::new());
     };
-    let doing = || format!("read the attributes of {}", item.shown());
+    let ours = |name: &str| {
+        let user = name.starts_with("user.") && !name.starts_with("user.overlay.");
+        (user && name != image::OWNER_XATTR) || name == "security.capability"
+    };
+    attributes(fd, ours).doing(|| format!("read the attributes of {}", item.shown()))
+}
+
+/// The attributes of an open file whose names are wanted, sorted.
+pub(crate) fn attributes(fd: &OwnedFd, wanted: impl Fn(&str) -> bool) -> sys::Result<Xattrs> {
     let mut list = vec![0_u8; 1024];
     let length = loop {
         match at::flistxattr(fd, &mut list[..]) {
             Ok(length) => break length,
             Err(Errno::RANGE) if list.len() < 1 << 16 => list.resize(1 << 16, 0),
             Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            Err(errno) => return Err(SysError::new("listxattr", "", errno)).doing(doing),
+            Err(errno) => return Err(SysError::new("listxattr", "", errno)),
         }
     };
     let mut found = Vec::new();
@@ -267,16 +295,12 @@ pub(crate) fn xattrs_of(item: &Item<'_>, fd: Option<&OwnedFd>) -> Result<Xattrs>
         let Ok(name) = std::str::from_utf8(name) else {
             continue;
         };
-        let ours = name.starts_with("user.")
-            && !name.starts_with("user.overlay.")
-            && name != image::OWNER_XATTR;
-        if !ours && name != "security.capability" {
+        if name.is_empty() || !wanted(name) {
             continue;
         }
         let mut value = vec![0_u8; 1 << 16];
         let length = at::fgetxattr(fd, name, &mut value[..])
-            .map_err(|errno| SysError::new("getxattr", name, errno))
-            .doing(doing)?;
+            .map_err(|errno| SysError::new("getxattr", name, errno))?;
         value.truncate(length);
         found.push((name.to_owned(), value));
     }

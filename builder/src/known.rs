@@ -19,6 +19,9 @@ pub(crate) struct Seen {
     pub(crate) shape: String,
     /// The digest of all that is read of it.
     pub(crate) sum: String,
+    /// That of its files' times, as copies get them.
+    #[serde(default)]
+    pub(crate) times: Option<String>,
     /// Its files: path and short digest.
     pub(crate) files: Vec<(String, String)>,
 }

@@ -12,6 +12,7 @@ mod commit;
 mod config;
 mod context;
 mod contexts;
+mod copied;
 mod course;
 mod diagnostic;
 mod emulation;

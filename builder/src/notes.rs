@@ -1,5 +1,5 @@
 //! What an earlier build learned and a later one may use: small documents beside the cache's entries, as
-//! `STORE/cache/HEX.json`, HEX the SHA-256 of what they are about. They name no layer, and are pruned by their
+//! `STORE/cache/HEX.json`, HEX the SHA-256 of what they are about. They keep no layer, and are pruned by their
 //! last use as entries are. Not its job: what they say; a damaged one is none.
 
 use image::Store;

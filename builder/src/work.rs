@@ -71,28 +71,19 @@ impl Work<'_> {
             let stubs = act(&mount, scratch)?;
             // The layer is taken from the directory below: the mount must be gone.
             drop(mount);
-            match stubs {
-                Some(stubs) => stubs.remove(&scratch.upper),
-                None => Ok(()),
+            if let Some(stubs) = stubs {
+                stubs.remove(&scratch.upper)?;
             }
+            Ok(None)
         })
     }
 
-    /// As [`Work::once`], on nothing at all: the layer is the same whatever it is put on.
-    pub(crate) fn apart(
+    /// What the cache knows, or what `act` leaves in a fresh directory, or the layer that it says is the same.
+    pub(crate) fn known_or(
         &self,
         key: &Key,
-        act: impl FnOnce(&Root, &Scratch) -> Result<()>,
+        act: impl FnOnce(&Scratch) -> Result<Option<Layer>>,
     ) -> Result<Outcome> {
-        self.known_or(key, |scratch| {
-            let upper =
-                sys::file::open_path(&scratch.upper).doing(|| "begin a layer".to_owned())?;
-            act(&Root::new(upper), scratch)
-        })
-    }
-
-    /// What the cache knows, or what `act` leaves in a fresh directory.
-    fn known_or(&self, key: &Key, act: impl FnOnce(&Scratch) -> Result<()>) -> Result<Outcome> {
         self.voice.say(&Message::Key(key.hex()));
         if let Some(outcome) = self.find(key)? {
             return Ok(outcome);
@@ -108,8 +99,10 @@ impl Work<'_> {
             self.voice.say(&Message::Missed(why));
         }
         let scratch = self.store.scratch().doing(|| "begin a layer".to_owned())?;
-        act(&scratch)?;
-        let outcome = self.commit(scratch)?;
+        let outcome = match act(&scratch)? {
+            Some(layer) => Outcome::Layer(layer),
+            None => self.commit(scratch)?,
+        };
         self.cache.keep(key, &outcome)?;
         Ok(outcome)
     }

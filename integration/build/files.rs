@@ -10,6 +10,7 @@ claims![
     copy_gives_owners_and_modes_as_asked: [Root, Cgroup2, Overlay, Dhow],
     copy_keeps_links_attributes_and_times: [Root, Cgroup2, Overlay, Dhow],
     copy_refuses_what_it_cannot_replace: [Root, Cgroup2, Overlay, Dhow],
+    copy_brings_no_device_that_means_a_removed_file: [Root, Overlay, Dhow],
     the_ignore_file_leaves_out_and_brings_back: [Root, Overlay, Cgroup2, Dhow],
     add_copies_files: [Root, Cgroup2, Overlay, Dhow],
     a_missing_source_is_named_with_its_neighbour: [Root, Overlay, Dhow],
@@ -112,6 +113,19 @@ fn copy_refuses_what_it_cannot_replace() {
     ] {
         let site = site(&format!("FROM base\n{lines}\n"));
         let output = site.build(&["-q", "c"]).ends_with(1);
+        assert!(output.stderr.contains(words), "{}", output.stderr);
+    }
+}
+
+fn copy_brings_no_device_that_means_a_removed_file() {
+    for flags in ["", "--link "] {
+        let site = Site::bare();
+        let context = site.context("c", &format!("FROM scratch\nCOPY {flags}d /d\n"));
+        std::fs::create_dir(context.join("d")).unwrap();
+        let mut mknod = std::process::Command::new("mknod");
+        crate::support::run(mknod.arg(context.join("d/x")).args(["c", "0", "0"])).success();
+        let output = site.build(&["-q", "c"]).ends_with(1);
+        let words = "cannot copy to /d/x: a device 0:0 would remove a file of the layers below";
         assert!(output.stderr.contains(words), "{}", output.stderr);
     }
 }

@@ -1,5 +1,6 @@
 //! Files of a context that look as they did are not read again, nor files of layers that are the same. Not its job: what a step's key is made of (build).
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ claims![
     a_file_that_changes_at_once_is_seen: [Root, Overlay, Dhow],
     a_damaged_note_of_looks_is_passed_over: [Root, Overlay, Dhow],
     files_of_a_stage_are_known_by_its_layers: [Root, Overlay, Dhow],
+    the_same_files_at_like_places_are_one_layer: [Root, Overlay, Dhow],
 ];
 
 /// A context of three files, built until all that are old enough are remembered.
@@ -123,4 +125,55 @@ fn files_of_a_stage_are_known_by_its_layers() {
     // What turned out wrong is not believed twice.
     assert_eq!(cached(&site.build(&["c"]).success()), 2);
     assert_eq!(site.build(&["-q", "c"]).success().stdout, image);
+}
+
+/// The diff ids of an image's layers.
+fn layers(site: &Site, id: &str) -> Vec<Value> {
+    let hex = id.trim().trim_start_matches("sha256:");
+    let config = site.folder().join("store/blobs/sha256").join(hex);
+    let config: Value = serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
+    config["rootfs"]["diff_ids"].as_array().unwrap().clone()
+}
+
+fn the_same_files_at_like_places_are_one_layer() {
+    let site = Site::bare();
+    let recipe = "FROM scratch AS one\nCOPY d /w/d\n\
+                  FROM scratch AS two\nCOPY x /x\nCOPY --from=one /w/d /w/d\n\
+                  FROM scratch AS three\nCOPY p /\nCOPY --from=one /w/d /w/d\n";
+    let context = site.context("c", recipe);
+    for folder in ["d", "p/w"] {
+        std::fs::create_dir_all(context.join(folder)).unwrap();
+    }
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(context.join("p/w"), mode).unwrap();
+    for file in ["x", "d/a", "p/w/b"] {
+        std::fs::write(context.join(file), file).unwrap();
+    }
+    let build = |target: &str| {
+        let id = site.build(&["-q", "--target", target, "c"]).success();
+        layers(&site, &id.stdout)
+    };
+    let one = build("one");
+    // Were the files written, nobody would take another layer for theirs.
+    let cache = std::fs::read_dir(site.folder().join("store/cache")).unwrap();
+    let notes = cache.map(|entry| entry.unwrap().path());
+    let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+    let note = notes
+        .into_iter()
+        .find(|path| read(path).contains(&format!("\"note\":{}", one[0])));
+    let note = note.expect("a note of the layer");
+    let two = build("two");
+    assert_eq!(two[1], one[0]);
+    std::fs::write(&note, format!("{{\"layer\":null,\"note\":{}}}", two[0])).unwrap();
+    site.context("c", &recipe.replace("COPY x /x\n", "COPY x /y\n"));
+    let taken = build("two");
+    assert_eq!(taken[1], two[0]);
+    std::fs::remove_file(&note).unwrap();
+    // The folder above is another there, and comes into the layer.
+    let three = build("three");
+    assert_ne!(three[1], one[0]);
+    site.build(&["--target", "three", "--output", "out", "c"])
+        .success();
+    let mode = std::fs::metadata(site.folder().join("out/w")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o7777, 0o700);
 }

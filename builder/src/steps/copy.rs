@@ -241,6 +241,9 @@ impl<'a> Copier<'a> {
                 .map_err(fail("symlink"))
                 .doing(doing)?;
             Content::Link(target)
+        } else if item.kind() == FileType::CharacterDevice && item.stat.st_rdev == 0 {
+            let why = "a device 0:0 would remove a file of the layers below";
+            return Err(Error::Refused(format!("cannot copy to {path}: {why}")));
         } else {
             let mode = Mode::from_raw_mode(self.mode(item, false));
             at::mknodat(folder, name, item.kind(), mode, item.stat.st_rdev)

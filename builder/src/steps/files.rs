@@ -1,19 +1,18 @@
-//! COPY and ADD: which files, their key, and their way into the tree. Not its job: writing them (`copy`),
-//! archives (`archive`), and what comes from servers (`web`, `git`).
+//! COPY and ADD: which files, and their key. Not its job: writing them (`put`), archives (`archive`), and what comes
+//! from servers (`web`, `git`).
 
 use std::cell::{Cell, OnceCell};
+use std::collections::BTreeSet;
 
-use image::{Layer, Scratch};
-use sys::beneath::Root;
+use image::Layer;
 
 use crate::cache::{Key, Outcome};
 use crate::error::{Error, Result};
-use crate::fingerprint::{self, Fingerprint};
+use crate::fingerprint::Fingerprint;
 use crate::git;
 use crate::ignore::Ignore;
 use crate::include::Include;
 use crate::known::{Known, Seen};
-use crate::layers::root;
 use crate::material::Material;
 use crate::memory::Memory;
 use crate::plan::CopyStep;
@@ -21,16 +20,17 @@ use crate::ready::Ready;
 use crate::remote::{Remote, Repository, remote};
 use crate::select::{Match, look};
 use crate::steps::archive::Archive;
+use crate::steps::fresh::first_names;
+use crate::steps::put::make;
 use crate::steps::web::WebFile;
-use crate::steps::{copy, owner, place};
 use crate::tree::Tree;
 use crate::work::Work;
 use crate::worker::Message;
 
 /// What a source turned out to be.
-enum Found {
-    /// Files of a source, with the digest of all that is read of them, and what of them is at hand.
-    Files(String, Match, String, Ready),
+pub(super) enum Found {
+    /// Files of a source.
+    Files(Box<Files>),
     /// An archive whose files are meant.
     Archive(Archive),
     /// A file of a web server.
@@ -39,12 +39,24 @@ enum Found {
     Commit(Repository, String, bool),
 }
 
+/// Files of a source.
+pub(super) struct Files {
+    pub(super) source: String,
+    pub(super) found: Match,
+    /// What they were when they were looked for; without their list.
+    pub(super) seen: Seen,
+    /// Their names below the target.
+    pub(super) names: BTreeSet<String>,
+    /// What of them is at hand.
+    pub(super) ready: Ready,
+}
+
 /// What a COPY takes from.
-struct From<'a> {
-    work: &'a Work<'a>,
-    step: &'a CopyStep,
+pub(super) struct From<'a> {
+    pub(super) work: &'a Work<'a>,
+    pub(super) step: &'a CopyStep,
     /// What is left out, below each source.
-    exclude: Ignore,
+    pub(super) exclude: Ignore,
     /// The layers; `None` for the context.
     layers: Option<Vec<Layer>>,
     /// Opened when it is needed, and kept through the step: what is hashed is what is copied.
@@ -54,7 +66,7 @@ struct From<'a> {
 }
 
 impl<'a> From<'a> {
-    fn tree(&self) -> Result<&Tree> {
+    pub(super) fn tree(&self) -> Result<&Tree> {
         match self.tree.get() {
             Some(tree) => Ok(tree),
             None => {
@@ -67,14 +79,15 @@ impl<'a> From<'a> {
     /// What earlier builds know of a source, where it can be known.
     fn known(&self, source: &str) -> Option<Known<'a>> {
         let parents = if self.step.parents { "parents" } else { "" };
-        let mut words = vec![source, parents];
+        let newest = self.work.options.epoch().to_string();
+        let mut words = vec![source, parents, &newest];
         words.extend(self.step.exclude.iter().map(String::as_str));
         let layers = self.layers.as_ref()?;
         Some(Known::of(self.work.store, layers, &words))
     }
 
     /// Forgets what is known of a source.
-    fn forget(&self, source: &str, path: &str) -> Result<()> {
+    pub(super) fn forget(&self, source: &str, path: &str) -> Result<()> {
         if let Some(known) = self.known(source) {
             known.forget();
         }
@@ -109,14 +122,15 @@ pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Resul
     for (name, content) in &step.heredocs {
         key.add(&format!("heredoc {name}"), content.as_str());
     }
-    let mut write = |root: &Root, scratch: &Scratch| write(&from, (root, scratch), &mut found);
-    match step.link {
-        true => work.apart(&key, write),
-        false => work.once(&key, layers, |mount, scratch| {
-            write(&root(mount)?, scratch)?;
-            Ok(None)
-        }),
+    let mut note = None;
+    let outcome = work.known_or(&key, |scratch| {
+        let below = (!step.link).then_some(layers);
+        make(&from, (below, scratch), &mut found, &mut note)
+    })?;
+    if let (Some(note), Outcome::Layer(layer)) = (note, &outcome) {
+        note.keep(work.store, layer);
     }
+    Ok(outcome)
 }
 
 /// What the instruction itself says, as parts of its key.
@@ -145,7 +159,7 @@ fn find(from: &From<'_>, source: &str, key: &mut Key, found: &mut Vec<Found>) ->
         None => look_for(from, source)?,
     };
     for one in looked {
-        let (seen, ready) = match one {
+        let (mut seen, ready) = match one {
             Looked::Files(seen, ready) => (seen, ready),
             Looked::Archive(archive) => {
                 key.add(&format!("archive {source}"), archive.sum());
@@ -154,14 +168,23 @@ fn find(from: &From<'_>, source: &str, key: &mut Key, found: &mut Vec<Found>) ->
             }
         };
         let part = format!("source {source} {}", seen.shape);
-        key.add_files(&part, seen.sum.clone(), seen.files);
+        let names = first_names(seen.files.iter().map(|(path, _)| path.as_str()));
+        let list = std::mem::take(&mut seen.files);
+        key.add_files(&part, seen.sum.clone(), list);
         let include = match from.step.parents {
             true => Some(Include::parse(source).map_err(Error::Refused)?.1),
             false => None,
         };
-        let path = seen.path;
-        let one = Match { path, include };
-        found.push(Found::Files(source.to_owned(), one, seen.sum, ready));
+        found.push(Found::Files(Box::new(Files {
+            source: source.to_owned(),
+            found: Match {
+                path: seen.path.clone(),
+                include,
+            },
+            seen,
+            names,
+            ready,
+        })));
     }
     Ok(())
 }
@@ -203,13 +226,15 @@ fn look_for(from: &From<'_>, source: &str) -> Result<Vec<Looked>> {
         let subject = tree.subject(source, &one.path, &step.exclude);
         let memory = subject.map(|subject| Memory::of(work.store, subject));
         let room = from.room.take();
-        let mut seen = Fingerprint::remembering(tree.owners, memory, room);
+        let newest = work.options.epoch();
+        let mut seen = Fingerprint::remembering(tree.owners, memory, room).until(newest);
         let shape = look(tree, &one, &from.exclude, &mut seen)?;
         if let Some(memory) = seen.memory() {
             memory.keep(work.store);
         }
         let ready = seen.ready();
         from.room.set(ready.next());
+        let times = seen.times();
         let (sum, files) = seen.finish();
         // With parents, a folder is there only for what is in it.
         if one.include.is_some() && files.is_empty() {
@@ -222,6 +247,7 @@ fn look_for(from: &From<'_>, source: &str) -> Result<Vec<Looked>> {
                 None => shape,
             },
             sum,
+            times,
             files,
         };
         all.push(Looked::Files(seen, ready));
@@ -266,48 +292,4 @@ fn find_remote(work: &Work<'_>, step: &CopyStep, remote: Remote, key: &mut Key) 
     // One commit may be in two repositories; what its submodules' relative addresses mean is not.
     key.add("repository", repository.url.as_str());
     Ok(Found::Commit(repository, commit, keep))
-}
-
-/// Writes what was found into the tree.
-fn write(from: &From<'_>, (root, scratch): (&Root, &Scratch), found: &mut [Found]) -> Result<()> {
-    let (work, step) = (from.work, from.step);
-    let chown = step.chown.as_deref();
-    let manner = copy::Manner {
-        root,
-        links: &scratch.links,
-        target: &step.target,
-        owner: chown
-            .map(|chown| owner::of_chown(root, chown))
-            .transpose()?,
-        mode: step.chmod.as_ref(),
-        exclude: &from.exclude,
-        newest: Some(work.options.epoch()),
-    };
-    for one in found {
-        match one {
-            Found::Files(source, found, sum, ready) => {
-                let tree = from.tree()?;
-                let mut seen = Fingerprint::new(tree.owners);
-                copy::source(&manner, (tree, ready), found, &mut seen)?;
-                // A cache entry must hold what its key says, also while somebody writes the context.
-                if seen.finish().0 != *sum {
-                    // Or it was not what it looked like.
-                    from.forget(source, &found.path)?;
-                    return Err(fingerprint::changed(&tree.name));
-                }
-            }
-            Found::Archive(archive) => archive.unpack(&manner)?,
-            Found::Web(file) => file.write(work.store, &manner)?,
-            Found::Commit(repository, commit, keep) => {
-                let out = git::check_out(work.store, repository, commit, *keep)?;
-                let mut seen = Fingerprint::new(out.tree.owners);
-                let (all, none) = (Match::all(String::new()), Ready::default());
-                copy::source(&manner, (&out.tree, &none), &all, &mut seen)?;
-            }
-        }
-    }
-    for (name, content) in &step.heredocs {
-        place::text(&manner, name, content)?;
-    }
-    Ok(())
 }

@@ -131,7 +131,7 @@ pub(super) fn create(folder: BorrowedFd<'_>, name: &str, mode: u32) -> sys::Resu
 }
 
 /// What has a name in a folder.
-pub(super) fn look(folder: BorrowedFd<'_>, name: &str) -> sys::Result<Option<FileType>> {
+pub(super) fn look(folder: impl AsFd, name: &str) -> sys::Result<Option<FileType>> {
     match at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
         Err(Errno::NOENT) => Ok(None),

@@ -1,0 +1,150 @@
+//! COPY and ADD: what was found, into the tree that is built. Not its job: finding it (`files`), writing a file (`copy`),
+//! and archives, servers' files and repositories (`archive`, `web`, `git`).
+
+use std::collections::BTreeSet;
+
+use image::{Layer, Scratch};
+use sys::beneath::Root;
+
+use crate::copied::{Copied, Note};
+use crate::error::{Doing, Result};
+use crate::fingerprint::{self, Fingerprint};
+use crate::git;
+use crate::layers::{overlay, root};
+use crate::plan::CopyStep;
+use crate::ready::Ready;
+use crate::select::Match;
+use crate::steps::files::{Found, From};
+use crate::steps::fresh::{Fresh, fresh};
+use crate::steps::{copy, owner, place};
+
+/// Writes what was found upon the layers, or on nothing at all; gives the layer that is the same, if the store has one,
+/// or where it is to be noted.
+pub(super) fn make(
+    from: &From<'_>,
+    (layers, scratch): (Option<&[Layer]>, &Scratch),
+    found: &mut [Found],
+    note: &mut Option<Note>,
+) -> Result<Option<Layer>> {
+    let (work, step) = (from.work, from.step);
+    let upper = || -> Result<Root> {
+        let upper = sys::file::open_path(&scratch.upper).doing(|| "begin a layer".to_owned())?;
+        Ok(Root::new(upper))
+    };
+    let mount = layers
+        .map(|layers| overlay(layers, Some(scratch)))
+        .transpose()?;
+    let tree = match &mount {
+        Some(mount) => root(mount)?,
+        None => upper()?,
+    };
+    let chown = step.chown.as_deref();
+    let owner = chown.map(|chown| owner::of_chown(&tree, chown));
+    let owner = owner.transpose()?;
+    let Some(place) = place_of(step, &tree, found)? else {
+        return write(from, (&tree, owner, scratch), found).map(|_| None);
+    };
+    let same = same(from, (&place, owner), found);
+    let again = !work.cache.write_only;
+    if let Some(same) = same.as_ref().filter(|_| again)
+        && let Some(layer) = same.recall(work.store)?
+    {
+        return Ok(Some(layer));
+    }
+    place.bring_up(work.options.epoch())?;
+    // The layer's directory may be written only when no overlay is upon it.
+    drop((tree, mount));
+    if write(from, (&upper()?, owner, scratch), found)? {
+        *note = same;
+    }
+    Ok(None)
+}
+
+/// The place that the files come to, if nothing is in their way there.
+fn place_of(step: &CopyStep, tree: &Root, found: &[Found]) -> Result<Option<Fresh>> {
+    let mut names: BTreeSet<String> = step.heredocs.iter().map(|(name, _)| name.clone()).collect();
+    for one in found {
+        match one {
+            Found::Files(files) => names.extend(files.names.iter().cloned()),
+            // What is in an archive or comes from a server is seen when it is written.
+            Found::Archive(_) | Found::Web(_) | Found::Commit(..) => return Ok(None),
+        }
+    }
+    fresh(tree, &step.target, &names)
+}
+
+/// Where the layer of these files is noted.
+fn same(
+    from: &From<'_>,
+    (place, owner): (&Fresh, Option<(u32, u32)>),
+    found: &[Found],
+) -> Option<Note> {
+    if found.is_empty() {
+        // A text of the recipe is written as soon as it is looked up.
+        return None;
+    }
+    let step = from.step;
+    let mut copied = Copied::to(&step.target, &place.above, from.work.options.epoch());
+    copied.add("owner", &format!("{owner:?}"));
+    if let Some(mode) = &step.chmod {
+        copied.add("mode", &mode.key());
+    }
+    for one in found {
+        let Found::Files(files) = one else {
+            return None;
+        };
+        copied.add(&files.seen.shape, &files.seen.sum);
+        copied.add("times", files.seen.times.as_ref()?);
+    }
+    for (name, content) in &step.heredocs {
+        copied.add(&format!("heredoc {name}"), content);
+    }
+    Some(copied.note())
+}
+
+/// Writes what was found into the tree. Gives whether the files had the times that they had when they were looked for.
+fn write(
+    from: &From<'_>,
+    (root, owner, scratch): (&Root, Option<(u32, u32)>, &Scratch),
+    found: &mut [Found],
+) -> Result<bool> {
+    let (work, step) = (from.work, from.step);
+    let manner = copy::Manner {
+        root,
+        links: &scratch.links,
+        target: &step.target,
+        owner,
+        mode: step.chmod.as_ref(),
+        exclude: &from.exclude,
+        newest: Some(work.options.epoch()),
+    };
+    let mut times = true;
+    for one in found {
+        match one {
+            Found::Files(files) => {
+                let tree = from.tree()?;
+                let mut seen = Fingerprint::new(tree.owners).until(work.options.epoch());
+                copy::source(&manner, (tree, &files.ready), &files.found, &mut seen)?;
+                times &= seen.times() == files.seen.times;
+                // A cache entry must hold what its key says, also while somebody writes the context.
+                if seen.finish().0 != files.seen.sum {
+                    // Or it was not what it looked like.
+                    from.forget(&files.source, &files.found.path)?;
+                    return Err(fingerprint::changed(&tree.name));
+                }
+            }
+            Found::Archive(archive) => archive.unpack(&manner)?,
+            Found::Web(file) => file.write(work.store, &manner)?,
+            Found::Commit(repository, commit, keep) => {
+                let out = git::check_out(work.store, repository, commit, *keep)?;
+                let mut seen = Fingerprint::new(out.tree.owners);
+                let (all, none) = (Match::all(String::new()), Ready::default());
+                copy::source(&manner, (&out.tree, &none), &all, &mut seen)?;
+            }
+        }
+    }
+    for (name, content) in &step.heredocs {
+        place::text(&manner, name, content)?;
+    }
+    Ok(times)
+}
