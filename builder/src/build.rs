@@ -11,13 +11,33 @@ use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
 use crate::instruction::Recipe;
 use crate::lent::Lent;
+use crate::parse::parse;
 use crate::places::Places;
 use crate::plan::{self, Plan, Wish};
 use crate::provenance::Sides;
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
-use crate::{carry, context, course, emulation, globals, parse, provenance, turn};
+use crate::{carry, context, course, emulation, globals, provenance, turn};
+
+/// Reads the recipe alone; `open` is asked for the store only if the context must be fetched.
+///
+/// # Errors
+/// The recipe's first fault.
+pub(crate) fn recipe(
+    options: &Options,
+    open: &mut dyn FnMut() -> Result<Store, image::Error>,
+) -> Result<(Source, Recipe)> {
+    let mut opened = None;
+    let files = context::files(&options.context, options, || {
+        let store = open().doing(|| "open the store".to_owned())?;
+        Ok(&*opened.insert(store))
+    })?;
+    let source = files.recipe(options.file.as_deref())?;
+    let recipe = parse(&source, &options.settings.build_args)
+        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
+    Ok((source, recipe))
+}
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
 /// on an image.
@@ -28,14 +48,7 @@ pub fn plan_only(
     options: &Options,
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Plan> {
-    let mut opened = None;
-    let files = context::files(&options.context, options, || {
-        let store = open().doing(|| "open the store".to_owned())?;
-        Ok(&*opened.insert(store))
-    })?;
-    let source = files.recipe(options.file.as_deref())?;
-    let recipe = parse(&source, &options.settings.build_args)
-        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
+    let (source, recipe) = recipe(options, open)?;
     plan::plan(&source, &recipe, &options.settings, &mut |wish| {
         let store = open().doing(|| "open the store".to_owned())?;
         Bases::new(&store, options)

@@ -250,16 +250,13 @@ impl Files {
             }
             For::Name(_) => None,
         };
-        let found = match own {
-            Some(found) => Some(found),
-            None => inside(&root, Path::new(".dockerignore"))?,
-        };
+        let ignore = ignore(&root, own)?;
         Ok(Tree {
             root,
             name: what.shown(),
             owners,
             links,
-            ignore: ignore(found)?,
+            ignore,
             place: None,
         })
     }
@@ -325,22 +322,23 @@ fn open(context: &Path, what: &For<'_>) -> Result<Tree> {
         For::Recipe(_) => inside(&root, Path::new("Dockerfile.dockerignore"))?,
         For::Name(_) => None,
     };
-    let found = match own {
-        Some(found) => Some(found),
-        None => inside(&root, Path::new(".dockerignore"))?,
-    };
+    let ignore = ignore(&root, own)?;
     Ok(Tree {
         root,
         name: what.shown(),
         owners: Owners::Root,
         links: None,
-        ignore: ignore(found)?,
+        ignore,
         place: Some(sys::file::canonical(context).doing(doing)?),
     })
 }
 
-/// What an ignore file says.
-fn ignore(found: Option<(String, Vec<u8>)>) -> Result<Ignore> {
+/// What the recipe's own ignore file says, or else the context's.
+fn ignore(root: &Root, own: Option<(String, Vec<u8>)>) -> Result<Ignore> {
+    let found = match own {
+        Some(own) => Some(own),
+        None => inside(root, Path::new(".dockerignore"))?,
+    };
     let Some((name, bytes)) = found else {
         return Ok(Ignore::default());
     };

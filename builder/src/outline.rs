@@ -7,16 +7,17 @@ use image::Store;
 use serde_json::{Map, Value, json};
 
 use crate::bases::Bases;
+use crate::build;
 use crate::check::lines;
-use crate::context;
-use crate::error::{Doing, Error, Result};
+
+use crate::error::{Error, Result};
 use crate::expand::{Expander, Quotes};
 use crate::globals;
 use crate::instruction::{Argument, Kind, Recipe, Stage};
 use crate::lines::{self, Line};
 use crate::lint::Linter;
 use crate::mounts::Mounted;
-use crate::parse::parse;
+
 use crate::plan::{self, Action, Asks, BaseImage, Plan};
 use crate::request::{Options, Settings};
 use crate::source::{Source, Span};
@@ -87,7 +88,7 @@ pub fn outline(
     options: &Options,
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Outline> {
-    let (source, recipe) = read(options, open)?;
+    let (source, recipe) = build::recipe(options, open)?;
     let settings = &options.settings;
     let linter = Linter::listening();
     let mut base = |wish: &plan::Wish<'_>| {
@@ -134,7 +135,7 @@ pub fn targets(
     options: &Options,
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Vec<Target>> {
-    let (source, recipe) = read(options, open)?;
+    let (source, recipe) = build::recipe(options, open)?;
     let comments = Comments::of(&source)?;
     let last = recipe.stages.len() - 1;
     let stages = recipe.stages.iter().enumerate();
@@ -150,21 +151,6 @@ pub fn targets(
         line: source.line_number(stage.span.start),
     };
     Ok(stages.map(target).collect())
-}
-
-fn read(
-    options: &Options,
-    open: &mut dyn FnMut() -> Result<Store, image::Error>,
-) -> Result<(Source, Recipe)> {
-    let mut opened = None;
-    let files = context::files(&options.context, options, || {
-        let store = open().doing(|| "open the store".to_owned())?;
-        Ok(&*opened.insert(store))
-    })?;
-    let source = files.recipe(options.file.as_deref())?;
-    let recipe = parse(&source, &options.settings.build_args)
-        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
-    Ok((source, recipe))
 }
 
 /// The comments of a recipe.
