@@ -322,6 +322,8 @@ fn what_a_killed_build_left_is_cleared_by_the_next() {
     build.kill().unwrap();
     build.wait().unwrap();
     assert!(list().contains("running"));
+    // And one was killed when it had made its container's folder and nothing else.
+    std::fs::create_dir(site.sandbox.state_root().join("build-1-0")).unwrap();
     site.image("e", "FROM base\nRUN true\n");
     assert_eq!(site.sandbox.left_behind(), Vec::<String>::new());
     let work = std::fs::read_dir(site.folder().join("store/work")).unwrap();

@@ -76,15 +76,44 @@ impl Store {
         };
         sys::file::create_dir_all(&self.root, 0o700).map_err(Error::host(doing()))?;
         self.refuse_strangers()?;
-        match sys::file::create_dir(self.root.join(id.as_str()), 0o700) {
-            Ok(()) => {}
-            Err(e) if e.errno == Errno::EXIST => return Err(Error::Exists { id: id.to_string() }),
-            Err(e) => return Err(Error::host(doing())(e)),
+        loop {
+            match sys::file::create_dir(self.root.join(id.as_str()), 0o700) {
+                Ok(()) => {}
+                Err(e) if e.errno == Errno::EXIST => {
+                    return Err(Error::Exists { id: id.to_string() });
+                }
+                Err(e) => return Err(Error::host(doing())(e)),
+            }
+            match self.lock(id) {
+                // Somebody took it for one that was cut off before it was locked.
+                Err(Error::Missing { .. }) => {}
+                locked => {
+                    return locked.inspect_err(|_| {
+                        // Empty as we made it; what somebody else has put there by now keeps it.
+                        let dir = self.root.join(id.as_str());
+                        let _that_error_is_told = sys::file::remove_dir(dir);
+                    });
+                }
+            }
         }
-        self.lock(id).inspect_err(|_| {
-            // Empty as we made it; what somebody else has put there by now keeps it.
-            let _that_error_is_told = sys::file::remove_dir(self.root.join(id.as_str()));
-        })
+    }
+
+    /// Removes the directory of a container if its creation was cut off before the first record: nothing else was made.
+    ///
+    /// # Errors
+    /// [`Error::Host`] if it can't be locked or removed, [`Error::State`] if it can't be read.
+    pub fn forget_cut_off(&self, id: &ContainerId) -> Result<()> {
+        let place = match self.open(id) {
+            Err(Error::Missing { .. }) => return Ok(()),
+            place => place?,
+        };
+        let locked = sys::file::lock(place.dir(), Lock::Exclusive, Wait::Try)
+            .map_err(Error::host("lock the container's state directory"))?;
+        // Else it is being made.
+        if locked && place.is_linked()? && place.record()?.is_none() {
+            place.remove()?;
+        }
+        Ok(())
     }
 
     /// Somebody else's directory is no place for our state (CVE-2019-12439).

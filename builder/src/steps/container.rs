@@ -43,6 +43,9 @@ pub(crate) struct Place<'a> {
 /// Marks our containers, so that those of a build that was killed are known.
 pub(crate) const MARK: &str = "dhow.build";
 
+/// What the names of our containers begin with; the process that made them and a number follow.
+const NAMES: &str = "build-";
+
 /// How much of the last output a failure shows.
 const LAST_LINES: usize = 10;
 const LAST_BYTES: usize = 4096;
@@ -60,7 +63,7 @@ pub(crate) fn run(
     let mut say = |text: &str| print(format!("dhow: {text}\n").as_bytes());
     mounts.resolver = network::resolver(step.network, &mut say)?;
     let way = network::before(step.network)?;
-    let id = format!("build-{}-{}", std::process::id(), unique());
+    let id = format!("{NAMES}{}-{}", std::process::id(), unique());
     let (mut spec, made) = spec(mount, (&id, step), place, &mut mounts)?;
     if let Some(path) = way.as_ref().and_then(network::Way::path) {
         rootless::join_network(&mut spec, &path);
@@ -140,14 +143,29 @@ pub(crate) fn end_orphans(state: &Path) -> Result<()> {
     }
     let store = runtime::Store::new(state.to_owned());
     for (id, snapshot) in runtime::list(&store).map_err(container)? {
-        // One that can't be read is not known to be ours.
-        let Ok(snapshot) = snapshot else { continue };
+        let snapshot = match snapshot {
+            Ok(snapshot) => snapshot,
+            // Without a record there is no mark; the name is all that there is.
+            Err(runtime::Error::Missing { .. }) if is_ours(id.as_str()) => {
+                store.forget_cut_off(&id).map_err(container)?;
+                continue;
+            }
+            // One that can't be read is not known to be ours.
+            Err(_) => continue,
+        };
         let ours = snapshot.record.annotations.contains_key(MARK);
         if ours && is_left_behind(&snapshot.record.bundle)? {
             runtime::delete(&store, &id, Force::Yes).map_err(container)?;
         }
     }
     Ok(())
+}
+
+/// Whether it is a name that [`run`] gives.
+fn is_ours(id: &str) -> bool {
+    let numbers = id.strip_prefix(NAMES).and_then(|rest| rest.split_once('-'));
+    let number = |text: &str| text.parse::<u32>().is_ok();
+    numbers.is_some_and(|(process, count)| number(process) && number(count))
 }
 
 /// Whether the build that made this folder is gone: a living one holds the lock on the directory around it.
@@ -252,6 +270,20 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_containers_are_known_by_their_names() {
+        assert!(is_ours("build-12-0"));
+        for other in [
+            "build-12",
+            "build-x-0",
+            "build-1-2-3",
+            "my-build-1-2",
+            "build--",
+        ] {
+            assert!(!is_ours(other), "{other}");
+        }
+    }
 
     #[test]
     fn only_the_end_of_the_output_is_kept() {
