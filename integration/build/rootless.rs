@@ -15,6 +15,7 @@ claims![
     owners_are_kept_where_there_is_one_id: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Tool("tar"), Dhow],
     each_recipe_of_the_project_builds_for_a_user: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
     a_user_with_subordinate_ids_builds_what_root_builds: [Root, Cgroup2, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
+    a_users_cache_has_the_steps_of_the_users_builds: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), Dhow],
     f13_a_users_command_reaches_nothing_of_the_host: [Root, Cgroup2, Overlay, UserNamespaces, Translation, Tool("ip"), Tool("setpriv"), Tool("newuidmap"), Tool("slirp4netns"), Dhow],
     a_user_without_slirp4netns_is_told_of_it: [Root, Overlay, UserNamespaces, Tool("setpriv"), Tool("newuidmap"), FaultBuild],
 ];
@@ -224,6 +225,35 @@ fn a_user_with_subordinate_ids_builds_what_root_builds() {
     user.dhow("", &["prune", "--all"]).success();
     let left = std::fs::read_dir(user.own().join("dhow/layers")).unwrap();
     assert_eq!(left.count(), 0);
+}
+
+fn a_users_cache_has_the_steps_of_the_users_builds() {
+    for ids in ["", IDS] {
+        let site = Site::bare();
+        let user = User::new(&site, ids);
+        user.recipe(
+            "c",
+            "FROM scratch\nCOPY --chown=7:8 --chmod=600 f /f\nCOPY f /g\n",
+        );
+        user.build("c").success();
+        let there = ["--store", "there"];
+        let cache = |place: &[&str], words: &[&str]| {
+            user.dhow("", &[place, &["cache"], words].concat())
+                .success()
+                .stdout
+        };
+        cache(&[], &["export", "cache.tar"]);
+        let new = cache(&there, &["import", "cache.tar"]);
+        assert_eq!(new, "Steps that are new: 2\n", "{ids:?}");
+        let build = [&there[..], &["build", "--network=none", "c"]].concat();
+        let built = user.dhow("", &build).success();
+        assert_eq!(super::cached(&built), 2, "{ids:?}: {built:?}");
+        cache(&there, &["prune"]);
+        user.dhow("", &["--store", "there", "prune", "--all"])
+            .success();
+        let left = std::fs::read_dir(user.own().join("there/layers")).unwrap();
+        assert_eq!(left.count(), 0, "{ids:?}");
+    }
 }
 
 fn f13_a_users_command_reaches_nothing_of_the_host() {

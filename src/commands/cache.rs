@@ -92,7 +92,8 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     if let Some(which) = args.verb.mounts().which() {
         return mounts::run(global, &args.verb, &which);
     }
-    let store = Store::open(&global.image_store()?).map_err(because)?;
+    // The layers of steps are those of builds: of many owners, where the user has further ids.
+    let store = crate::rootless::store(global)?;
     match args.verb {
         Verb::Export { to, registry, .. } => {
             not_for_a_terminal(&to)?;
