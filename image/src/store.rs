@@ -28,6 +28,7 @@ mod form;
 mod gather;
 mod index;
 mod layer;
+mod layout;
 mod lease;
 mod ledger;
 mod lend;

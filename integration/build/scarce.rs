@@ -13,6 +13,8 @@ use crate::support::{Output, claims, run};
 claims![
     a_full_disk_ends_a_build_anywhere_and_the_next_goes_on: [Root, Cgroup2, Overlay, Dhow],
     an_output_that_finds_no_room_leaves_no_half_of_it: [Root, Cgroup2, Overlay, Dhow],
+    an_output_of_a_killed_build_is_whole_or_none: [Root, Overlay, Dhow],
+    what_is_no_file_is_written_to: [Root, Overlay, Dhow],
     a_build_killed_at_any_call_loses_nothing: [Root, Cgroup2, Overlay, Dhow],
 ];
 
@@ -138,8 +140,101 @@ fn an_output_that_finds_no_room_leaves_no_half_of_it() {
     }
 }
 
+/// Kills what writes them at some of its last calls, most of which are those that write.
+fn an_output_of_a_killed_build_is_whole_or_none() {
+    let site = Site::new();
+    let context = site.context("c", "FROM base\nCOPY big /big\n");
+    std::fs::write(context.join("big"), vec![7; 300 << 10]).unwrap();
+    let (out, folder) = (site.folder().join("o"), "type=local,dest=o/cache,mode=max");
+    let outputs: [&[&str]; 4] = [
+        &["-o", "type=oci,dest=o/oci.tar"],
+        &["-o", "type=oci,tar=false,dest=o/layout"],
+        &[
+            "-o",
+            "type=tar,dest=o/tar",
+            "--iidfile=o/id",
+            "--metadata-file=o/said",
+        ],
+        &["-o", "type=cacheonly", "--cache-to", folder],
+    ];
+    std::fs::create_dir(&out).unwrap();
+    for output in outputs {
+        let build = [&["-q"], output, &["c"]].concat();
+        site.build(&build).success();
+        let files = || names(&out);
+        let wanted = files();
+        std::fs::remove_dir_all(&out).unwrap();
+        std::fs::create_dir(&out).unwrap();
+        let total = stops(&kill(&site, 0, &build));
+        std::fs::remove_dir_all(&out).unwrap();
+        for back in [1, 7, 16, 30, 55] {
+            std::fs::create_dir(&out).unwrap();
+            let killed = kill(&site, total.saturating_sub(back).max(1), &build).success();
+            let place = format!("{output:?} of {total}: {}", killed.stdout);
+            for name in ["o/layout", "o/cache"].map(|name| site.folder().join(name)) {
+                let shown = name.join("index.json").exists();
+                let count = std::fs::read_dir(name.join("blobs/sha256")).map_or(0, Iterator::count);
+                assert!(!shown || count > 2, "{place}");
+            }
+            // One that is whole stays as it is.
+            let layout = out.join("layout");
+            if layout.join("index.json").exists() && !layout.join(".unfinished").exists() {
+                std::fs::remove_dir_all(&layout).unwrap();
+            }
+            site.build(&build).success();
+            assert_eq!(files(), wanted, "{place}");
+            std::fs::remove_dir_all(&out).unwrap();
+        }
+        std::fs::create_dir(&out).unwrap();
+    }
+}
+
+/// The names below a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let found = run(Command::new("find").arg(".").current_dir(folder)).success();
+    let mut names: Vec<String> = found.stdout.lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// As it is asked for by `-o type=tar,dest=/dev/stdout`: on a device and a pipe of our own.
+fn what_is_no_file_is_written_to() {
+    let site = Site::bare();
+    site.context("c", "FROM scratch\nCOPY Dockerfile /f\n");
+    let null = site.folder().join("null");
+    run(Command::new("mknod").arg(&null).args(["c", "1", "3"])).success();
+    std::os::unix::fs::symlink("null", site.folder().join("link")).unwrap();
+    let words = [
+        "-q",
+        "-o",
+        "type=tar,dest=null",
+        "--iidfile=link",
+        "--metadata-file=null",
+        "c",
+    ];
+    site.build(&words).success();
+    let kept = run(Command::new("stat")
+        .args(["-c", "%F"])
+        .arg(&null)
+        .arg(site.folder().join("link")));
+    assert_eq!(
+        kept.success().stdout,
+        "character special file\nsymbolic link\n"
+    );
+    let piped = site.dhow();
+    let words = "\"$@\" build -q -o type=tar,dest=/dev/stdout c | tar -t";
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", words, "sh"])
+        .arg(piped.get_program())
+        .args(piped.get_args());
+    let listed = run(shell.current_dir(site.folder())).success();
+    assert_eq!(listed.stdout, "f\n", "{listed:?}");
+}
+
 fn a_build_killed_at_any_call_loses_nothing() {
     let (site, pristine) = site();
+    let build = ["-t", "c", "c"];
     let kill = |stop: u64| {
         let store = site.folder().join("store");
         // Steps whose build was killed end by themselves, and clear away what is theirs.
@@ -148,18 +243,9 @@ fn a_build_killed_at_any_call_loses_nothing() {
         });
         std::fs::create_dir(&store).unwrap();
         fill(&pristine, &store);
-        let dhow = site.dhow();
-        let mut command = Command::new("/proc/self/exe");
-        command.current_dir(site.folder());
-        command.arg(driver::KILL).arg(stop.to_string());
-        command.arg(dhow.get_program()).args(dhow.get_args());
-        command.args(["build", "--network=none", "-t", "c", "c"]);
-        run(&mut command)
+        kill(&site, stop, &build)
     };
-    let whole = kill(0).success();
-    let last = whole.stdout.lines().last().unwrap_or_default().to_owned();
-    let total = last.strip_prefix("stops ").and_then(|n| n.parse().ok());
-    let total: u64 = total.unwrap_or_else(|| panic!("the driver said {last:?}"));
+    let total = stops(&kill(0).success());
     let sweep = std::env::var_os("DHOW_TEST_SWEEP").is_some();
     let stops = chosen(total, "build").into_iter();
     let few = if sweep { total.div_ceil(200) } else { 8 };
@@ -173,6 +259,26 @@ fn a_build_killed_at_any_call_loses_nothing() {
         }
     }
     assert!(met > 3, "only {met} builds were killed");
+}
+
+/// A build under the driver, killed at this stop.
+#[track_caller]
+fn kill(site: &Site, stop: u64, arguments: &[&str]) -> Output {
+    let dhow = site.dhow();
+    let mut command = Command::new("/proc/self/exe");
+    command.current_dir(site.folder());
+    command.arg(driver::KILL).arg(stop.to_string());
+    command.arg(dhow.get_program()).args(dhow.get_args());
+    command.args(["build", "--network=none"]).args(arguments);
+    run(&mut command)
+}
+
+/// What the driver says of a build that it let be.
+#[track_caller]
+fn stops(whole: &Output) -> u64 {
+    let last = whole.stdout.lines().last().unwrap_or_default();
+    let total = last.strip_prefix("stops ").and_then(|n| n.parse().ok());
+    total.unwrap_or_else(|| panic!("the driver said {last:?}"))
 }
 
 /// The same of a build that was killed, which may have shown its image just before.

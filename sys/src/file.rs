@@ -14,10 +14,12 @@ use rustix::io::Errno;
 mod append;
 mod read;
 mod used;
+mod whole;
 
 pub use self::append::append;
 pub use self::read::{read, read_fd, read_from_start};
 pub use self::used::{last_used, use_now};
+pub use self::whole::{is_stream, name, nameless, open_stream};
 pub use crate::tree::remove_tree;
 use crate::{Result, SysError};
 

@@ -93,6 +93,14 @@ pub(crate) fn change_mode(fd: &OwnedFd, mode: Mode) -> Result<(), Errno> {
     rustix::fs::chmodat(&proc.fd, link, mode, rustix::fs::AtFlags::empty())
 }
 
+/// Gives what `fd` is open on the name `path`.
+pub(crate) fn link(fd: BorrowedFd<'_>, path: &std::path::Path) -> Result<(), Errno> {
+    let proc = procfs().map_err(|e| e.errno)?;
+    let link = format!("self/fd/{}", fd.as_raw_fd());
+    let follow = rustix::fs::AtFlags::SYMLINK_FOLLOW;
+    rustix::fs::linkat(&proc.fd, link, rustix::fs::CWD, path, follow)
+}
+
 /// Follows the link of `fd`. It leaves the procfs, so the kernel can't be told not to cross mounts on the way: on one
 /// that others may have mounted on, the way to the link is gone first, and the link itself looked at.
 fn follow(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {

@@ -12,6 +12,7 @@ use sys::beneath::Root;
 use sys::file::{self, Durability, Lock, Wait};
 use sys::{Errno, SysError};
 
+use super::layout;
 use super::save::{Files, Saver};
 use super::{Image, Layer, Store};
 use crate::digest::{Promise, Verified, mismatch};
@@ -37,35 +38,33 @@ impl Store {
         file::create_dir_all(dir, 0o755).doing(doing)?;
         let folder = file::open_dir(dir).doing(doing)?;
         file::lock(&folder, Lock::Exclusive, Wait::Block).doing(doing)?;
+        let is_layout = |name: &std::ffi::OsStr| name == "oci-layout";
         let names = file::list(&folder).doing(doing)?;
-        if !names.is_empty() && !names.iter().any(|(name, _)| name == "oci-layout") {
+        if !names.iter().any(|(name, _)| is_layout(name)) && !layout::begin(&folder).doing(doing)? {
             let rule = "the folder holds something else than an OCI layout";
             return Err(Error::refused("it", rule));
         }
         let layers: Vec<Layer> = images.iter().flat_map(|i| i.layers.clone()).collect();
         let _lease = self.hold_blobs(&layers)?;
-        let below = Root::new(folder);
-        below.create_dir_all("blobs/sha256", 0o755).doing(doing)?;
-        let blobs = below
-            .open("blobs/sha256", OFlags::RDONLY | OFlags::DIRECTORY)
+        let below = folder.try_clone();
+        let below = below
+            .map_err(|e| SysError::from_io("dup", "", &e))
             .doing(doing)?;
-        let out = Refreshed {
-            blobs,
-            documents: Vec::new(),
-            kept: BTreeSet::new(),
-        };
+        let below = Root::new(below);
+        let out = Refreshed::within(&below)?;
         let mut saver = Saver {
             store: self,
             out,
             watch: None,
         };
         saver.oci(&self.parcels(images)?)?;
-        saver.out.show(below.fd())
+        saver.out.show(below.fd())?;
+        layout::finish(&folder).doing(doing)
     }
 }
 
-/// A layout that is being replaced.
-struct Refreshed {
+/// A layout that is being written.
+pub(super) struct Refreshed {
     blobs: OwnedFd,
     /// What names the blobs: it goes there last.
     documents: Vec<(String, Vec<u8>)>,
@@ -96,6 +95,19 @@ impl Files for Refreshed {
 }
 
 impl Refreshed {
+    /// In a folder that is ours; blobs that it has may stay.
+    pub(super) fn within(below: &Root) -> Result<Self> {
+        let doing = || "open the folder".to_owned();
+        below.create_dir_all("blobs/sha256", 0o755).doing(doing)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let blobs = below.open("blobs/sha256", flags).doing(doing)?;
+        Ok(Self {
+            blobs,
+            documents: Vec::new(),
+            kept: BTreeSet::new(),
+        })
+    }
+
     /// Whether the blob is there, byte for byte.
     fn has(&self, hex: &str, size: u64) -> bool {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -136,7 +148,7 @@ impl Refreshed {
     }
 
     /// Names the new images, and removes what only the old ones needed.
-    fn show(self, folder: BorrowedFd<'_>) -> Result<()> {
+    pub(super) fn show(self, folder: BorrowedFd<'_>) -> Result<()> {
         for (name, bytes) in &self.documents {
             file::replace(folder, name, bytes, 0o644, Durability::Disk)
                 .doing(|| format!("write {name}"))?;

@@ -67,58 +67,6 @@ impl Store {
         out.flush().map_err(|e| written("its end", &e))?;
         Ok(out)
     }
-
-    /// Writes what leaves into a folder; somebody holds it.
-    pub(super) fn save_parcels_to(
-        &self,
-        parcels: &[Parcel],
-        dir: &Path,
-        watch: Option<Watch>,
-    ) -> Result<()> {
-        let doing = || format!("save to {}", dir.display());
-        let fresh = !file::exists(dir).doing(doing)?;
-        if fresh {
-            file::create_dir(dir, 0o755).doing(doing)?;
-        } else if !file::list(file::open_dir(dir).doing(doing)?)
-            .doing(doing)?
-            .is_empty()
-        {
-            return Err(Error::refused(doing(), "the directory is not empty"));
-        }
-        let written = self.fill_layout(parcels, dir, watch);
-        if written.is_err() {
-            remove_again(dir, fresh);
-        }
-        written.map_err(|e| e.inside(doing()))
-    }
-
-    fn fill_layout(&self, parcels: &[Parcel], dir: &Path, watch: Option<Watch>) -> Result<()> {
-        let blobs = dir.join("blobs");
-        for folder in [&blobs, &blobs.join("sha256")] {
-            file::create_dir(folder, 0o755).doing(|| format!("make {}", folder.display()))?;
-        }
-        let out = Folder {
-            path: dir.to_owned(),
-        };
-        Saver {
-            store: self,
-            out,
-            watch,
-        }
-        .oci(parcels)
-    }
-}
-
-/// Takes back what was written of a layout; what can't be removed is named by the error that is on its way already.
-fn remove_again(dir: &Path, fresh: bool) {
-    if let Ok(fd) = file::open_dir(dir) {
-        for name in ["blobs", "index.json", "oci-layout"] {
-            let _left_over = file::remove_tree(&fd, name);
-        }
-    }
-    if fresh {
-        let _left_over = file::remove_dir(dir);
-    }
 }
 
 /// Where the files of a saved image go.
@@ -142,25 +90,6 @@ impl<W: Write> Files for Writer<W> {
             xattrs: Vec::new(),
         };
         self.entry(&entry, data).map_err(|e| written(name, &e))
-    }
-}
-
-/// A layout that is a folder: nobody else's, for it was made or found empty.
-struct Folder {
-    path: PathBuf,
-}
-
-impl Files for Folder {
-    fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()> {
-        let path = self.path.join(name);
-        let doing = || format!("write {}", path.display());
-        let mut file = file::create_new(&path, 0o644).doing(doing)?;
-        let count =
-            io::copy(&mut data.take(size), &mut file).map_err(|e| stream_fault(&doing(), &e))?;
-        match count == size {
-            true => Ok(()),
-            false => Err(mismatch(doing(), "size", size, count)),
-        }
     }
 }
 

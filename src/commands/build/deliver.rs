@@ -32,6 +32,7 @@ pub(super) fn prepare(output: &Output) -> Result<(), Failure> {
     for path in [&output.iidfile, &output.metadata_file]
         .into_iter()
         .flatten()
+        .filter(|path| !sys::file::is_stream(path))
     {
         match sys::file::remove_file(path) {
             Err(e) if e.errno != sys::Errno::NOENT => return Err(because(e)),
