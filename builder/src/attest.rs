@@ -86,11 +86,12 @@ pub(crate) struct Beside {
     _scratch: Scratch,
 }
 
-/// Puts statements into a tree of these layers, as `provenance.json` and `sbom.spdx.json`, with the build's time.
+/// Puts statements into a tree of these layers, as `provenance.json` and `sbom.spdx.json` with a prefix to their names,
+/// and the build's time.
 pub(crate) fn beside(
     store: &Store,
     (tree, layers): (&Tree, &[Layer]),
-    predicates: &[Predicate],
+    (predicates, prefix): (&[Predicate], &str),
     epoch: i64,
 ) -> Result<Beside> {
     let mut files = Files {
@@ -105,9 +106,9 @@ pub(crate) fn beside(
     let scratch = store.scratch().doing(|| "begin statements".to_owned())?;
     let upper = file::open_dir(&scratch.upper).doing(|| "begin statements".to_owned())?;
     for predicate in predicates {
-        let name = name_of(predicate);
+        let name = format!("{prefix}{}", name_of(predicate));
         let doing = || format!("write {name}");
-        if look(tree.root.fd(), OsStr::new(name))
+        if look(tree.root.fd(), OsStr::new(&name))
             .doing(doing)?
             .is_some()
         {
@@ -116,12 +117,12 @@ pub(crate) fn beside(
             )));
         }
         let bytes = predicate.statement(&files.found).doing(doing)?;
-        let path = scratch.upper.join(name);
+        let path = scratch.upper.join(&name);
         let fd = file::create_new(&path, 0o644).doing(doing)?;
         file::write_all(&fd, &bytes).doing(doing)?;
         at::fchmod(&fd, at::Mode::from_raw_mode(0o644))
             .and_then(|()| at::futimens(&fd, &times(epoch)))
-            .map_err(|errno| SysError::new("chmod", name, errno))
+            .map_err(|errno| SysError::new("chmod", &name, errno))
             .doing(doing)?;
     }
     let stat = at::fstat(tree.root.fd());

@@ -6,6 +6,7 @@ use image::Store;
 use crate::bases::{self, Bases};
 use crate::before::Before;
 use crate::cache::Cache;
+use crate::context::Files;
 use crate::course::Run;
 use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
@@ -18,7 +19,7 @@ use crate::provenance::Sides;
 use crate::request::{Event, Options};
 use crate::source::Source;
 use crate::steps::{container, network};
-use crate::{carry, context, course, emulation, globals, provenance, turn};
+use crate::{carry, context, course, emulation, epoch, provenance, turn};
 
 /// Reads the recipe alone; `open` is asked for the store only if the context must be fetched.
 ///
@@ -28,6 +29,14 @@ pub(crate) fn recipe(
     options: &Options,
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<(Source, Recipe)> {
+    read(options, open).map(|(_, source, recipe)| (source, recipe))
+}
+
+/// The same, with the files beside it.
+fn read(
+    options: &Options,
+    open: &mut dyn FnMut() -> Result<Store, image::Error>,
+) -> Result<(Files, Source, Recipe)> {
     let mut opened = None;
     let files = context::files(&options.context, options, || {
         let store = open().doing(|| "open the store".to_owned())?;
@@ -36,7 +45,7 @@ pub(crate) fn recipe(
     let source = files.recipe(options.file.as_deref())?;
     let recipe = parse(&source, &options.settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
-    Ok((source, recipe))
+    Ok((files, source, recipe))
 }
 
 /// Reads the recipe and says what a build would do. `open` is asked for the store only if the recipe stands
@@ -48,7 +57,9 @@ pub fn plan_only(
     options: &Options,
     open: &mut dyn FnMut() -> Result<Store, image::Error>,
 ) -> Result<Plan> {
-    let (source, recipe) = recipe(options, open)?;
+    let (files, source, mut recipe) = read(options, open)?;
+    let options = &epoch::settle(&mut recipe, options, &files)
+        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
     plan::plan(&source, &recipe, &options.settings, &mut |wish| {
         let store = open().doing(|| "open the store".to_owned())?;
         Bases::new(&store, options)
@@ -73,13 +84,10 @@ pub fn build<'a>(
     }
     let files = context::files(&options.context, options, || Ok(store))?;
     let source = files.recipe(options.file.as_deref())?;
-    let recipe = parse(&source, &options.settings.build_args)
+    let mut recipe = parse(&source, &options.settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
-    let options = &Options {
-        epoch: globals::epoch(&recipe, options)
-            .map_err(|fault| Error::Recipe(fault.of(&source)))?,
-        ..options.clone()
-    };
+    let options = &epoch::settle(&mut recipe, options, &files)
+        .map_err(|fault| Error::Recipe(fault.of(&source)))?;
     let mut bases = Bases::new(store, options);
     let plan = plan::plan(&source, &recipe, &options.settings, &mut |wish| {
         bases

@@ -42,6 +42,8 @@ pub(crate) enum Files {
         links: LinkOwners,
         /// Where it came from, if from a server.
         material: Option<Material>,
+        /// When it was made: what the server says, else the latest time of the archive's entries.
+        time: Option<i64>,
         /// Where it lies, until the build is over.
         _place: Scratch,
     },
@@ -63,7 +65,7 @@ pub(crate) fn files<'s>(
         Context::Input => from_archive(store()?, ("standard input", None), &mut |to| {
             let mut input = std::io::stdin().lock().take(LARGEST_ARCHIVE);
             std::io::copy(&mut input, to)
-                .map(drop)
+                .map(|_| None)
                 .map_err(|e| SysError::from_io("read", "standard input", &e))
                 .doing(|| "read the context".to_owned())
         }),
@@ -71,7 +73,7 @@ pub(crate) fn files<'s>(
             let name = path.display().to_string();
             let file = sys::file::open(path).doing(|| format!("open the context {name}"))?;
             let scratch = place(store()?)?;
-            unpacked(file, scratch, (&name, None))
+            unpacked(file, scratch, &name, (None, None))
         }
         Context::Address(address) => match remote(address).map_err(Error::Refused)? {
             Some(Remote::Repository(mut repository)) => {
@@ -88,7 +90,7 @@ pub(crate) fn files<'s>(
                 // The next step needs a process of one thread.
                 sys::process::outlive_threads().doing(|| "wait for our threads".to_owned())?;
                 match got {
-                    Download::Whole(_) => Ok(()),
+                    Download::Whole(facts) => Ok(facts.modified),
                     Download::Unchanged => Err(Error::Refused(format!("{url}: no file came"))),
                 }
             }),
@@ -105,29 +107,30 @@ fn place(store: &Store) -> Result<Scratch> {
         .doing(|| "make room for the context".to_owned())
 }
 
-/// Takes a context that comes as a stream, perhaps from a server: kept in a file first, since what it is shows in its
-/// bytes.
+/// Takes a context that comes as a stream, perhaps from a server that says when it was changed: kept in a file first,
+/// since what it is shows in its bytes.
 fn from_archive(
     store: &Store,
     (name, url): (&str, Option<&str>),
-    fetch: &mut dyn FnMut(&mut File) -> Result<()>,
+    fetch: &mut dyn FnMut(&mut File) -> Result<Option<i64>>,
 ) -> Result<Files> {
     let doing = || format!("keep the context {name}");
     let scratch = place(store)?;
     let path = scratch.upper.with_file_name("context");
     let mut file = sys::file::create_new(&path, 0o600).doing(doing)?;
-    fetch(&mut file)?;
+    let time = fetch(&mut file)?;
     let file = sys::file::open(&path).doing(doing)?;
     sys::file::remove_file(&path).doing(doing)?;
     let material = url.map(|url| Material::of_file(url, &file)).transpose();
-    unpacked(file, scratch, (name, material.doing(doing)?))
+    unpacked(file, scratch, name, (material.doing(doing)?, time))
 }
 
 /// An archive's files, or a recipe without any.
 fn unpacked(
     mut file: File,
     scratch: Scratch,
-    (name, material): (&str, Option<Material>),
+    name: &str,
+    (material, mut time): (Option<Material>, Option<i64>),
 ) -> Result<Files> {
     let doing = || format!("read the context {name}");
     let failed = |e| SysError::from_io("read", "", &e);
@@ -139,8 +142,10 @@ fn unpacked(
     let mut links = LinkOwners::default();
     if is_archive {
         let length = file.metadata().map_err(failed).doing(doing)?.len();
-        links = image::unpack_onto(&mut file, length, folder, None, OwnerPolicy::ours())
+        let onto = image::unpack_onto(&mut file, length, folder, None, OwnerPolicy::ours())
             .doing(|| format!("unpack the context {name}"))?;
+        links = onto.links;
+        time = time.or(onto.newest);
     } else {
         alone = Some(sys::file::read_fd(file, &name, LARGEST).doing(doing)?);
     }
@@ -149,6 +154,7 @@ fn unpacked(
         alone,
         links,
         material,
+        time,
         _place: scratch,
     })
 }
@@ -216,6 +222,15 @@ impl Files {
             Self::Folder(_) => None,
             Self::Unpacked { material, .. } => material.as_ref(),
             Self::CheckedOut(_, material) => Some(material),
+        }
+    }
+
+    /// When they were made, in seconds since 1970; nobody knows it of a folder.
+    pub(crate) fn time(&self) -> Option<i64> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Unpacked { time, .. } => *time,
+            Self::CheckedOut(out, _) => Some(out.time),
         }
     }
 

@@ -95,11 +95,15 @@ impl<'a> Finished<'a> {
     }
 
     /// Writes all files into the folder `path`, made if it is missing; what is there stays where it is not
-    /// in the way. `predicates` become files among them. Gives what was left out.
+    /// in the way. `predicates` become files among them, by names with a prefix. Gives what was left out.
     ///
     /// # Errors
     /// Names the file that can't be written, or that has the name of a predicate's.
-    pub fn write_files(&self, path: &Path, predicates: &[Predicate]) -> Result<Vec<String>> {
+    pub fn write_files(
+        &self,
+        path: &Path,
+        predicates: (&[Predicate], &str),
+    ) -> Result<Vec<String>> {
         let with = self.with(predicates)?;
         let doing = || format!("open the folder {}", path.display());
         sys::file::create_dir_all(path, 0o755).doing(doing)?;
@@ -107,11 +111,12 @@ impl<'a> Finished<'a> {
         export::into_folder(&tree(self.shown(with.as_ref())?), folder)
     }
 
-    /// Writes all files as one tar; the same files give the same bytes. `predicates` become files among them.
+    /// Writes all files as one tar; the same files give the same bytes. `predicates` become files among them, by
+    /// names with a prefix.
     ///
     /// # Errors
     /// Names the file that can't be read, or that has the name of a predicate's; `out` is cut short then.
-    pub fn write_tar<W: Write>(&self, out: W, predicates: &[Predicate]) -> Result<W> {
+    pub fn write_tar<W: Write>(&self, out: W, predicates: (&[Predicate], &str)) -> Result<W> {
         let doing = || "write the tar".to_owned();
         let with = self.with(predicates)?;
         let tree = self.shown(with.as_ref())?;
@@ -120,8 +125,8 @@ impl<'a> Finished<'a> {
     }
 
     /// The tree with predicates' files, if there are any.
-    fn with(&self, predicates: &[Predicate]) -> Result<Option<Beside>> {
-        if predicates.is_empty() {
+    fn with(&self, predicates: (&[Predicate], &str)) -> Result<Option<Beside>> {
+        if predicates.0.is_empty() {
             return Ok(None);
         }
         let (tree, epoch) = (tree(self.mount()?), self.facts.epoch());

@@ -17,6 +17,8 @@ use crate::tree::{Owners, Tree};
 pub(crate) struct CheckOut {
     /// The files that are meant.
     pub(crate) tree: Tree,
+    /// When it was committed, in seconds since 1970.
+    pub(crate) time: i64,
     _place: Scratch,
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn check_out(
     let git = Git::new(&scratch, repository)?;
     git.fetch(repository, commit)
         .map_err(|fault| fault.of(repository))?;
+    let time = git.time(commit).map_err(|fault| fault.of(repository))?;
     let folder = sys::file::open_path(git.tree()).doing(doing)?;
     if !keep_git_dir {
         sys::file::remove_tree(&folder, ".git").doing(doing)?;
@@ -83,6 +86,7 @@ pub(crate) fn check_out(
             ignore: Ignore::default(),
             place: None,
         },
+        time,
         _place: scratch,
     })
 }

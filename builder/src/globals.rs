@@ -3,7 +3,7 @@
 
 use image::Reference;
 
-use crate::diagnostic::{Checked, Fault};
+use crate::diagnostic::Checked;
 use crate::evaluate::{self, Scope};
 use crate::expand::{Expander, Quotes};
 use crate::instruction::{Instruction, Kind, Recipe, Stage};
@@ -11,7 +11,7 @@ use crate::limits;
 use crate::lint::{Linter, Rule};
 use crate::plan::BaseConfig;
 use crate::platform::Platform;
-use crate::request::{Options, Settings};
+use crate::request::Settings;
 use crate::steps::from;
 use crate::variables::Variables;
 
@@ -56,26 +56,6 @@ fn with_arguments(
         limits::set(&mut globals, &argument.name, &value, argument.span)?;
     }
     Ok(globals)
-}
-
-/// The latest time of the image: as the person says, else as a global ARG does.
-///
-/// # Errors
-/// If that is no number.
-pub(crate) fn epoch(recipe: &Recipe, options: &Options) -> Checked<Option<i64>> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let mut arguments = recipe.globals.iter().rev();
-    let Some(argument) = arguments.find(|argument| argument.name == NAME) else {
-        return Ok(options.epoch);
-    };
-    let globals = globals(recipe, &options.settings)?;
-    match (options.epoch, globals.get(NAME)) {
-        (None, Some(text)) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
-            let why = format!("{NAME}={text}: it must be a number of seconds since 1970");
-            Fault::new(argument.span, why)
-        }),
-        (epoch, _) => Ok(epoch),
-    }
 }
 
 fn expander<'a>(recipe: &Recipe, variables: &'a Variables) -> Expander<'a> {

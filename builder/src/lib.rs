@@ -16,6 +16,7 @@ mod copied;
 mod course;
 mod diagnostic;
 mod emulation;
+mod epoch;
 mod error;
 mod evaluate;
 mod expand;
@@ -95,7 +96,8 @@ pub use platform::Platform;
 pub use provenance::Detail;
 pub use remote::is_address;
 pub use request::{
-    Agent, Allowed, Context, Event, Limits, NetworkDefault, Options, Secret, SecretSource, Settings,
+    Agent, Allowed, Context, Epoch, Event, Limits, NetworkDefault, Options, Secret, SecretSource,
+    Settings,
 };
 pub use source::{Source, Span};
 pub use stages::{Base, Origin};

@@ -102,7 +102,7 @@ pub(crate) fn facts(source: &Source, options: &Options, plan: &Plan, sides: &Sid
         platform: Platform::here().to_string(),
         dependencies: dependencies(options, plan, sides),
         steps: steps.collect(),
-        epoch: options.epoch,
+        epoch: options.seconds(),
         hermetic: !plan
             .stages
             .iter()

@@ -43,9 +43,9 @@ pub struct Options {
     pub access: Access,
     /// Whether registries are asked for images that the store has, too.
     pub pull: bool,
-    /// No time in the image is later than this (SOURCE_DATE_EPOCH), in seconds since 1970. Without it a global ARG of
-    /// the recipe may say it; else it is the beginning of time.
-    pub epoch: Option<i64>,
+    /// No time in the image is later than this. Without it a global ARG of the recipe may say it; else it is the
+    /// beginning of time.
+    pub epoch: Option<Epoch>,
     /// Where the runtime keeps the records of RUN's containers.
     pub state: PathBuf,
 }
@@ -57,9 +57,40 @@ impl Options {
         default.map(|agent| agent.socket.clone())
     }
 
-    /// The latest time in the image.
+    /// The latest time in the image, once it is settled.
     pub(crate) fn epoch(&self) -> i64 {
-        self.epoch.unwrap_or(0)
+        self.seconds().unwrap_or(0)
+    }
+
+    /// The same, if somebody has said it.
+    pub(crate) fn seconds(&self) -> Option<i64> {
+        match self.epoch {
+            Some(Epoch::Seconds(seconds)) => Some(seconds),
+            Some(Epoch::Context) | None => None,
+        }
+    }
+}
+
+/// SOURCE_DATE_EPOCH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epoch {
+    /// In seconds since 1970.
+    Seconds(i64),
+    /// When the context was made: a commit's time, what a web server says, or the latest time of an archive's entries.
+    Context,
+}
+
+impl Epoch {
+    /// # Errors
+    /// A text that is neither a number nor `context`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(seconds) => Ok(Self::Seconds(seconds)),
+            Err(_) if text == "context" => Ok(Self::Context),
+            Err(_) => Err(format!(
+                "SOURCE_DATE_EPOCH={text}: it must be a number of seconds since 1970, or context"
+            )),
+        }
     }
 }
 

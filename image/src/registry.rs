@@ -11,6 +11,7 @@ mod download;
 mod endpoint;
 mod hosts;
 mod login;
+mod parts;
 mod patience;
 #[cfg(test)]
 mod play;
@@ -32,7 +33,7 @@ pub use self::login::{domain, log_in};
 use self::patience::Patience;
 pub(crate) use self::pull::offer;
 pub use self::pull::{PullOptions, Pulled, config};
-pub use self::push::PushOptions;
+pub use self::push::{PushOptions, Under};
 use self::repository::Repository;
 use crate::watch::Watch;
 use crate::{Reference, Result};

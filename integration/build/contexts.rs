@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::Site;
 use super::servers::{GitServer, Web};
 use crate::security::archive::{Entry, file, tar};
@@ -13,6 +15,7 @@ claims![
     a_recipe_comes_alone: [Root, Cgroup2, Overlay, Dhow],
     a_context_is_what_a_server_has: [Root, Cgroup2, Overlay, Dhow, Tool("git")],
     a_context_that_cannot_be_had_is_told: [Root, Overlay, Dhow],
+    the_context_says_the_time: [Root, Overlay, Dhow, Tool("git")],
 ];
 
 fn text(name: &str, content: &str) -> Entry {
@@ -144,4 +147,60 @@ fn a_context_that_cannot_be_had_is_told() {
         let told = site.build(&["-q", &context]).ends_with(1).stderr;
         assert!(told.contains(words) && told.lines().count() == 1, "{told}");
     }
+}
+
+const TIMED: &str = "ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nARG SOURCE_DATE_EPOCH\n\
+    LABEL t=${SOURCE_DATE_EPOCH:-none}\nCOPY Dockerfile /\n";
+
+/// What the image of a context says of its time, and what a stage saw of it.
+fn times(site: &Site, arguments: &[&str]) -> (String, String) {
+    let id = site.build(&[&["-q"], arguments].concat()).success().stdout;
+    let inspected = run(site.dhow().args(["inspect", id.trim_end()])).success();
+    let inspected: Value = serde_json::from_str(&inspected.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let created = text(&inspected[0]["Created"]);
+    (created, text(&inspected[0]["Config"]["Labels"]["t"]))
+}
+
+fn the_context_says_the_time() {
+    let (site, web) = (Site::bare(), Web::new());
+    let server = GitServer::new(site.folder());
+    let recipe = Entry {
+        data: TIMED.as_bytes().to_vec(),
+        ..file("Dockerfile")
+    };
+    let newest = Entry {
+        records: vec![("mtime".to_owned(), b"172800".to_vec())],
+        ..file("new")
+    };
+    let archive = tar(&[recipe, newest]);
+    let date = "Fri, 31 Dec 1999 23:59:59 GMT";
+    web.file("/said.tar", &[("Last-Modified", date)], &archive);
+    web.file("/silent.tar", &[], &archive);
+    std::fs::write(site.context("r.git", TIMED).join("in"), "").unwrap();
+    server.commit("r.git");
+    let committed = server.git("r.git", &["log", "-1", "--format=%ct"]);
+    let seconds: i64 = committed.trim().parse().unwrap();
+    let (_, of_commit) = times(&site, &[&server.url("r.git")]);
+    assert_eq!(of_commit, seconds.to_string());
+    let expected = |created: &str, seen: &str| (created.to_owned(), seen.to_owned());
+    let said = expected("1999-12-31T23:59:59Z", "946684799");
+    assert_eq!(times(&site, &[&web.url("/said.tar")]), said);
+    let silent = expected("1970-01-03T00:00:00Z", "172800");
+    assert_eq!(times(&site, &[&web.url("/silent.tar")]), silent);
+    // Nobody knows it of a folder; whoever says it is heard first.
+    let none = expected("1970-01-01T00:00:00Z", "none");
+    assert_eq!(times(&site, &["r.git"]), none);
+    let number = "--build-arg=SOURCE_DATE_EPOCH=86400";
+    let day = expected("1970-01-02T00:00:00Z", "86400");
+    assert_eq!(times(&site, &[number, &web.url("/said.tar")]), day);
+    // The same without a word of it in the recipe.
+    let plain = TIMED.replace("ARG SOURCE_DATE_EPOCH=context\n", "");
+    let recipe = Entry {
+        data: plain.into_bytes(),
+        ..file("Dockerfile")
+    };
+    web.file("/plain.tar", &[("Last-Modified", date)], &tar(&[recipe]));
+    let asked = "--build-arg=SOURCE_DATE_EPOCH=context";
+    assert_eq!(times(&site, &[asked, &web.url("/plain.tar")]), said);
 }

@@ -12,6 +12,7 @@ use crate::support::{claims, run};
 claims![
     layers_leave_compressed_and_the_store_stays_as_it_is: [Root, Overlay, Dhow, Tool("skopeo"), Tool("zstd")],
     push_and_save_compress_as_they_are_told: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
+    a_push_by_digest_leaves_tags_alone: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
     a_push_is_gzip_and_a_second_one_compresses_nothing: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
 ];
 
@@ -222,5 +223,28 @@ fn push_and_save_compress_as_they_are_told() {
     }
     let refused = dhow(&["push", "--compression-level=99", "app", &name]).ends_with(1);
     let why = "dhow: --compression-level=99: it is from 0 to 9\n";
+    assert_eq!(refused.stderr, why);
+}
+
+fn a_push_by_digest_leaves_tags_alone() {
+    let (site, registry) = (site(), Registry::plain());
+    let repository = registry.name("a/one");
+    let output =
+        format!("-otype=image,name={repository},push-by-digest=true,name-canonical=true,push=true");
+    site.build(&[&output, "-q", "--metadata-file=said.json", "c"])
+        .success();
+    let said = json(&std::fs::read(site.folder().join("said.json")).unwrap());
+    let digest = said["containerimage.digest"].as_str().unwrap();
+    let remote = format!("docker://{repository}@{digest}");
+    let raw = json(skopeo(&["inspect", "--raw", "--tls-verify=false", &remote]).as_bytes());
+    assert_eq!(
+        raw["config"]["digest"],
+        said["containerimage.config.digest"]
+    );
+    let tagged = format!("docker://{repository}:latest");
+    let absent = run(Command::new("skopeo").args(["inspect", "--tls-verify=false", &tagged]));
+    assert!(absent.stderr.contains("manifest unknown"), "{absent:?}");
+    let refused = site.build(&[&output, "-t", "x", "c"]).ends_with(1);
+    let why = "dhow: --output push-by-digest=true: no name is given by -t then\n";
     assert_eq!(refused.stderr, why);
 }

@@ -199,8 +199,8 @@ fn what_an_output_cannot_mean_stops_the_build_before_any_step() {
             "--output type=local: type=local needs dest=FOLDER",
         ),
         (
-            "type=image,unpack=true",
-            "--output type=image,unpack=true: unpack is not supported",
+            "type=image,unpack=false",
+            "--output type=image,unpack=false: unpack=false is not supported",
         ),
         (
             "type=registry",

@@ -299,4 +299,12 @@ fn docker_saves_what_dhow_reads_and_the_other_way() {
     assert!(ours.wait().unwrap().success());
     assert!(loaded.status.success(), "{loaded:?}");
     assert_eq!(docker.inspect("box", ".Id"), id);
+    // Layers may be compressed in it.
+    docker.ok("rmi -f box");
+    let packed = store.path("packed.tar");
+    let path = packed.to_str().unwrap();
+    let flags = ["save", "-q", "--compression-format=gzip", "-o", path, IMAGE];
+    store.dhow(flags).success();
+    docker.ok(&format!("load -qi {path}"));
+    assert_eq!(docker.inspect("box", ".Id"), id);
 }

@@ -176,6 +176,7 @@ pub(super) fn push(
     let progress = Progress::begin(&format!("push {}", name.familiar()), quiet);
     let options = PushOptions {
         watch: Some(progress.watch()),
+        ..PushOptions::default()
     };
     let pushed = store.push(image, name, access, &options);
     progress.end();

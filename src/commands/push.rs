@@ -45,6 +45,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let progress = Progress::begin(&format!("push {}", name.familiar()), args.quiet);
     let options = PushOptions {
         watch: Some(progress.watch()),
+        ..PushOptions::default()
     };
     let outgoing = store.outgoing(std::slice::from_ref(&image), leaving);
     let digest = outgoing.and_then(|mut outgoing| outgoing.push(&name, &access, &options));

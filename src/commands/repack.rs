@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use builder::Epoch;
 use image::{Changed, Image, Reference, RepackOptions, Store};
 
 use super::build::epoch;
@@ -37,7 +38,14 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     let store = crate::rootless::reader(global)?;
     let base = base(&store, &args)?;
-    let epoch = epoch(&std::collections::BTreeMap::new())?;
+    let epoch = match epoch(&std::collections::BTreeMap::new())? {
+        None => None,
+        Some(Epoch::Seconds(seconds)) => Some(seconds),
+        Some(Epoch::Context) => {
+            let why = "SOURCE_DATE_EPOCH=context: a bundle has no context";
+            return Err(Failure::new(why));
+        }
+    };
     let options = RepackOptions {
         clamp_mtime: epoch,
         created: epoch.map(builder::timestamp),

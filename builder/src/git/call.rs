@@ -82,6 +82,16 @@ impl Git {
         self.place.join("tree")
     }
 
+    /// When a commit was made that has been fetched, in seconds since 1970.
+    pub(super) fn time(&self, commit: &str) -> Result<i64, Fault> {
+        let line = self.call(&["rev-list", "--max-count=1", "--timestamp", commit, "--"])?;
+        let time = line
+            .split_whitespace()
+            .next()
+            .and_then(|time| time.parse().ok());
+        time.ok_or_else(|| Fault::Told(format!("commit {commit} has no time")))
+    }
+
     /// Fetches as little as the server allows: the reference, else the commit, else everything.
     pub(super) fn fetch(&self, repository: &Repository, commit: &str) -> Result<(), Fault> {
         let url = repository.url.as_str();

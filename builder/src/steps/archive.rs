@@ -73,8 +73,8 @@ impl Archive {
         };
         let place = kept::path_below(manner.root, &into).doing(doing)?;
         let owners = image::OwnerPolicy::ours();
-        let links = image::unpack_onto(&mut reader, length, into, manner.owner, owners);
-        let links = links.doing(doing)?;
+        let onto = image::unpack_onto(&mut reader, length, into, manner.owner, owners);
+        let links = onto.doing(doing)?.links;
         manner.links.borrow_mut().insert_below(&place, &links);
         io::copy(&mut reader, &mut io::sink())
             .map_err(failed)

@@ -25,10 +25,19 @@ pub fn is_tar(stream: impl Read) -> bool {
     decoder.read_exact(&mut block).is_ok() && Header::parse(&block).is_ok()
 }
 
+/// A tar that was unpacked.
+#[derive(Debug)]
+pub struct Onto {
+    /// The owners that are kept beside the files.
+    pub links: LinkOwners,
+    /// The latest time that an entry has, in seconds since 1970; none of no entry.
+    pub newest: Option<i64>,
+}
+
 /// Unpacks a tar of `length` bytes (as it comes, compressed or not) below the directory `into`, as docker's
 /// ADD does: an entry takes the place of what has its name, a folder over a folder gives it its mode and
 /// owner, a folder that the tar only passes through stays as it is, `into` itself too. Files belong to
-/// `owner`, or to whom the tar gives them, as the policy has it. Gives the owners that are kept beside the files.
+/// `owner`, or to whom the tar gives them, as the policy has it.
 ///
 /// # Errors
 /// Names the entry that is refused; what was unpacked before it stays.
@@ -38,7 +47,7 @@ pub fn unpack_onto(
     into: OwnedFd,
     owner: Option<Owner>,
     owners: OwnerPolicy,
-) -> Result<LinkOwners> {
+) -> Result<Onto> {
     let (decoder, _) = Decoder::new(BufReader::new(stream))?;
     let bounded = Bounded {
         inner: decoder,
@@ -55,7 +64,10 @@ pub fn unpack_onto(
     // The checksum of what is compressed stands at its end.
     io::copy(&mut entries.into_inner(), &mut io::sink())
         .map_err(|e| stream_fault("the archive", &e))?;
-    Ok(LinkOwners(unpacked.owners))
+    Ok(Onto {
+        links: LinkOwners(unpacked.owners),
+        newest: unpacked.newest,
+    })
 }
 
 /// A stream that may not give more than so many bytes.

@@ -36,6 +36,8 @@ pub(crate) struct Unpacked {
     pub(crate) owners: BTreeMap<LayerPath, Owner>,
     /// Devices and file capabilities left out, since we may not make them: each in words.
     pub(crate) left_out: Vec<String>,
+    /// The latest time that an entry has, in seconds since 1970.
+    pub(crate) newest: Option<i64>,
 }
 
 /// What entries are put on.
@@ -83,10 +85,12 @@ pub(super) fn fill<R: Skip>(
         left_out: Vec::new(),
         buffer: vec![0; CHUNK],
     };
+    let mut newest = None;
     while let Some(entry) = entries.next()? {
         if !go_on() {
             return Err(Error::Stopped);
         }
+        newest = newest.max(Some(entry.mtime.secs));
         unpacker
             .place(&entry, entries)
             .map_err(|e| e.inside(format!("entry {}", entry.path)))?;
@@ -95,6 +99,7 @@ pub(super) fn fill<R: Skip>(
         shape: unpacker.tree.finish(manner.overlay)?,
         owners: unpacker.owners,
         left_out: unpacker.left_out,
+        newest,
     })
 }
 

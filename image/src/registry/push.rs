@@ -2,9 +2,8 @@
 //! has is mounted, the rest goes as a stream, several blobs at once, and the manifest last. Every byte is
 //! the store's own. Not its job: making or compressing layers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,6 +14,7 @@ use ureq::http::Method;
 use super::Access;
 use super::address::Address;
 use super::client::{Body, Client, Question, Scope, denied, lock, unanswered};
+use super::parts::{Part, Place, layer_parts, parts};
 use super::repository::Repository;
 use super::transport::Answer;
 use crate::digest::mismatch;
@@ -28,34 +28,23 @@ use crate::{Digest, Error, Reference, Result};
 /// Blobs on their way at once.
 const MAX_THREADS: usize = 4;
 
-/// Repositories that are asked for one blob.
-const MAX_MOUNTS: usize = 2;
-
 /// How an image is pushed.
 #[derive(Clone, Default)]
 pub struct PushOptions {
     /// Who is told of it while it runs.
     pub watch: Option<Watch>,
+    /// What the image gets there.
+    pub under: Under,
 }
 
-/// A blob that the registry is to have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Part {
-    digest: Digest,
-    size: u64,
-    /// Repositories of the same registry that may have it.
-    mounts: Vec<String>,
-    from: Place,
-}
-
-/// Where a blob is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// The store has it.
-    Store,
-    /// A file that goes with the image.
-    Aside(PathBuf),
-    Bytes(Vec<u8>),
+/// What a pushed image gets in its repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Under {
+    /// The tag that its name says.
+    #[default]
+    Tag,
+    /// Its digest alone; the tag of its name is not touched.
+    Digest,
 }
 
 impl Store {
@@ -121,7 +110,8 @@ impl Store {
         let mut last = Ok(parcel.image.manifest);
         for (n, (media_type, bytes)) in parcel.manifests.iter().enumerate() {
             let digest = Digest::of(bytes);
-            last = match n + 1 == parcel.manifests.len() {
+            let tagged = options.under == Under::Tag && n + 1 == parcel.manifests.len();
+            last = match tagged {
                 true => pusher.document(tag, media_type, bytes, digest),
                 false => pusher.document(&digest.to_string(), media_type, bytes, digest),
             };
@@ -131,59 +121,6 @@ impl Store {
         }
         last
     }
-}
-
-/// The layers of an image, each once, and where else on that registry they may be: in the
-/// repositories of images with a common layer that have a name there.
-fn layer_parts(image: &Image, images: &[Image], name: &Reference) -> Vec<Part> {
-    let mut places: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
-    for other in images {
-        let there = other
-            .names
-            .iter()
-            .filter(|other| other.domain() == name.domain() && other.path() != name.path());
-        for named in there {
-            for layer in &other.layers {
-                places
-                    .entry(layer.blob)
-                    .or_default()
-                    .insert(named.path().to_owned());
-            }
-        }
-    }
-    let mounts = |digest| {
-        let places = places.get(digest).into_iter().flatten();
-        places.take(MAX_MOUNTS).cloned().collect()
-    };
-    let mut parts: Vec<Part> = Vec::new();
-    for layer in &image.layers {
-        if !parts.iter().any(|part| part.digest == layer.blob) {
-            parts.push(Part {
-                digest: layer.blob,
-                size: layer.size,
-                mounts: mounts(&layer.blob),
-                from: Place::Store,
-            });
-        }
-    }
-    parts
-}
-
-/// All blobs of what leaves, each once: layers, configs, statements.
-fn parts(parcel: &Parcel, images: &[Image], name: &Reference) -> Vec<Part> {
-    let mut parts = layer_parts(&parcel.image, images, name);
-    for part in &mut parts {
-        if let Some(path) = parcel.aside(part.digest) {
-            part.from = Place::Aside(path);
-        }
-    }
-    parts.extend(parcel.blobs.iter().map(|(digest, bytes)| Part {
-        digest: *digest,
-        size: bytes.len() as u64,
-        mounts: Vec::new(),
-        from: Place::Bytes(bytes.clone()),
-    }));
-    parts
 }
 
 /// An image on its way.

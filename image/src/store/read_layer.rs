@@ -237,6 +237,8 @@ fn image_into<R: Skip>(
             shape,
             owners: BTreeMap::new(),
             left_out: Vec::new(),
+            // Nobody asks for it of a layer.
+            newest: None,
         }),
         Made::Unfit => Taken::Unfit,
     })

@@ -1,18 +1,23 @@
 //! The fields of `--output` that say how layers are compressed as they leave, in buildx' words. Not its job:
 //! compressing them (image).
 
+use image::registry::Under;
 use image::{MediaTypes, Method};
 
 use super::destination::truth;
 use crate::commands::compression::method;
 
-/// How an image leaves for one place.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How a result leaves for one place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) method: Method,
     /// Whether layers change that are compressed in another way.
     pub(super) force: bool,
     pub(super) types: MediaTypes,
+    /// What a push gives the image.
+    pub(super) under: Under,
+    /// What stands before the names of files that say something of the others.
+    pub(super) prefix: String,
 }
 
 impl Form {
@@ -92,7 +97,7 @@ impl Given {
         Ok(Form {
             method,
             force: self.force.unwrap_or(false),
-            types: MediaTypes::Oci,
+            ..Form::default()
         })
     }
 }
@@ -108,6 +113,7 @@ mod tests {
             method,
             force,
             types,
+            ..Form::default()
         };
         let (oci, docker) = (MediaTypes::Oci, MediaTypes::Docker);
         for (text, expected) in [

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use builder::{Attest, Finished};
-use image::registry::{Access, PushOptions};
+use image::registry::{Access, PushOptions, Under};
 use image::{Digest, Format, Image, Leaving, Outgoing, Predicate, Reference, Store};
 use serde_json::json;
 
@@ -61,13 +61,13 @@ impl Delivery<'_> {
         let mut left = None;
         for (destination, form) in &wanted.destinations {
             match (destination, &image) {
-                (Destination::Files(path), _) => self.files(path, among_files)?,
-                (Destination::Tar(path), _) => self.tar(path.as_deref(), among_files)?,
+                (Destination::Files(path), _) => self.files(path, (among_files, &form.prefix))?,
+                (Destination::Tar(path), _) => {
+                    self.tar(path.as_deref(), (among_files, &form.prefix))?;
+                }
                 (Destination::Cache, _) | (_, None) => {}
                 (destination, Some(image)) => {
-                    left = self
-                        .image((destination, *form), image, predicates)?
-                        .or(left);
+                    left = self.image((destination, form), image, predicates)?.or(left);
                 }
             }
         }
@@ -96,19 +96,15 @@ impl Delivery<'_> {
     fn names(&self) -> Vec<Reference> {
         let wanted = self.wanted;
         let mut names = wanted.names.clone();
-        names.extend(
-            wanted
-                .destinations
-                .iter()
-                .flat_map(|(to, _)| to.names())
-                .cloned(),
-        );
+        let tagged = wanted.destinations.iter();
+        let tagged = tagged.filter(|(_, form)| form.under == Under::Tag);
+        names.extend(tagged.flat_map(|(to, _)| to.names()).cloned());
         names.sort();
         names.dedup();
         names
     }
 
-    fn files(&self, path: &Path, predicates: &[Predicate]) -> Result<(), Failure> {
+    fn files(&self, path: &Path, predicates: (&[Predicate], &str)) -> Result<(), Failure> {
         let left_out = self
             .finished
             .write_files(path, predicates)
@@ -119,7 +115,7 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    fn tar(&self, path: Option<&Path>, predicates: &[Predicate]) -> Result<(), Failure> {
+    fn tar(&self, path: Option<&Path>, predicates: (&[Predicate], &str)) -> Result<(), Failure> {
         match path {
             Some(path) => whole::write(path, |out| {
                 self.finished
@@ -138,7 +134,7 @@ impl Delivery<'_> {
     /// To one place; gives the digest of what has left for there.
     fn image(
         &self,
-        (destination, form): (&Destination, Form),
+        (destination, form): (&Destination, &Form),
         image: &Image,
         predicates: &[Predicate],
     ) -> Result<Option<Digest>, Failure> {
@@ -161,7 +157,7 @@ impl Delivery<'_> {
         match destination {
             Destination::Image { push: true, .. } => {
                 let mut outgoing = outgoing()?;
-                self.push(&image.names, &mut outgoing)?;
+                self.push(&image.names, &mut outgoing, form.under)?;
                 Ok(outgoing.left())
             }
             Destination::Layout(path, _) => {
@@ -181,11 +177,17 @@ impl Delivery<'_> {
         }
     }
 
-    fn push(&self, names: &[Reference], outgoing: &mut Outgoing<'_>) -> Result<(), Failure> {
+    fn push(
+        &self,
+        names: &[Reference],
+        outgoing: &mut Outgoing<'_>,
+        under: Under,
+    ) -> Result<(), Failure> {
         for name in names {
             let progress = Progress::begin(&format!("push {}", name.familiar()), self.is_quiet());
             let options = PushOptions {
                 watch: Some(progress.watch()),
+                under,
             };
             let pushed = outgoing.push(name, self.access, &options);
             progress.end();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use image::registry::Under;
 use image::{Format, Reference};
 
 use super::compression::{self, Form};
@@ -76,12 +77,15 @@ pub(super) fn parse(text: &str) -> Result<(Destination, Form), String> {
     }
     let form = std::mem::take(&mut given.form);
     let kind = given.kind.clone().unwrap_or_default();
+    let (prefix, under) = (given.prefix.clone(), given.under()?);
     let destination = given.destination()?;
-    let form = match &destination {
+    let mut form = match &destination {
         Destination::Image { push: true, .. } => form.pushed()?,
         Destination::Archive(..) | Destination::Layout(..) => form.saved(&kind)?,
         _ => form.unmoved(&kind)?,
     };
+    form.prefix = prefix.unwrap_or_default();
+    form.under = under;
     Ok((destination, form))
 }
 
@@ -116,6 +120,12 @@ struct Given {
     names: Vec<Reference>,
     push: Option<bool>,
     tar: Option<bool>,
+    /// What stands before the names of files that say something of the others.
+    prefix: Option<String>,
+    by_digest: bool,
+    canonical: bool,
+    /// Whether a name has a tag or digest of its own.
+    tagged: bool,
     form: compression::Given,
 }
 
@@ -126,15 +136,44 @@ impl Given {
             "dest" => self.dest = Some(value.to_owned()),
             "name" => {
                 for name in value.split(',').filter(|name| !name.is_empty()) {
+                    let last = name.rsplit('/').next().unwrap_or_default();
+                    self.tagged |= last.contains([':', '@']);
                     self.names.push(name.parse().map_err(|e| format!("{e}"))?);
                 }
             }
             "push" => self.push = Some(truth(key, value)?),
             "tar" => self.tar = Some(truth(key, value)?),
+            "attestation-prefix" if value.contains('/') => {
+                return Err(format!("{key}={value}: it is a part of a file's name"));
+            }
+            "attestation-prefix" => self.prefix = Some(value.to_owned()),
+            "push-by-digest" => self.by_digest = truth(key, value)?,
+            // The digest is all of a name that is pushed so; without that, there is no store that wants it.
+            "name-canonical" => self.canonical = truth(key, value)?,
+            // What is done anyway.
+            "unpack" | "store" | "rewrite-timestamp" | "attestation-inline" => {
+                if !truth(key, value)? {
+                    return Err(format!("{key}={value} is not supported"));
+                }
+            }
             _ if self.form.take(key, value)? => {}
             _ => return Err(format!("{key} is not supported")),
         }
         Ok(())
+    }
+
+    /// What a push gives the image: tags, or nothing but its digest.
+    fn under(&self) -> Result<Under, String> {
+        let pushed = self
+            .push
+            .unwrap_or(self.kind.as_deref() == Some("registry"));
+        match self.by_digest {
+            true if !pushed => Err("push-by-digest means nothing without push=true".to_owned()),
+            true if self.tagged => Err("push-by-digest: a name must have no tag".to_owned()),
+            true => Ok(Under::Digest),
+            false if self.canonical => Err("name-canonical needs push-by-digest=true".to_owned()),
+            false => Ok(Under::Tag),
+        }
     }
 
     fn destination(self) -> Result<Destination, String> {
@@ -151,6 +190,11 @@ impl Given {
         only("dest", self.dest.is_some(), &files)?;
         only("push", self.push.is_some(), &["image", "registry"])?;
         only("tar", self.tar.is_some(), &["oci"])?;
+        only(
+            "attestation-prefix",
+            self.prefix.is_some(),
+            &["local", "tar"],
+        )?;
         let images = ["oci", "docker", "image", "registry"];
         only("name", !self.names.is_empty(), &images)?;
         let path = self.dest.clone().filter(|dest| dest != "-");
@@ -239,6 +283,13 @@ mod tests {
                 },
             ),
             (
+                "type=image,name=r.example:1/a,push-by-digest=true,name-canonical=true,push=true,unpack=true",
+                Destination::Image {
+                    names: names(&["r.example:1/a"]),
+                    push: true,
+                },
+            ),
+            (
                 "type=registry,name=r.example/a",
                 Destination::Image {
                     names: names(&["r.example/a"]),
@@ -261,7 +312,28 @@ mod tests {
                 "type=local,dest=x,name=a",
                 "name means nothing for type=local",
             ),
-            ("type=image,unpack=true", "unpack is not supported"),
+            ("type=image,unpack=false", "unpack=false is not supported"),
+            (
+                "type=oci,rewrite-timestamp=false",
+                "rewrite-timestamp=false is not supported",
+            ),
+            (
+                "type=image,name=a,push-by-digest=true",
+                "push-by-digest means nothing without push=true",
+            ),
+            (
+                "type=registry,name=a/b:1,push-by-digest=true",
+                "push-by-digest: a name must have no tag",
+            ),
+            (
+                "type=image,name=a,name-canonical=true",
+                "name-canonical needs push-by-digest=true",
+            ),
+            (
+                "type=image,attestation-prefix=x",
+                "attestation-prefix means nothing for type=image",
+            ),
+            ("type=image,annotation.a=b", "annotation.a is not supported"),
             ("type=image,push=yes", "push=yes: it is true or false"),
             (
                 "type=oci,compression=estargz",

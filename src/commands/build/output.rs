@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use builder::Attest;
+use image::registry::Under;
 use image::{MediaTypes, Reference};
 
 use super::compression::Form;
@@ -81,6 +82,12 @@ impl Output {
                     "--push: the image has no name; give one by -t",
                 ));
             }
+        }
+        let by_digest = |(_, form): &(_, Form)| form.under == Under::Digest;
+        if !names.is_empty() && destinations.iter().any(by_digest) {
+            return Err(Failure::new(
+                "--output push-by-digest=true: no name is given by -t then",
+            ));
         }
         check_attestations(attest, &destinations)?;
         let streams = destinations.iter().filter(|(to, _)| to.is_stdout()).count();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use builder::Platform;
+use builder::{Epoch, Platform};
 
 use super::call::{Call, What, call};
 use crate::report::Failure;
@@ -68,17 +68,13 @@ impl Recipe {
 }
 
 /// SOURCE_DATE_EPOCH, as a build arg or in our environment.
-pub(crate) fn epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, Failure> {
+pub(crate) fn epoch(build_args: &BTreeMap<String, String>) -> Result<Option<Epoch>, Failure> {
     let name = "SOURCE_DATE_EPOCH";
     let given = build_args.get(name).cloned();
     let Some(text) = given.or_else(|| std::env::var(name).ok()) else {
         return Ok(None);
     };
-    text.parse().map(Some).map_err(|_| {
-        Failure::new(format!(
-            "{name}={text}: it must be a number of seconds since 1970"
-        ))
-    })
+    Epoch::parse(&text).map(Some).map_err(Failure::new)
 }
 
 fn platform(text: &str) -> Result<Platform, String> {
