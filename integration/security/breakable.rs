@@ -44,7 +44,10 @@ pub(super) const GUARDS: &[Breakable] = &[
     ),
     named(
         "no-loopback-closed",
-        &["build::rootless::f13_a_users_command_reaches_nothing_of_the_host"],
+        &[
+            "build::rootless::f13_a_users_command_reaches_nothing_of_the_host",
+            "build::rootless::f13_a_users_command_reaches_nothing_by_pasta",
+        ],
     ),
     named(
         "no-root-for-paths,no-tree-check",

@@ -28,8 +28,12 @@ pub(super) const FEATURES: &[Breakable] = &[
         &["a_kernel_without_packet_rules_is_told_with_what_does_without"],
     ),
     named(
+        "no-pasta",
+        &["a_user_without_pasta_and_slirp4netns_is_told_of_it"],
+    ),
+    named(
         "no-slirp4netns",
-        &["a_user_without_slirp4netns_is_told_of_it"],
+        &["a_user_without_pasta_and_slirp4netns_is_told_of_it"],
     ),
     named(
         "no-pids-controller",

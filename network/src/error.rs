@@ -34,11 +34,11 @@ pub enum Error {
     },
     /// Without root, a program is needed that is not there.
     #[error(
-        "find {program}, which makes a network without root: it is in none of the folders for programs"
+        "find {programs}, which make a network without root: none is in the folders for programs"
     )]
     NoProgram {
-        /// Its name.
-        program: &'static str,
+        /// Those that would do.
+        programs: &'static str,
     },
     /// A network namespace could not be made.
     #[error("make a network namespace: {words}")]

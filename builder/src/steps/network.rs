@@ -13,9 +13,12 @@ pub(crate) fn resolver(network: NetworkDefault, say: &mut dyn FnMut(&str)) -> Re
             Ok(sys::file::read("/etc/resolv.conf", 1 << 16).unwrap_or_default())
         }
         NetworkDefault::None => Ok(Vec::new()),
-        NetworkDefault::Outbound if is_users() => Ok(UserMode::resolver().into_bytes()),
         NetworkDefault::Outbound => {
-            let resolver = Resolver::outbound().map_err(fault)?;
+            let found = match is_users() {
+                true => UserMode::resolver(),
+                false => Resolver::outbound(),
+            };
+            let resolver = found.map_err(fault)?;
             if !resolver.has_server {
                 let servers: Vec<&str> = resolver.left_out.iter().map(|s| s.0.as_str()).collect();
                 say(&format!(
