@@ -45,7 +45,7 @@ pub(crate) enum Files {
         /// When it was made: what the server says, else the latest time of the archive's entries.
         time: Option<i64>,
         /// Where it lies, until the build is over.
-        _place: Scratch,
+        _place: Box<Scratch>,
     },
     /// A repository's files, and which they are.
     CheckedOut(Box<CheckOut>, Material),
@@ -155,7 +155,7 @@ fn unpacked(
         links,
         material,
         time,
-        _place: scratch,
+        _place: Box::new(scratch),
     })
 }
 

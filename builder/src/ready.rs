@@ -2,6 +2,7 @@
 //! twice. Not its job: reading files, and what is known from earlier builds (see `memory`).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sys::at::Stat;
 
@@ -32,7 +33,7 @@ pub(crate) struct ReadyFile {
     /// Its extended attributes.
     pub(crate) xattrs: Xattrs,
     /// Its bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Arc<Vec<u8>>,
 }
 
 impl Default for Ready {
@@ -67,7 +68,7 @@ impl Ready {
             stat: *stat,
             sum,
             xattrs: xattrs.clone(),
-            bytes,
+            bytes: Arc::new(bytes),
         };
         self.files.insert(path.to_vec(), file);
     }

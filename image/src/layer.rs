@@ -21,3 +21,4 @@ pub(crate) mod tree;
 pub(crate) mod unpack;
 pub(crate) mod whiteout;
 pub(crate) mod write;
+pub(crate) mod written;

@@ -40,6 +40,7 @@ pub use history::{HistoryEntry, history};
 pub use layer::changes::ChangeKind;
 pub use layer::kept::{LinkOwners, OWNER_XATTR, Owner, keep_owner, kept_owner};
 pub use layer::onto::{Onto, is_tar, unpack_onto};
+pub use layer::written::{Written, WrittenFile};
 pub use owner::{IdRange, OwnerPolicy};
 pub use platform::Platform;
 pub use reference::Reference;

@@ -5,8 +5,9 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
-use image::LinkOwners;
+use image::{LinkOwners, Written, WrittenFile};
 use sys::at::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use sys::beneath::Root;
 use sys::{Errno, SysError};
@@ -36,6 +37,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) mode: Option<&'a ModeChange>,
     /// What is left out, below each source.
     pub(crate) exclude: &'a Ignore,
+    /// Who is told of files that are as they were written, where nobody else writes the tree.
+    pub(crate) written: Option<&'a RefCell<Written>>,
     /// Where the copies become a layer, the newest time that a file of it has, in seconds since 1970.
     pub(crate) newest: Option<i64>,
 }
@@ -54,6 +57,13 @@ impl Manner<'_> {
                 tv_nsec: stat.st_mtime_nsec as _,
             },
         })
+    }
+
+    /// Something that was written may have been replaced.
+    pub(super) fn replaced(&self) {
+        if let Some(written) = self.written {
+            written.borrow_mut().give_up();
+        }
     }
 }
 
@@ -102,6 +112,8 @@ struct Copier<'a> {
     /// The one file's name there, where it is not its own.
     rename: Option<String>,
     buffer: Vec<u8>,
+    /// Owner and mode that files of this folder have from the beginning.
+    born: Option<((u32, u32), u32)>,
 }
 
 impl<'a> Copier<'a> {
@@ -119,6 +131,7 @@ impl<'a> Copier<'a> {
             base: base.to_owned(),
             rename: None,
             buffer: vec![0; CHUNK],
+            born: None,
         }
     }
 
@@ -174,6 +187,7 @@ impl<'a> Copier<'a> {
             .map_err(|errno| SysError::new("open", name, errno))
             .doing(doing)?;
         self.folders.push(folder);
+        self.born = None;
         Ok(())
     }
 
@@ -188,7 +202,7 @@ impl<'a> Copier<'a> {
         let doing = || format!("copy to {path}");
         if let Some(earlier) = self.seen.earlier_name(item) {
             let first = format!("{}/{}", self.base, String::from_utf8_lossy(&earlier));
-            clear(self.folder(), name, &path)?;
+            clear(self.manner, self.folder(), name, &path)?;
             // Where the earlier name is not below this target, this is a file of its own.
             if let Ok((folder, last)) = self.manner.root.parent(Path::new(&first))
                 && at::linkat(&folder, &last, self.folder(), name, AtFlags::empty()).is_ok()
@@ -201,7 +215,7 @@ impl<'a> Copier<'a> {
         let sum = match self.write(item, name, from, xattrs) {
             // Mostly there is nothing in the way, and asking first would cost as much as writing a small file.
             Err(e) if e.errno == Errno::EXIST => {
-                clear(self.folder(), name, &path)?;
+                clear(self.manner, self.folder(), name, &path)?;
                 self.write(item, name, from, xattrs)
             }
             written => written,
@@ -216,17 +230,47 @@ impl<'a> Copier<'a> {
         from: From<'_>,
         xattrs: &Xattrs,
     ) -> sys::Result<Sum> {
-        let mode = self.mode(item, false);
+        let (owner, mode) = (self.owner(item), self.mode(item, false));
         let to = create(self.folder(), name, mode)?;
-        let sum = match from {
-            From::Ready(file) => sys::file::write_all(&to, &file.bytes).map(|()| file.sum)?,
-            From::File(fd) => pour(fd, item.size(), &mut self.buffer, |bytes| {
-                sys::file::write_all(&to, bytes)
-            })?,
+        let mut kept = self.place(item, xattrs);
+        let (sum, bytes) = match from {
+            From::Ready(file) => {
+                sys::file::write_all(&to, &file.bytes)?;
+                (file.sum, kept.map(|_| file.bytes.clone()))
+            }
+            From::File(fd) => {
+                let sum = pour(fd, item.size(), &mut self.buffer, |bytes| {
+                    if let Some(kept) = &mut kept {
+                        kept.extend_from_slice(bytes);
+                    }
+                    sys::file::write_all(&to, bytes)
+                })?;
+                (sum, kept.map(Arc::new))
+            }
         };
-        own_new(&to, self.owner(item), mode)?;
+        if self.born != Some((owner, mode)) && own_new(&to, owner, mode)? {
+            self.born = Some((owner, mode));
+        }
         finish(&to, xattrs, self.manner.time(&item.stat))?;
+        if let (Some(written), Some(bytes)) = (self.manner.written, bytes) {
+            let file = WrittenFile {
+                owner,
+                mode,
+                modified: self.manner.time(&item.stat).last_modification.tv_sec,
+                bytes,
+            };
+            let path = below_root(&self.path(item));
+            written.borrow_mut().insert(path, file);
+        }
         Ok(sum)
+    }
+
+    /// Somewhere for a file's bytes, if whoever makes the layer is to have them.
+    fn place(&self, item: &Item<'_>, xattrs: &Xattrs) -> Option<Vec<u8>> {
+        let written = self.manner.written?.borrow();
+        let length = usize::try_from(item.size()?).ok()?;
+        let plain = xattrs.is_empty() && item.stat.st_nlink == 1;
+        (plain && written.takes(length)).then(Vec::new)
     }
 
     /// A link or a device.
@@ -296,7 +340,7 @@ impl Visitor for Copier<'_> {
                     self.file(item, &name, From::File(fd), &xattrs)?
                 }
                 _ => {
-                    clear(self.folder(), &name, &self.path(item))?;
+                    clear(self.manner, self.folder(), &name, &self.path(item))?;
                     self.other(item, &name)?
                 }
             },
@@ -311,6 +355,7 @@ impl Visitor for Copier<'_> {
         let Some(folder) = self.folders.pop() else {
             return Ok(());
         };
+        self.born = None;
         let (uid, gid) = self.owner(item);
         own(&folder, uid, gid, self.mode(item, true)).doing(doing)?;
         finish(
@@ -332,6 +377,12 @@ fn finish(fd: impl AsFd, xattrs: &Xattrs, time: Timestamps) -> sys::Result<()> {
         }
     }
     at::futimens(&fd, &time).map_err(|errno| SysError::new("utimens", "", errno))
+}
+
+/// A path as layers have it.
+fn below_root(path: &str) -> Vec<u8> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    parts.join("/").into_bytes()
 }
 
 pub(super) fn times(time: Timespec) -> Timestamps {

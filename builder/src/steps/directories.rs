@@ -48,10 +48,11 @@ pub(crate) fn own(fd: impl AsFd, uid: u32, gid: u32, mode: u32) -> sys::Result<(
 }
 
 /// As [`own`], for a file that was just made with `mode`: mostly it is as it is to be, and only what differs is changed.
-pub(crate) fn own_new(fd: impl AsFd, (uid, gid): (u32, u32), mode: u32) -> sys::Result<()> {
+/// Gives whether it was.
+pub(crate) fn own_new(fd: impl AsFd, (uid, gid): (u32, u32), mode: u32) -> sys::Result<bool> {
     let stat = at::fstat(&fd).map_err(|errno| SysError::new("stat", "", errno))?;
     match (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (uid, gid, mode) {
-        true => Ok(()),
-        false => own(fd, uid, gid, mode),
+        true => Ok(true),
+        false => own(fd, uid, gid, mode).map(|()| false),
     }
 }

@@ -259,6 +259,7 @@ pub(crate) fn copy_to(taken: &Taken, at: &Path) -> Result<()> {
         owner: None,
         mode: None,
         exclude: &exclude,
+        written: None,
         newest: None,
     };
     let mut seen = Fingerprint::new(taken.tree.owners);

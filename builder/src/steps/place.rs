@@ -29,7 +29,7 @@ pub(crate) fn new_file(
     let (folder, path) = place(manner, name)?;
     let name = path.rsplit('/').next().unwrap_or("");
     let doing = || format!("write {path}");
-    clear(folder.as_fd(), name, &path)?;
+    clear(manner, folder.as_fd(), name, &path)?;
     let mut file: File = create(folder.as_fd(), name, 0o600).doing(doing)?.into();
     std::io::copy(from, &mut file)
         .map_err(|e| SysError::from_io("write", "", &e))
@@ -140,14 +140,22 @@ pub(super) fn look(folder: impl AsFd, name: &str) -> sys::Result<Option<FileType
 }
 
 /// Removes what a new file replaces: a link itself, never what it leads to; no directory.
-pub(super) fn clear(folder: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
+pub(super) fn clear(
+    manner: &Manner<'_>,
+    folder: BorrowedFd<'_>,
+    name: &str,
+    path: &str,
+) -> Result<()> {
     match look(folder, name).doing(|| format!("look at {path}"))? {
         None => Ok(()),
         Some(FileType::Directory) => Err(Error::Refused(format!(
             "cannot replace directory {path} with a file"
         ))),
-        Some(_) => at::unlinkat(folder, name, AtFlags::empty())
-            .map_err(|errno| SysError::new("unlink", name, errno))
-            .doing(|| format!("replace {path}")),
+        Some(_) => {
+            manner.replaced();
+            at::unlinkat(folder, name, AtFlags::empty())
+                .map_err(|errno| SysError::new("unlink", name, errno))
+                .doing(|| format!("replace {path}"))
+        }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn make(
     let owner = chown.map(|chown| owner::of_chown(&tree, chown));
     let owner = owner.transpose()?;
     let Some(place) = place_of(step, &tree, found)? else {
-        return write(from, (&tree, owner, scratch), found).map(|_| None);
+        return write(from, (&tree, owner, scratch), (found, Others::Overlay)).map(|_| None);
     };
     let same = same(from, (&place, owner), found);
     let again = !work.cache.write_only;
@@ -54,7 +54,7 @@ pub(super) fn make(
     place.bring_up(work.options.epoch())?;
     // The layer's directory may be written only when no overlay is upon it.
     drop((tree, mount));
-    if write(from, (&upper()?, owner, scratch), found)? {
+    if write(from, (&upper()?, owner, scratch), (found, Others::None))? {
         *note = same;
     }
     Ok(None)
@@ -102,11 +102,18 @@ fn same(
     Some(copied.note())
 }
 
+/// Who has the layer's directory beside us.
+#[derive(PartialEq, Eq)]
+enum Others {
+    None,
+    Overlay,
+}
+
 /// Writes what was found into the tree. Gives whether the files had the times that they had when they were looked for.
 fn write(
     from: &From<'_>,
     (root, owner, scratch): (&Root, Option<(u32, u32)>, &Scratch),
-    found: &mut [Found],
+    (found, others): (&mut [Found], Others),
 ) -> Result<bool> {
     let (work, step) = (from.work, from.step);
     let manner = copy::Manner {
@@ -116,6 +123,7 @@ fn write(
         owner,
         mode: step.chmod.as_ref(),
         exclude: &from.exclude,
+        written: (others == Others::None).then_some(&scratch.written),
         newest: Some(work.options.epoch()),
     };
     let mut times = true;

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 
 use sys::at::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use sys::beneath::Root;
@@ -19,11 +19,12 @@ use super::below::{directory_flags, is_opaque, is_whiteout};
 use super::changes::{Change, ChangeKind};
 use super::entry::{Entry, Kind};
 use super::kept::{LinkOwners, Owner, kept_owner};
-use super::metadata::{is_allowed_xattr, mtime, read_xattrs};
+use super::metadata::{mtime, own_xattrs};
 use super::path::LayerPath;
 use super::pax::Time;
-use super::whiteout::{OPAQUE, is_marker, is_overlay_xattr, whiteout_name};
+use super::whiteout::{OPAQUE, is_marker, whiteout_name};
 use super::write::Writer;
+use super::written::{Written, WrittenFile};
 use crate::owner::OwnerPolicy;
 use crate::{Error, Result};
 
@@ -32,6 +33,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) owners: &'a OwnerPolicy,
     /// Whose files are that have no attributes, where owners are kept beside them.
     pub(crate) links: &'a LinkOwners,
+    /// Files that need not be read.
+    pub(crate) written: &'a Written,
     /// No time is later than this.
     pub(crate) clamp_mtime: Option<i64>,
     /// The files themselves get the times that are written, so that directory and tar are one layer.
@@ -84,6 +87,12 @@ pub(crate) fn write_changes<W: Write>(
         result.map_err(|e| e.inside(format!("file {path}")))?;
     }
     walk.finish()
+}
+
+/// What is known of a file that is no directory.
+enum Seen<'a> {
+    Looked(at::Stat),
+    Written(&'a WrittenFile),
 }
 
 struct Walk<'a, W> {
@@ -149,39 +158,49 @@ impl<'a, W: Write> Walk<'a, W> {
         if !path.is_root() {
             self.itself(path, &dir, &stat)?;
         }
-        let mut names: Vec<Vec<u8>> = sys::file::list(&dir)
+        let mut names: Vec<(Vec<u8>, FileType)> = sys::file::list(&dir)
             .map_err(system)?
             .into_iter()
-            .map(|(name, _)| name.as_bytes().to_vec())
+            .map(|(name, kind)| (name.into_vec(), kind))
             .collect();
-        names.sort();
+        names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let mut files = Vec::new();
         let mut directories = Vec::new();
         if is_opaque(&dir).map_err(|errno| fault("fgetxattr", errno))? {
             self.marker(path.join(OPAQUE))?;
         }
-        for name in names {
-            let taken = |takes: &Takes<'_>| takes(path.join(&name).bytes());
-            if !self.rules.only.is_none_or(taken) {
+        for (name, kind) in names {
+            let whole = path.join(&name);
+            if self.rules.only.is_some_and(|takes| !takes(whole.bytes())) {
+                continue;
+            }
+            if kind == FileType::RegularFile
+                && !is_marker(&name)
+                && let Some(written) = self.rules.written.get(whole.bytes())
+            {
+                files.push((name, Seen::Written(written)));
                 continue;
             }
             let stat = at::statat(&dir, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| fault("fstatat", errno))?;
             if is_marker(&name) {
-                let what = format!("file {}", path.join(&name));
+                let what = format!("file {whole}");
                 return Err(Error::refused(what, "in a layer its name means a whiteout"));
             } else if is_whiteout(&stat) {
                 self.marker(path.join(&whiteout_name(&name)))?;
             } else if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                directories.push(path.join(&name));
+                directories.push(whole);
             } else {
-                files.push((name, stat));
+                files.push((name, Seen::Looked(stat)));
             }
         }
-        for (name, stat) in files {
+        for (name, seen) in files {
             let path = path.join(&name);
-            self.file(&dir, &name, &path, &stat)
-                .map_err(|e| e.inside(format!("file {path}")))?;
+            match seen {
+                Seen::Looked(stat) => self.file(&dir, &name, &path, &stat),
+                Seen::Written(file) => self.written(&dir, &name, &path, file),
+            }
+            .map_err(|e| e.inside(format!("file {path}")))?;
         }
         Ok(directories)
     }
@@ -230,6 +249,34 @@ impl<'a, W: Write> Walk<'a, W> {
         self.settle(dir, name, stat, entry.mtime)
     }
 
+    /// Writes a file that is known as it was written.
+    fn written(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        path: &LayerPath,
+        file: &WrittenFile,
+    ) -> Result<()> {
+        let (uid, gid) = match self.rules.owners {
+            OwnerPolicy::Single => file.owner,
+            owners => owners.recorded(file.owner.0, file.owner.1)?,
+        };
+        let entry = file.entry(path.clone(), (uid, gid), self.time(file.modified));
+        self.put(&entry, &file.bytes[..])?;
+        match !self.rules.settle || entry.mtime.secs == file.modified {
+            true => Ok(()),
+            false => settle(dir, name, entry.mtime),
+        }
+    }
+
+    /// The time that is written for a file.
+    fn time(&self, secs: i64) -> Time {
+        Time {
+            secs: self.rules.clamp_mtime.map_or(secs, |most| secs.min(most)),
+            nanos: 0,
+        }
+    }
+
     /// Gives the file the time that was written for it.
     fn settle(&self, dir: &OwnedFd, name: &[u8], stat: &at::Stat, time: Time) -> Result<()> {
         match !self.rules.settle || mtime(stat) == time {
@@ -258,8 +305,6 @@ impl<'a, W: Write> Walk<'a, W> {
         (stat, (uid, gid)): (&at::Stat, Owner),
         xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Entry {
-        let secs = mtime(stat).secs;
-        let clamped = self.rules.clamp_mtime.map_or(secs, |most| secs.min(most));
         Entry {
             sparse: None,
             path,
@@ -267,10 +312,7 @@ impl<'a, W: Write> Walk<'a, W> {
             uid,
             gid,
             mode: stat.st_mode & 0o7777,
-            mtime: Time {
-                secs: clamped,
-                nanos: 0,
-            },
+            mtime: self.time(mtime(stat).secs),
             xattrs,
         }
     }
@@ -316,22 +358,6 @@ fn tar_kind(dir: &OwnedFd, name: &[u8], stat: &at::Stat) -> Result<Kind> {
             return Err(Error::Unsupported { what });
         }
     })
-}
-
-/// The attributes a layer carries. Refused is what makes the file more than it seems: an overlay that
-/// was mounted with `redirect_dir` or `metacopy` keeps a part of it elsewhere.
-fn own_xattrs(fd: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let all = read_xattrs(fd, |name| is_allowed_xattr(name) || is_overlay_xattr(name));
-    let mut all = all.map_err(system)?;
-    for (name, _) in &all {
-        if is_overlay_xattr(name) && (name.ends_with(b".redirect") || name.ends_with(b".metacopy"))
-        {
-            let what = format!("attribute {}", String::from_utf8_lossy(name));
-            return Err(Error::refused(what, "its content is in another layer"));
-        }
-    }
-    all.retain(|(name, _)| is_allowed_xattr(name));
-    Ok(all)
 }
 
 fn settle(dir: &OwnedFd, name: &[u8], time: Time) -> Result<()> {

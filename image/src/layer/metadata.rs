@@ -12,6 +12,7 @@ use sys::{Errno, SysError};
 use super::kept::{OWNER_XATTR, Owner, keep_owner, kept_owner};
 use super::pax::Time;
 use super::whiteout::is_overlay_xattr;
+use crate::{Error, Result};
 
 /// Room for one attribute's value, and for the list of names: the kernel's own limits.
 const MAX_VALUE: usize = 64 * 1024;
@@ -164,6 +165,25 @@ pub(crate) fn read_xattrs(
     }
     found.sort();
     Ok(found)
+}
+
+/// The attributes a layer carries. Refused is what makes the file more than it seems: an overlay that
+/// was mounted with `redirect_dir` or `metacopy` keeps a part of it elsewhere.
+pub(crate) fn own_xattrs(fd: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let all = read_xattrs(fd, |name| is_allowed_xattr(name) || is_overlay_xattr(name));
+    let mut all = all.map_err(|source| Error::System {
+        what: "read it".to_owned(),
+        source,
+    })?;
+    for (name, _) in &all {
+        if is_overlay_xattr(name) && (name.ends_with(b".redirect") || name.ends_with(b".metacopy"))
+        {
+            let what = format!("attribute {}", String::from_utf8_lossy(name));
+            return Err(Error::refused(what, "its content is in another layer"));
+        }
+    }
+    all.retain(|(name, _)| is_allowed_xattr(name));
+    Ok(all)
 }
 
 /// One attribute; `None` if the file lacks it.

@@ -14,6 +14,7 @@ use crate::compression::Compression;
 use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::layer::diff;
+use crate::layer::written::Written;
 use crate::manifest::{self, Descriptor};
 use crate::{Digest, Error, LinkOwners, Reference, Result};
 
@@ -34,10 +35,11 @@ impl Store {
     pub fn commit_layer(&self, scratch: Scratch, options: CommitOptions) -> Result<Layer> {
         let work = &scratch.place;
         let doing = || format!("make a layer of {}", scratch.upper.display());
-        let links = scratch.links.take();
+        let (links, written) = (scratch.links.take(), scratch.written.take());
         let rules = diff::Rules {
             owners: &self.manner.owners,
             links: &links,
+            written: &written,
             clamp_mtime: options.clamp_mtime,
             settle: true,
             only: None,
@@ -98,6 +100,7 @@ impl Store {
         let rules = diff::Rules {
             owners: &self.manner.owners,
             links,
+            written: &Written::default(),
             clamp_mtime: None,
             settle: false,
             only: None,
@@ -119,6 +122,7 @@ impl Store {
         let rules = diff::Rules {
             owners: &self.manner.owners,
             links: &LinkOwners::default(),
+            written: &Written::default(),
             clamp_mtime: None,
             settle: false,
             only: Some(takes),

@@ -21,6 +21,7 @@ use crate::error::Doing;
 use crate::layer::changes::{Change, ChangeKind, Tree, changes};
 use crate::layer::diff;
 use crate::layer::flatten::Source;
+use crate::layer::written::Written;
 use crate::manifest::Descriptor;
 use crate::offer::{Offer, OfferedLayer};
 use crate::source::Window;
@@ -123,6 +124,7 @@ impl Store {
         let rules = diff::Rules {
             owners: &self.manner.owners,
             links: &links,
+            written: &Written::default(),
             clamp_mtime: options.clamp_mtime,
             settle: false,
             only: None,

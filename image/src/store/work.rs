@@ -13,6 +13,7 @@ use sys::{Errno, SysError};
 
 use super::Store;
 use crate::error::Doing;
+use crate::layer::written::Written;
 use crate::{LinkOwners, Result};
 
 /// A directory below `work`, locked by us and removed when dropped.
@@ -44,6 +45,8 @@ pub struct Scratch {
     pub work: PathBuf,
     /// Whose what was written there is, where it has no attributes and can't be theirs.
     pub links: RefCell<LinkOwners>,
+    /// What was written there and is known as it is; only by who has the directory for himself.
+    pub written: RefCell<Written>,
     pub(super) place: Work,
 }
 
@@ -61,6 +64,7 @@ impl Store {
             upper,
             work,
             links: RefCell::default(),
+            written: RefCell::default(),
             place,
         })
     }
