@@ -1,5 +1,6 @@
-//! Changes JSON as JSON and tars as tars: a value or field at a random place becomes another, goes away, or is doubled.
-//! Bytes changed at random would hardly get past a parser or a checksum. Not its job: choosing inputs.
+//! Changes JSON as JSON, tars as tars and recipes as recipes: a value, field or line at a random place becomes another,
+//! goes away, or is doubled. Bytes changed at random would hardly get past a parser or a checksum. Not its job: choosing
+//! inputs.
 
 use serde_json::{Value, json};
 
@@ -211,4 +212,102 @@ pub fn checked(data: &mut [u8], size: usize) -> usize {
         }
     }
     size
+}
+
+/// Pieces of recipes: instructions, flags, and what words are made of.
+const PIECES: [&str; 64] = [
+    "FROM scratch\n",
+    "FROM base AS a\n",
+    "FROM a AS tools\n",
+    "FROM $A\n",
+    "ARG A=1\n",
+    "ARG A=$A$A\n",
+    "ARG B\n",
+    "ENV A=b C=\"d $A\"\n",
+    "ENV old form\n",
+    "LABEL a=${A:-x}\n",
+    "RUN x\n",
+    "RUN [\"a\", \"b\"]\n",
+    "RUN <<E\nx\nE\n",
+    "RUN <<-'E' cat\n\tx\nE\n",
+    "RUN --mount=type=cache,target=/c x\n",
+    "RUN --mount=from=a,target=/m x\n",
+    "COPY a b\n",
+    "COPY --from=0 a b\n",
+    "COPY --from=tools --chmod=u+x a b/\n",
+    "COPY <<a <<b /d/\n$A\na\nb\n",
+    "ADD http://h/f /f\n",
+    "WORKDIR /$A/../b\n",
+    "USER a:b\n",
+    "EXPOSE 1-9/udp\n",
+    "VOLUME [\"/v\"]\n",
+    "CMD x\n",
+    "ENTRYPOINT [\"a\"]\n",
+    "SHELL [\"a\"]\n",
+    "STOPSIGNAL TERM\n",
+    "HEALTHCHECK --interval=1s CMD x\n",
+    "ONBUILD RUN x\n",
+    "ONBUILD COPY <<E /e\nx\nE\n",
+    "MAINTAINER m\n",
+    "# escape=`\n",
+    "# check=skip=all\n",
+    "# syntax=docker/dockerfile:1\n",
+    " \\\n",
+    "\\\n\n",
+    "# c\n",
+    "\r\n",
+    "\t",
+    " ",
+    "\"",
+    "'",
+    "\\",
+    "$",
+    "${",
+    "}",
+    "${A#*}",
+    "${A%%?b}",
+    "${A/a/$B}",
+    "${A//*/${B:+$A}}",
+    "${A:?no}",
+    "--",
+    "--x=",
+    "<<",
+    "<<<",
+    "=",
+    ",",
+    "[",
+    "]",
+    "\u{feff}",
+    "\u{fc}",
+    "65536-70000",
+];
+
+/// Changes the recipe in the first `size` bytes of `data`: lines are doubled, left out, swapped, and pieces put between
+/// letters or lines. Gives the new size; what grows too large is cut.
+pub fn recipe(data: &mut [u8], size: usize, most: usize, seed: u32) -> usize {
+    let Ok(text) = std::str::from_utf8(&data[..size]) else {
+        return size;
+    };
+    let mut chance = Chance(u64::from(seed) << 1 | 1);
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    for _ in 0..=chance.below(4) {
+        let at = chance.below(lines.len());
+        let piece = PIECES[chance.below(PIECES.len())];
+        match (chance.below(8), lines.get(at).cloned()) {
+            (0, Some(line)) => lines.insert(chance.below(lines.len()), line),
+            (1, Some(_)) => drop(lines.remove(at)),
+            (2, Some(_)) => lines.swap(at, 0),
+            (3, Some(line)) => lines[at] = line.repeat(1 + chance.below(8)),
+            (4..=5, Some(mut line)) => {
+                let place = line.floor_char_boundary(chance.below(line.len() + 1));
+                line.insert_str(place, piece);
+                lines[at] = line;
+            }
+            _ => lines.insert(at, piece.to_owned()),
+        }
+    }
+    let text = lines.concat();
+    let end = text.floor_char_boundary(text.len().min(most).min(data.len()));
+    data[..end].copy_from_slice(&text.as_bytes()[..end]);
+    end
 }
