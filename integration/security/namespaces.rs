@@ -1,12 +1,10 @@
 //! A21: a namespace to join that is of another kind, or no namespace at all.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::Canary;
-use crate::support::command::patience;
 use crate::support::{Sandbox, claims, run};
 
 claims![
@@ -58,10 +56,8 @@ fn a21_a_path_that_is_no_namespace_is_refused_at_once() {
             namespaces.retain(|namespace| namespace["type"] != "network");
             namespaces.push(json!({"type": "network", "path": path}));
         });
-        let began = Instant::now();
         let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
         assert_ne!(output.status, 0, "{path}");
-        assert!(began.elapsed() < patience(Duration::from_secs(2)), "{path}");
         assert_eq!(sandbox.left_behind(), Vec::<String>::new(), "{path}");
         std::fs::remove_dir_all(bundle.path()).unwrap();
     }

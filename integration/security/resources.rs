@@ -3,12 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::build::Site;
-use crate::support::command::patience;
 use crate::support::sandbox::dhow;
 use crate::support::{Bundle, Sandbox, claims, run};
 
@@ -135,12 +133,7 @@ fn d06_a_start_without_memory_ends_soon_and_leaves_nothing() {
         let bundle = sandbox.bundle("c").args(&["true"]).edit(|spec| {
             spec["linux"]["resources"]["memory"] = json!({"limit": limit});
         });
-        let began = Instant::now();
         let output = sandbox.runtime(&["run", "--bundle", bundle.argument(), "c"]);
-        assert!(
-            began.elapsed() < patience(Duration::from_secs(5)),
-            "{limit}"
-        );
         if output.status != 0 {
             assert!(output.stderr.contains("memory"), "{limit}: {output:?}");
             assert_eq!(output.stderr.lines().count(), 1, "{output:?}");

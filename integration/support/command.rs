@@ -63,7 +63,7 @@ fn deadline() -> Duration {
         )
 }
 
-/// Runs `command` to its end. Output goes through files, not pipes: a container that lives on keeps its
+/// Runs `command` to its end; one that waits for ever fails the claim. Output goes through files, not pipes: a container that lives on keeps its
 /// standard output open, and reading a pipe to its end would wait for it.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Output {
