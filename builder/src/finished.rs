@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use image::{Digest, Image, Layer, Lease, LinkOwners, Predicate, Reference, Store};
+use sys::at::OFlags;
 use sys::beneath::Root;
 
 use crate::attest::{self, Attest, Beside, Said};
@@ -94,20 +95,28 @@ impl<'a> Finished<'a> {
         attest::said(asked, &self.facts, &tree(self.mount()?), self.id())
     }
 
-    /// Writes all files into the folder `path`, made if it is missing; what is there stays where it is not
-    /// in the way. `predicates` become files among them, by names with a prefix. Gives what was left out.
+    /// Writes all files into the folder `path`, or into the one of the name `inner` in it, made if they are missing; what
+    /// is there stays where it is not in the way. `predicates` become files among them, by names with a prefix. Gives what
+    /// was left out.
     ///
     /// # Errors
     /// Names the file that can't be written, or that has the name of a predicate's.
     pub fn write_files(
         &self,
-        path: &Path,
+        (path, inner): (&Path, Option<&str>),
         predicates: (&[Predicate], &str),
     ) -> Result<Vec<String>> {
         let with = self.with(predicates)?;
         let doing = || format!("open the folder {}", path.display());
         sys::file::create_dir_all(path, 0o755).doing(doing)?;
-        let folder = sys::file::open_dir(path).doing(doing)?;
+        let mut folder = sys::file::open_dir(path).doing(doing)?;
+        if let Some(name) = inner {
+            // An earlier result may have left a link there: it leads nowhere else.
+            let root = Root::new(sys::file::open_path(path).doing(doing)?);
+            root.create_dir_all(name, 0o755).doing(doing)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            folder = root.open(name, flags).doing(doing)?;
+        }
         export::into_folder(&tree(self.shown(with.as_ref())?), folder)
     }
 

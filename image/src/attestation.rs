@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::manifest::{self, Descriptor, OCI_INDEX, OCI_MANIFEST};
+use crate::manifest::{self, Descriptor, OCI_MANIFEST};
 use crate::store::Image;
 use crate::{Digest, Error, Reference, Result};
 
@@ -38,18 +38,18 @@ impl Predicate {
     }
 }
 
-/// The documents of an image that has company.
-pub(crate) struct Company {
-    /// The attestations' manifest, then the index of both.
-    pub(crate) manifests: [(String, Vec<u8>); 2],
-    /// Config and statements of the attestations' manifest.
+/// What is said of an image: a manifest with its config and statements.
+pub(crate) struct Told {
+    /// The image's manifest that it is said of.
+    subject: Digest,
+    pub(crate) manifest: Vec<u8>,
     pub(crate) blobs: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// The documents that say `predicates` of an image, whose manifest as it leaves is `bytes`.
-pub(crate) fn company(image: &Image, bytes: &[u8], predicates: &[Predicate]) -> Result<Company> {
-    let digest = Digest::of(bytes);
-    let subjects = subjects(image, digest);
+pub(crate) fn told(image: &Image, bytes: &[u8], predicates: &[Predicate]) -> Result<Told> {
+    let subject = Digest::of(bytes);
+    let subjects = subjects(image, subject);
     let mut blobs = BTreeMap::new();
     let mut layers = Vec::new();
     for predicate in predicates {
@@ -65,42 +65,45 @@ pub(crate) fn company(image: &Image, bytes: &[u8], predicates: &[Predicate]) -> 
     }
     let diff_ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
     let config = bytes_of_config(&diff_ids)?;
-    let said = self::bytes(&json!({
+    let manifest = self::bytes(&json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": Descriptor::new(manifest::OCI_CONFIG, Digest::of(&config), config.len() as u64),
         "layers": layers,
     }))?;
     blobs.insert(Digest::of(&config), config);
-    let index = self::bytes(&json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_INDEX,
-        "manifests": [
-            {
-                "mediaType": manifest::media_type(bytes)?,
-                "digest": digest,
-                "size": bytes.len(),
-                "platform": platform(image),
-            },
-            {
-                "mediaType": OCI_MANIFEST,
-                "digest": Digest::of(&said),
-                "size": said.len(),
-                "annotations": {
-                    "vnd.docker.reference.digest": digest,
-                    "vnd.docker.reference.type": "attestation-manifest",
-                },
-                "platform": {"architecture": "unknown", "os": "unknown"},
-            },
-        ],
-    }))?;
-    Ok(Company {
-        manifests: [
-            (OCI_MANIFEST.to_owned(), said),
-            (OCI_INDEX.to_owned(), index),
-        ],
+    Ok(Told {
+        subject,
+        manifest,
         blobs,
     })
+}
+
+/// The index, of that media type, of images with their manifests, and of what is said of them.
+pub(crate) fn index(kind: &str, images: &[(&Image, &[u8])], told: &[Told]) -> Result<Vec<u8>> {
+    let mut manifests = Vec::new();
+    for (image, bytes) in images {
+        manifests.push(json!({
+            "mediaType": manifest::media_type(bytes)?,
+            "digest": Digest::of(bytes),
+            "size": bytes.len(),
+            "platform": platform(image),
+        }));
+    }
+    let told = told.iter().map(|told| {
+        json!({
+            "mediaType": OCI_MANIFEST,
+            "digest": Digest::of(&told.manifest),
+            "size": told.manifest.len(),
+            "annotations": {
+                "vnd.docker.reference.digest": told.subject,
+                "vnd.docker.reference.type": "attestation-manifest",
+            },
+            "platform": {"architecture": "unknown", "os": "unknown"},
+        })
+    });
+    manifests.extend(told);
+    self::bytes(&json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}))
 }
 
 /// It stands in a manifest that looks like an image's, but is for no machine.

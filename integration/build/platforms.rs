@@ -12,6 +12,8 @@ claims![
     an_image_for_another_platform_comes_once_and_takes_no_name: [Root, Overlay, Dhow, Tool("docker-registry")],
     a_run_for_another_machine_is_refused_before_any_step: [Root, Overlay, Dhow],
     a_global_arg_says_the_time: [Root, Overlay, Dhow],
+    several_platforms_are_one_image: [Root, Overlay, Dhow, Tool("docker-registry"), Tool("skopeo")],
+    what_several_platforms_cannot_have_is_refused: [Root, Overlay, Dhow],
 ];
 
 const RECIPE: &str = "FROM --platform=$BUILDPLATFORM scratch AS here\nARG BUILDARCH TARGETARCH\n\
@@ -57,19 +59,12 @@ fn a_platform_is_in_args_config_and_index() {
     for said in ["P=linux/arm/v7", "O=linux", "A=arm", "V=v7"] {
         assert!(env.contains(&json!(said)), "{env:?}");
     }
-    for (platform, why) in [
-        (
-            "linux/arm64,linux/amd64",
-            "several platforms are not supported: build each by itself",
-        ),
-        ("windows/amd64", "windows/amd64: only linux is supported"),
-    ] {
-        let refused = site.build(&["--platform", platform, "c"]);
-        assert!(
-            refused.status != 0 && refused.stderr.contains(why),
-            "{refused:?}"
-        );
-    }
+    let refused = site.build(&["--platform", "windows/amd64", "c"]);
+    let why = "windows/amd64: only linux is supported";
+    assert!(
+        refused.status != 0 && refused.stderr.contains(why),
+        "{refused:?}"
+    );
 }
 
 fn from_takes_the_image_for_the_platform() {
@@ -193,4 +188,128 @@ fn a_global_arg_says_the_time() {
             .starts_with("dhow: Dockerfile:1: SOURCE_DATE_EPOCH=soon: it must be a number"),
         "{refused:?}"
     );
+}
+
+/// A document of a layout.
+fn blob(layout: &str, site: &Site, digest: &Value) -> Value {
+    let (_, hex) = digest.as_str().unwrap().split_once(':').unwrap();
+    read(site, &format!("{layout}/blobs/sha256/{hex}"))
+}
+
+/// In the registry, in the folder, and by pulling.
+fn each_machine_finds_its_own(site: &Site, name: &str) {
+    for arch in ["riscv64", "amd64", "arm64"] {
+        let mut skopeo = std::process::Command::new("skopeo");
+        let remote = format!("docker://{name}");
+        skopeo.args(["inspect", "--config", "--tls-verify=false"]);
+        skopeo.args([&format!("--override-arch={arch}"), &remote]);
+        let found: Value = serde_json::from_str(&run(&mut skopeo).success().stdout).unwrap();
+        let env = found["config"]["Env"].as_array().unwrap();
+        assert!(env.contains(&json!(format!("P=linux/{arch}"))), "{env:?}");
+        let file = site.folder().join(format!("files/linux_{arch}/f"));
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(text.ends_with(&format!(" {arch}\n")), "{text}");
+        let platform = format!("linux/{arch}");
+        let store = format!("pulled-{arch}");
+        let mut pull = site.dhow();
+        pull.args([
+            "--store",
+            &store,
+            "pull",
+            "-q",
+            "--platform",
+            &platform,
+            name,
+        ]);
+        run(&mut pull).success();
+    }
+}
+
+fn several_platforms_are_one_image() {
+    let (site, registry) = (Site::bare(), Registry::plain());
+    let name = registry.name("a/several:1");
+    site.context("c", RECIPE);
+    let build = |layout: &str| {
+        let output = format!("-otype=oci,tar=false,dest={layout},compression=gzip");
+        let platforms = ["--platform", "linux/riscv64,linux/amd64,linux/arm64"];
+        let more = ["--push", "--provenance=true", "-t", &name, "-o", "files"];
+        let said = ["--iidfile=id", "--metadata-file=said", &output, "c"];
+        site.build(&[&platforms[..], &more, &said].concat())
+            .success()
+    };
+    let told = build("out").stderr;
+    assert!(told.contains("[linux/riscv64 here 1/"), "{told}");
+    let top = read(&site, "out/index.json")["manifests"][0]["digest"].clone();
+    let index = blob("out", &site, &top);
+    let parts = index["manifests"].as_array().unwrap();
+    let arch = |part: &Value| {
+        part["platform"]["architecture"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let archs: Vec<String> = parts.iter().map(arch).collect();
+    let unknown = "unknown";
+    let expected = ["riscv64", "amd64", "arm64", unknown, unknown, unknown];
+    assert_eq!(archs, expected);
+    for (image, said) in parts[..3].iter().zip(&parts[3..]) {
+        let about = &said["annotations"]["vnd.docker.reference.digest"];
+        assert_eq!(about, &image["digest"]);
+    }
+    // Another day, the same bytes.
+    build("again");
+    assert_eq!(
+        read(&site, "again/index.json"),
+        read(&site, "out/index.json")
+    );
+    let said = &read(&site, "said")["containerimage.digest"];
+    let id = std::fs::read_to_string(site.folder().join("id")).unwrap();
+    assert_eq!((said, said.as_str()), (&top, Some(id.as_str())));
+    each_machine_finds_its_own(&site, &name);
+    // Here the name is that of the image for this machine.
+    let here = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    assert_eq!(inspect(&site, &name)["Architecture"], here);
+}
+
+fn what_several_platforms_cannot_have_is_refused() {
+    let site = Site::bare();
+    site.context("c", RECIPE);
+    let several = ["--platform=linux/arm64", "--platform=linux/amd64"];
+    for (flags, why) in [
+        (
+            &["-otype=tar,dest=x", "c"][..],
+            "--output type=tar and type=docker are for one: type=oci, registry and local take several",
+        ),
+        (
+            &["-otype=docker,dest=x", "c"],
+            "--output type=tar and type=docker are for one: type=oci, registry and local take several",
+        ),
+        (
+            &["--cache-to=type=local,dest=x", "c"],
+            "--cache-to is for one, but for type=inline",
+        ),
+        (
+            &["-"],
+            "standard input can be read once: the context must be a folder, a file or an address",
+        ),
+    ] {
+        let refused = site.build(&[&several[..], flags].concat()).ends_with(1);
+        let said = format!("dhow: --platform with several: {why}\n");
+        assert_eq!(refused.stderr, said);
+    }
+    // A link of an earlier result leads nowhere.
+    let (files, outside) = (site.folder().join("files"), site.folder().join("outside"));
+    std::fs::create_dir(&files).unwrap();
+    std::fs::create_dir(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, files.join("linux_arm64")).unwrap();
+    site.build(&[&several[..], &["-q", "-o", "files", "c"]].concat())
+        .ends_with(1);
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    let refused = site.build(&[&several[..], &["--plan", "c"]].concat());
+    let said = "dhow: --platform: what is said instead of a build is said for one platform\n";
+    assert_eq!(refused.ends_with(1).stderr, said);
 }

@@ -14,6 +14,7 @@ mod deliver;
 mod destination;
 mod output;
 mod recipe;
+mod several;
 mod show;
 mod steps;
 
@@ -52,6 +53,10 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     };
     let options = options(global, &args)?;
     let json = args.recipe.is_json()?;
+    if args.recipe.platforms().len() > 1 && args.recipe.is_instead() {
+        let why = "--platform: what is said instead of a build is said for one platform";
+        return Err(Failure::new(why));
+    }
     match args.recipe.what() {
         call::What::Build => {}
         call::What::Check => return check::check(global, &options, json),
@@ -67,15 +72,14 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
     let attest = args.attest.wanted()?;
     let wanted = args.output.wanted(&attest)?;
     let targets = args.cache.targets()?;
+    several::check(&args.recipe.platforms(), &options, &wanted, &targets)?;
     deliver::prepare(&args.output)?;
     let store = crate::rootless::store(global)?;
-    let mut show = args.progress.show(args.output.quiet)?;
-    let built = builder::build(&store, &options, &mut |event| show.event(&event));
-    let aside = show.end();
-    let finished = built.map_err(because)?;
+    let mut begin = || args.progress.show(args.output.quiet);
+    let (made, aside) = several::build(&store, &options, &args.recipe.platforms(), &mut begin)?;
     let delivery = deliver::Delivery {
         store: &store,
-        finished: &finished,
+        made: &made,
         output: &args.output,
         wanted: &wanted,
         attest: &attest,
@@ -100,7 +104,7 @@ fn options(global: &Global, args: &Args) -> Result<Options, Failure> {
         settings: Settings {
             build_args,
             target: args.recipe.target.clone(),
-            platform: args.recipe.platform.clone(),
+            platform: args.recipe.platforms().first().cloned(),
             labels: args.output.labels(),
             network: args.steps.network(),
             allowed: args.steps.allowed(),

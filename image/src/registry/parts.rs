@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::store::Image;
 use crate::store::outgoing::Parcel;
+use crate::store::{Image, Layer};
 use crate::{Digest, Reference};
 
 /// Repositories that are asked for one blob.
@@ -31,9 +31,13 @@ pub(super) enum Place {
     Bytes(Vec<u8>),
 }
 
-/// The layers of an image, each once, and where else on that registry they may be: in the
-/// repositories of images with a common layer that have a name there.
-pub(super) fn layer_parts(image: &Image, images: &[Image], name: &Reference) -> Vec<Part> {
+/// Layers, each once, and where else on that registry they may be: in the repositories of images with a common layer
+/// that have a name there.
+pub(super) fn layer_parts<'l>(
+    layers: impl Iterator<Item = &'l Layer>,
+    images: &[Image],
+    name: &Reference,
+) -> Vec<Part> {
     let mut places: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
     for other in images {
         let there = other
@@ -54,7 +58,7 @@ pub(super) fn layer_parts(image: &Image, images: &[Image], name: &Reference) -> 
         places.take(MAX_MOUNTS).cloned().collect()
     };
     let mut parts: Vec<Part> = Vec::new();
-    for layer in &image.layers {
+    for layer in layers {
         if !parts.iter().any(|part| part.digest == layer.blob) {
             parts.push(Part {
                 digest: layer.blob,
@@ -69,7 +73,7 @@ pub(super) fn layer_parts(image: &Image, images: &[Image], name: &Reference) -> 
 
 /// All blobs of what leaves, each once: layers, configs, statements.
 pub(super) fn parts(parcel: &Parcel, images: &[Image], name: &Reference) -> Vec<Part> {
-    let mut parts = layer_parts(&parcel.image, images, name);
+    let mut parts = layer_parts(parcel.layers(), images, name);
     for part in &mut parts {
         if let Some(path) = parcel.aside(part.digest) {
             part.from = Place::Aside(path);

@@ -21,7 +21,7 @@ use crate::digest::mismatch;
 use crate::error::Doing;
 use crate::store::outgoing::Parcel;
 use crate::store::packing::Has;
-use crate::store::{Image, Store};
+use crate::store::{Image, Layer, Store};
 use crate::watch::{Event, Watch};
 use crate::{Digest, Error, Reference, Result};
 
@@ -59,27 +59,28 @@ impl Store {
         access: &Access,
         options: &PushOptions,
     ) -> Result<Digest> {
-        self.push_with(image, name, access, options, &mut |_| {
+        let images = std::slice::from_ref(image);
+        self.push_with(images, name, access, options, &mut |_| {
             Parcel::of(self, image)
         })
     }
 
-    /// The same for what `parcel` says, which is told how to ask what the registry has.
+    /// The same for what `parcel` makes of images of the store, which is told how to ask what the registry has.
     pub(crate) fn push_with(
         &self,
-        image: &Image,
+        ours: &[Image],
         name: &Reference,
         access: &Access,
         options: &PushOptions,
         parcel: &mut dyn FnMut(Has<'_>) -> Result<Parcel>,
     ) -> Result<Digest> {
-        self.push_to(image, name, access, options, parcel)
+        self.push_to(ours, name, access, options, parcel)
             .map_err(|e| e.inside(format!("push {}", name.familiar())))
     }
 
     fn push_to(
         &self,
-        image: &Image,
+        ours: &[Image],
         name: &Reference,
         access: &Access,
         options: &PushOptions,
@@ -89,9 +90,10 @@ impl Store {
             let rule = "to push, it needs a tag and no digest";
             return Err(Error::refused("the name", rule));
         };
-        let _lease = self.hold(&image.layers)?;
+        let layers: Vec<Layer> = ours.iter().flat_map(|i| i.layers.clone()).collect();
+        let _lease = self.hold(&layers)?;
         let images = self.images()?;
-        let mounts = layer_parts(image, &images, name);
+        let mounts = layer_parts(layers.iter(), &images, name);
         let others: BTreeSet<String> = mounts.iter().flat_map(|p| p.mounts.clone()).collect();
         let scope = Scope::Push(name.path().to_owned(), others.into_iter().collect());
         let repository = access.repository(name, scope, options.watch.clone())?;
@@ -107,7 +109,7 @@ impl Store {
         };
         let parcel = parcel(&|descriptor| pusher.has(descriptor.digest))?;
         pusher.all(&parts(&parcel, &images, name))?;
-        let mut last = Ok(parcel.image.manifest);
+        let mut last = Err(Error::refused("the push", "there is no image"));
         for (n, (media_type, bytes)) in parcel.manifests.iter().enumerate() {
             let digest = Digest::of(bytes);
             let tagged = options.under == Under::Tag && n + 1 == parcel.manifests.len();

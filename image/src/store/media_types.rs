@@ -21,6 +21,13 @@ impl MediaTypes {
         }
     }
 
+    pub(super) fn index(self) -> &'static str {
+        match self {
+            Self::Oci => manifest::OCI_INDEX,
+            Self::Docker => manifest::DOCKER_INDEX,
+        }
+    }
+
     pub(super) fn config(self) -> &'static str {
         match self {
             Self::Oci => manifest::OCI_CONFIG,

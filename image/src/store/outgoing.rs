@@ -26,8 +26,10 @@ pub struct Leaving {
     pub force: bool,
     /// How its documents are called.
     pub types: MediaTypes,
-    /// What is said of it, in a manifest beside its own; OCI's types alone have a place for that.
-    pub predicates: Vec<Predicate>,
+    /// What is said of images, by their ids, in manifests beside their own; OCI's types alone have a place for that.
+    pub predicates: BTreeMap<Digest, Vec<Predicate>>,
+    /// Whether all images are one, for several machines: an index, under the names of the first of them.
+    pub together: bool,
 }
 
 /// Images on their way out, by one way or several: each layer is compressed once.
@@ -45,8 +47,8 @@ pub struct Outgoing<'a> {
 /// All that leaves.
 #[derive(Debug)]
 pub(crate) struct Parcel {
-    /// The image, its layers and its manifest's digest as they leave.
-    pub(crate) image: Image,
+    /// The image, its layers and its manifest's digest as they leave; or several, for several machines.
+    pub(crate) images: Vec<Image>,
     /// Media types and bytes; the last leads to the others.
     pub(crate) manifests: Vec<(String, Vec<u8>)>,
     /// Configs and statements.
@@ -60,14 +62,18 @@ pub(crate) struct Parcel {
 impl Parcel {
     /// An image of the store as it is there.
     pub(crate) fn of(store: &Store, image: &Image) -> Result<Self> {
-        let bytes = store.read_blob(image.manifest, "manifest")?;
         Ok(Self {
-            image: image.clone(),
-            manifests: vec![(manifest::media_type(&bytes)?, bytes)],
+            images: vec![image.clone()],
+            manifests: vec![kept(store, image)?],
             blobs: BTreeMap::from([(image.id, image.config.clone())]),
             aside: None,
             packed: false,
         })
+    }
+
+    /// All their layers, each as often as it is there.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.images.iter().flat_map(|image| &image.layers)
     }
 
     /// The document that leads to all others.
@@ -77,7 +83,7 @@ impl Parcel {
 
     /// How the index of a layout speaks of it: once for each of its names.
     pub(crate) fn descriptors(&self) -> Vec<Value> {
-        let Some((media_type, bytes)) = self.top() else {
+        let (Some((media_type, bytes)), Some(image)) = (self.top(), self.images.first()) else {
             return Vec::new();
         };
         let mut descriptor = json!({
@@ -87,9 +93,9 @@ impl Parcel {
         });
         // An index of its own says what its parts are for.
         if self.manifests.len() == 1 {
-            descriptor["platform"] = attestation::platform(&self.image);
+            descriptor["platform"] = attestation::platform(image);
         }
-        let named = self.image.names.iter().map(|name| {
+        let named = image.names.iter().map(|name| {
             let mut named = descriptor.clone();
             // containerd and docker read the first, podman and skopeo the second.
             named["annotations"] = json!({
@@ -110,6 +116,12 @@ impl Parcel {
         let (folder, digests) = self.aside.as_ref()?;
         digests.contains(&blob).then(|| folder.join(blob.hex()))
     }
+}
+
+/// The manifest of an image of the store.
+fn kept(store: &Store, image: &Image) -> Result<(String, Vec<u8>)> {
+    let bytes = store.read_blob(image.manifest, "manifest")?;
+    Ok((manifest::media_type(&bytes)?, bytes))
 }
 
 impl Store {
@@ -149,12 +161,12 @@ impl Outgoing<'_> {
         access: &Access,
         options: &PushOptions,
     ) -> Result<Digest> {
-        let [image] = &self.images[..] else {
+        if self.images.len() > 1 && !self.leaving.together {
             return Err(Error::refused("a push", "one name is one image's"));
-        };
-        let (store, image) = (self.store, image.clone());
-        store.push_with(&image, name, access, options, &mut |has| {
-            self.parcel(&image, has)
+        }
+        let (store, images) = (self.store, self.images.clone());
+        store.push_with(&images, name, access, options, &mut |has| {
+            self.parcel(&images, has)
         })
     }
 
@@ -186,17 +198,58 @@ impl Outgoing<'_> {
     /// All of them, for somebody who has none of it.
     fn parcels(&mut self) -> Result<Vec<Parcel>> {
         let images = self.images.clone();
-        let parcels = images
-            .iter()
-            .map(|image| self.parcel(image, &|_| Ok(false)));
+        let at_once = if self.leaving.together {
+            images.len()
+        } else {
+            1
+        };
+        let parcels = images.chunks(at_once.max(1));
+        let parcels = parcels.map(|images| self.parcel(images, &|_| Ok(false)));
         parcels.collect()
     }
 
     /// Puts together what leaves. What the other side `has` of earlier times is not compressed again.
-    fn parcel(&mut self, image: &Image, has: Has<'_>) -> Result<Parcel> {
-        let mut parcel = Parcel::of(self.store, image)?;
+    fn parcel(&mut self, images: &[Image], has: Has<'_>) -> Result<Parcel> {
+        let mut parcel = Parcel {
+            images: Vec::new(),
+            manifests: Vec::new(),
+            blobs: BTreeMap::new(),
+            aside: None,
+            packed: self.leaving.method != Method::None,
+        };
+        let mut told = Vec::new();
+        for image in images {
+            let (image, manifest) = self.one(image, has)?;
+            if let Some(predicates) = self.leaving.predicates.get(&image.id) {
+                told.push(attestation::told(&image, &manifest.1, predicates)?);
+            }
+            parcel.blobs.insert(image.id, image.config.clone());
+            parcel.manifests.push(manifest);
+            parcel.images.push(image);
+        }
+        if images.len() > 1 || !told.is_empty() {
+            let kind = self.leaving.types.index();
+            let bytes = parcel.manifests.iter().map(|(_, bytes)| &bytes[..]);
+            let parts: Vec<_> = parcel.images.iter().zip(bytes).collect();
+            let index = attestation::index(kind, &parts, &told)?;
+            for told in told {
+                let kind = manifest::OCI_MANIFEST.to_owned();
+                parcel.manifests.push((kind, told.manifest));
+                parcel.blobs.extend(told.blobs);
+            }
+            parcel.manifests.push((kind.to_owned(), index));
+        }
+        self.left = parcel.top().map(|(_, bytes)| Digest::of(bytes));
+        parcel.aside = self.packing.aside();
+        Ok(parcel)
+    }
+
+    /// An image as it leaves, and its manifest.
+    fn one(&mut self, image: &Image, has: Has<'_>) -> Result<(Image, (String, Vec<u8>))> {
+        let manifest = kept(self.store, image)?;
+        let mut image = image.clone();
         let mut changed = self.leaving.types == MediaTypes::Docker;
-        for layer in &mut parcel.image.layers {
+        for layer in &mut image.layers {
             if let Some(descriptor) = self.packing.packed(layer, has)? {
                 layer.blob = descriptor.digest;
                 layer.size = descriptor.size;
@@ -204,20 +257,12 @@ impl Outgoing<'_> {
                 changed = true;
             }
         }
-        if changed {
-            let bytes = self.manifest(&parcel.image)?;
-            parcel.image.manifest = Digest::of(&bytes);
-            parcel.manifests = vec![(self.leaving.types.manifest().to_owned(), bytes)];
+        if !changed {
+            return Ok((image, manifest));
         }
-        if let (Some((_, bytes)), false) = (parcel.top(), self.leaving.predicates.is_empty()) {
-            let company = attestation::company(&parcel.image, bytes, &self.leaving.predicates)?;
-            parcel.manifests.extend(company.manifests);
-            parcel.blobs.extend(company.blobs);
-        }
-        self.left = parcel.top().map(|(_, bytes)| Digest::of(bytes));
-        parcel.aside = self.packing.aside();
-        parcel.packed = self.leaving.method != Method::None;
-        Ok(parcel)
+        let bytes = self.manifest(&image)?;
+        image.manifest = Digest::of(&bytes);
+        Ok((image, (self.leaving.types.manifest().to_owned(), bytes)))
     }
 
     /// The manifest of the image with the layers that it leaves with.

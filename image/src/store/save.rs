@@ -101,10 +101,10 @@ pub(super) struct Saver<'a, F> {
 
 impl<F: Files> Saver<'_, F> {
     fn docker(&mut self, parcels: &[Parcel]) -> Result<()> {
-        let images = || parcels.iter().map(|parcel| &parcel.image);
+        let images = || parcels.iter().flat_map(|parcel| &parcel.images);
         let mut layers: BTreeMap<Digest, (&Layer, &Parcel)> = BTreeMap::new();
         for parcel in parcels {
-            for layer in &parcel.image.layers {
+            for layer in parcel.layers() {
                 layers.entry(layer.diff_id).or_insert((layer, parcel));
             }
         }
@@ -141,14 +141,14 @@ impl<F: Files> Saver<'_, F> {
     pub(super) fn oci(&mut self, parcels: &[Parcel]) -> Result<()> {
         let layout = bytes_of(&json!({"imageLayoutVersion": "1.0.0"}))?;
         self.bytes("oci-layout", &layout)?;
-        let layers = parcels.iter().flat_map(|parcel| &parcel.image.layers);
+        let layers = parcels.iter().flat_map(Parcel::layers);
         let sizes: BTreeMap<Digest, u64> = layers.map(|l| (l.blob, l.size)).collect();
         self.begin(sizes.into_values());
         let mut descriptors = Vec::new();
         let mut blobs: BTreeMap<Digest, Blob<'_>> = BTreeMap::new();
         for parcel in parcels
             .iter()
-            .map(|parcel| (parcel.image.id, parcel))
+            .map(|parcel| (parcel.images.first().map(|image| image.id), parcel))
             .collect::<BTreeMap<_, _>>()
             .values()
         {
@@ -156,7 +156,7 @@ impl<F: Files> Saver<'_, F> {
             let small = parcel.blobs.values();
             let small = small.chain(parcel.manifests.iter().map(|(_, bytes)| bytes));
             blobs.extend(small.map(|bytes| (Digest::of(bytes), Blob::Bytes(bytes))));
-            for layer in &parcel.image.layers {
+            for layer in parcel.layers() {
                 blobs.insert(layer.blob, Blob::File(self.place(layer, parcel)));
             }
         }

@@ -19,11 +19,11 @@ pub(super) fn deliver(delivery: &Delivery<'_>, targets: &[Target]) -> Result<(),
 }
 
 fn one(delivery: &Delivery<'_>, target: &Target) -> Result<(), Failure> {
-    let carried = match &target.place {
-        // It went with the image.
-        Place::Inline => return Ok(()),
-        _ => delivery.finished.carried(target.extent).map_err(because)?,
+    // An inline one went with the image.
+    let (false, Some(made)) = (target.place == Place::Inline, delivery.made.first()) else {
+        return Ok(());
     };
+    let carried = made.finished.carried(target.extent).map_err(because)?;
     if let Some(text) = cache::left_out(&carried) {
         delivery.aside.warn(&format!("--cache-to: {text}"));
     }

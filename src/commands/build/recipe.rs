@@ -17,9 +17,10 @@ pub(super) struct Recipe {
     /// A value for an ARG; without one, that of our own environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// What the image is for: os/architecture[/variant]; FROM takes that one of an index
-    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
-    pub(super) platform: Option<Platform>,
+    /// What the image is for: os/architecture[/variant]; FROM takes that one of an index. Several, behind commas or given
+    /// several times, make one image for them all
+    #[arg(long, value_name = "PLATFORM", value_parser = platform, value_delimiter = ',')]
+    platform: Vec<Platform>,
     /// Build this stage instead of the last one
     #[arg(long, value_name = "STAGE")]
     pub(super) target: Option<String>,
@@ -56,6 +57,22 @@ impl Recipe {
         }
     }
 
+    /// What the image is for, each once, in the order in which they were given; none means this machine.
+    pub(super) fn platforms(&self) -> Vec<Platform> {
+        let mut all = Vec::new();
+        for platform in &self.platform {
+            if !all.contains(platform) {
+                all.push(platform.clone());
+            }
+        }
+        all
+    }
+
+    /// Whether something is said instead of a build.
+    pub(super) fn is_instead(&self) -> bool {
+        self.plan || self.what() != What::Build
+    }
+
     pub(super) fn build_args(&self) -> BTreeMap<String, String> {
         self.build_arg
             .iter()
@@ -78,9 +95,6 @@ pub(crate) fn epoch(build_args: &BTreeMap<String, String>) -> Result<Option<Epoc
 }
 
 fn platform(text: &str) -> Result<Platform, String> {
-    if text.contains(',') {
-        return Err("several platforms are not supported: build each by itself".to_owned());
-    }
     match Platform::parse(text)? {
         linux if linux.os == "linux" => Ok(linux),
         other => Err(format!("{other}: only linux is supported")),
