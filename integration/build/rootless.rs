@@ -5,8 +5,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Site;
 use super::network::{HOST, OUTSIDE, Server, World};
-use super::{BASE, Site};
+use super::site::BASE;
 use crate::support::sandbox::dhow;
 use crate::support::{Output, claims, needs, run};
 
