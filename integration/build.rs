@@ -14,6 +14,7 @@ mod hostile;
 mod keys;
 mod leaving;
 mod lending;
+mod limits;
 mod memory;
 mod mounts;
 mod named;
@@ -74,6 +75,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         leaving::claims(),
         lending::claims(),
         keys::claims(),
+        limits::claims(),
         memory::claims(),
         network::claims(),
         outputs::claims(),
