@@ -35,6 +35,8 @@ pub(crate) struct Fingerprint {
     memory: Option<Memory>,
     /// What was read, for whoever writes it next.
     ready: Option<Ready>,
+    /// No file has attributes or another name: nothing that a copy could lack.
+    pub(crate) plain: bool,
     /// The times of the files as copies get them, where somebody wants to know them.
     times: Option<Times>,
 }
@@ -65,6 +67,7 @@ impl Fingerprint {
             buffer: vec![0; CHUNK],
             memory: None,
             ready: None,
+            plain: true,
             times: None,
         }
     }
@@ -145,6 +148,7 @@ impl Fingerprint {
             field(&mut hasher, name.as_bytes());
             field(&mut hasher, value);
         }
+        self.plain &= xattrs.is_empty() && !matches!(content, Content::Same(_));
         match content {
             Content::None => field(&mut hasher, b"none"),
             Content::Bytes(sum) => field(&mut hasher, sum),

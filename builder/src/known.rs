@@ -22,6 +22,9 @@ pub(crate) struct Seen {
     /// That of its files' times, as copies get them.
     #[serde(default)]
     pub(crate) times: Option<String>,
+    /// A copy of it is all that it is (`Fingerprint`); not noted.
+    #[serde(skip)]
+    pub(crate) plain: bool,
     /// Its files: path and short digest.
     pub(crate) files: Vec<(String, String)>,
 }

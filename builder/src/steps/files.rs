@@ -21,6 +21,7 @@ use crate::remote::{Remote, Repository, remote};
 use crate::select::{Match, look};
 use crate::steps::archive::Archive;
 use crate::steps::fresh::first_names;
+use crate::steps::metadata::clean;
 use crate::steps::put::make;
 use crate::steps::web::WebFile;
 use crate::tree::Tree;
@@ -45,6 +46,8 @@ pub(super) struct Files {
     pub(super) found: Match,
     /// What they were when they were looked for; without their list.
     pub(super) seen: Seen,
+    /// How many they are.
+    pub(super) count: usize,
     /// Their names below the target.
     pub(super) names: BTreeSet<String>,
     /// What of them is at hand.
@@ -80,7 +83,12 @@ impl<'a> From<'a> {
     fn known(&self, source: &str) -> Option<Known<'a>> {
         let parents = if self.step.parents { "parents" } else { "" };
         let newest = self.work.options.epoch().to_string();
-        let mut words = vec![source, parents, &newest];
+        // With parents, a `.` of it says which folders come along.
+        let place = match self.step.parents {
+            true => source.to_owned(),
+            false => clean(source),
+        };
+        let mut words = vec![place.as_str(), parents, &newest];
         words.extend(self.step.exclude.iter().map(String::as_str));
         let layers = self.layers.as_ref()?;
         Some(Known::of(self.work.store, layers, &words))
@@ -122,13 +130,13 @@ pub(crate) fn files(work: &Work<'_>, layers: &[Layer], step: &CopyStep) -> Resul
     for (name, content) in &step.heredocs {
         key.add(&format!("heredoc {name}"), content.as_str());
     }
-    let mut note = None;
+    let mut made = None;
     let outcome = work.known_or(&key, |scratch| {
         let below = (!step.link).then_some(layers);
-        make(&from, (below, scratch), &mut found, &mut note)
+        make(&from, (below, scratch), &mut found, &mut made)
     })?;
-    if let (Some(note), Outcome::Layer(layer)) = (note, &outcome) {
-        note.keep(work.store, layer);
+    if let (Some(made), Outcome::Layer(layer)) = (made, &outcome) {
+        made.remember(&from, (layers, layer), &found, &key);
     }
     Ok(outcome)
 }
@@ -170,6 +178,7 @@ fn find(from: &From<'_>, source: &str, key: &mut Key, found: &mut Vec<Found>) ->
         let part = format!("source {source} {}", seen.shape);
         let names = first_names(seen.files.iter().map(|(path, _)| path.as_str()));
         let list = std::mem::take(&mut seen.files);
+        let count = list.len();
         key.add_files(&part, seen.sum.clone(), list);
         let include = match from.step.parents {
             true => Some(Include::parse(source).map_err(Error::Refused)?.1),
@@ -182,6 +191,7 @@ fn find(from: &From<'_>, source: &str, key: &mut Key, found: &mut Vec<Found>) ->
                 include,
             },
             seen,
+            count,
             names,
             ready,
         })));
@@ -234,7 +244,7 @@ fn look_for(from: &From<'_>, source: &str) -> Result<Vec<Looked>> {
         }
         let ready = seen.ready();
         from.room.set(ready.next());
-        let times = seen.times();
+        let (times, plain) = (seen.times(), seen.plain);
         let (sum, files) = seen.finish();
         // With parents, a folder is there only for what is in it.
         if one.include.is_some() && files.is_empty() {
@@ -248,6 +258,7 @@ fn look_for(from: &From<'_>, source: &str) -> Result<Vec<Looked>> {
             },
             sum,
             times,
+            plain,
             files,
         };
         all.push(Looked::Files(seen, ready));

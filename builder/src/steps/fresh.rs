@@ -20,6 +20,8 @@ pub(crate) struct Fresh {
     pub(crate) above: Vec<Above>,
     /// The last of them, or the root.
     last: OwnedFd,
+    /// Not even the target is there.
+    pub(crate) absent: bool,
 }
 
 /// A folder that is there already: it comes into the layer with all that it is.
@@ -41,7 +43,13 @@ pub(crate) fn fresh(root: &Root, target: &str, names: &BTreeSet<String>) -> Resu
             return Ok(None);
         }
         match look(&last, name).doing(doing)? {
-            None => return Ok(Some(Fresh { above, last })),
+            None => {
+                return Ok(Some(Fresh {
+                    above,
+                    last,
+                    absent: true,
+                }));
+            }
             Some(FileType::Directory) => {}
             Some(_) => return Ok(None),
         }
@@ -62,7 +70,11 @@ pub(crate) fn fresh(root: &Root, target: &str, names: &BTreeSet<String>) -> Resu
         }
     }
     // Without a name the folder stays as it is, and so does the layer.
-    Ok((!names.is_empty()).then_some(Fresh { above, last }))
+    Ok((!names.is_empty()).then_some(Fresh {
+        above,
+        last,
+        absent: false,
+    }))
 }
 
 impl Fresh {

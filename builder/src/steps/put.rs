@@ -6,17 +6,68 @@ use std::collections::BTreeSet;
 use image::{Layer, Scratch};
 use sys::beneath::Root;
 
+use crate::cache::Key;
 use crate::copied::{Copied, Note};
 use crate::error::{Doing, Result};
 use crate::fingerprint::{self, Fingerprint};
 use crate::git;
+use crate::known::{Known, Seen};
 use crate::layers::{overlay, root};
 use crate::plan::CopyStep;
 use crate::ready::Ready;
 use crate::select::Match;
 use crate::steps::files::{Found, From};
 use crate::steps::fresh::{Fresh, fresh};
+use crate::steps::kept::keeps_owners;
+use crate::steps::metadata::clean;
 use crate::steps::{copy, owner, place};
+
+/// What a COPY to where nothing was leaves to later ones.
+pub(super) struct Made {
+    /// The place of its layer's note.
+    note: Note,
+    /// Whether all that is at the target came with it.
+    whole: bool,
+}
+
+impl Made {
+    /// Notes the layer, and what another COPY finds that takes all of it from here: what a copy of plain files is need not
+    /// be read to be known.
+    pub(super) fn remember(
+        &self,
+        from: &From<'_>,
+        (layers, layer): (&[Layer], &Layer),
+        found: &[Found],
+        key: &Key,
+    ) {
+        let (work, step) = (from.work, from.step);
+        self.note.keep(work.store, layer);
+        let [Found::Files(files)] = found else {
+            return;
+        };
+        let seen = &files.seen;
+        let changed = step.chown.is_some() || step.chmod.is_some() || keeps_owners();
+        if !self.whole || changed || !step.heredocs.is_empty() {
+            return;
+        }
+        // A long list is not all in the key.
+        if !seen.plain || seen.shape != "folder" || key.files().count() != files.count {
+            return;
+        }
+        let target = clean(&step.target);
+        let newest = work.options.epoch().to_string();
+        let layers = [layers, std::slice::from_ref(layer)].concat();
+        let list = key
+            .files()
+            .map(|(path, sum)| (path.to_owned(), sum.to_owned()));
+        let there = Seen {
+            path: target[1..].to_owned(),
+            files: list.collect(),
+            ..seen.clone()
+        };
+        Known::of(work.store, &layers, &[&target, "", &newest]).keep(&[&there]);
+    }
+}
 
 /// Writes what was found upon the layers, or on nothing at all; gives the layer that is the same, if the store has one,
 /// or where it is to be noted.
@@ -24,7 +75,7 @@ pub(super) fn make(
     from: &From<'_>,
     (layers, scratch): (Option<&[Layer]>, &Scratch),
     found: &mut [Found],
-    note: &mut Option<Note>,
+    made: &mut Option<Made>,
 ) -> Result<Option<Layer>> {
     let (work, step) = (from.work, from.step);
     let upper = || -> Result<Root> {
@@ -44,18 +95,21 @@ pub(super) fn make(
     let Some(place) = place_of(step, &tree, found)? else {
         return write(from, (&tree, owner, scratch), (found, Others::Overlay)).map(|_| None);
     };
-    let same = same(from, (&place, owner), found);
+    let whole = place.absent && !step.link;
+    let note = same(from, (&place, owner), found);
+    let same = note.map(|note| Made { note, whole });
     let again = !work.cache.write_only;
-    if let Some(same) = same.as_ref().filter(|_| again)
-        && let Some(layer) = same.recall(work.store)?
+    if let Some(known) = same.as_ref().filter(|_| again)
+        && let Some(layer) = known.note.recall(work.store)?
     {
+        *made = same;
         return Ok(Some(layer));
     }
     place.bring_up(work.options.epoch())?;
     // The layer's directory may be written only when no overlay is upon it.
     drop((tree, mount));
     if write(from, (&upper()?, owner, scratch), (found, Others::None))? {
-        *note = same;
+        *made = same;
     }
     Ok(None)
 }
