@@ -1,13 +1,16 @@
-//! Names with values, in the order in which they were first set. Not its job: expanding them in text.
+//! Names with values, in the order in which they were last set. Not its job: expanding them in text.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// An ordered environment: setting a name again keeps its place.
+/// An ordered environment: a name that is set again moves to the end, as in the environments that BuildKit
+/// gives its steps (an image config keeps places instead, see `config`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Variables {
-    entries: Vec<(String, String)>,
+    /// By the number of the setting.
+    entries: BTreeMap<usize, (String, String)>,
     // A recipe may set many names; looking each up one by one would take quadratic time.
     places: HashMap<String, usize>,
+    next: usize,
     bytes: usize,
 }
 
@@ -27,26 +30,26 @@ impl Variables {
     /// The value of `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let place = self.places.get(name)?;
-        Some(self.entries[*place].1.as_str())
+        self.entries.get(place).map(|(_, value)| value.as_str())
     }
 
-    /// Sets `name`; where it was set before, in its old place.
+    /// Sets `name`, which is the last one then.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        if let Some(place) = self.places.get(name) {
-            let old = &mut self.entries[*place].1;
-            self.bytes = self.bytes - old.len() + value.len();
-            value.clone_into(old);
-            return;
+        if let Some(place) = self.places.insert(name.to_owned(), self.next)
+            && let Some((name, value)) = self.entries.remove(&place)
+        {
+            self.bytes -= name.len() + value.len();
         }
         self.bytes += name.len() + value.len();
-        self.places.insert(name.to_owned(), self.entries.len());
-        self.entries.push((name.to_owned(), value.to_owned()));
+        self.entries
+            .insert(self.next, (name.to_owned(), value.to_owned()));
+        self.next += 1;
     }
 
     /// Names and values, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries
-            .iter()
+            .values()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
@@ -73,10 +76,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_set_again_keeps_its_place() {
+    fn a_name_set_again_is_the_last_one() {
         let mut variables = Variables::from_list(["A=1", "B=2=3", "C"]);
         variables.set("A", "long");
-        assert_eq!(variables.to_list(), ["A=long", "B=2=3", "C="]);
+        assert_eq!(variables.to_list(), ["B=2=3", "C=", "A=long"]);
         assert_eq!(variables.bytes(), 5 + 4 + 1);
         assert_eq!(variables.get("D"), None);
     }
