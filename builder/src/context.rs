@@ -181,7 +181,7 @@ impl Files {
     /// A file beside a folder is one of this host, `-` standard input; else it is one of the context.
     ///
     /// # Errors
-    /// Names the file that can't be read, or is no text.
+    /// Names the file that can't be read.
     pub(crate) fn recipe(&self, file: Option<&Path>) -> Result<Source> {
         let inner = |root: &OwnedFd| -> Result<Source> {
             let path = file.unwrap_or(Path::new("Dockerfile"));
@@ -189,7 +189,7 @@ impl Files {
             let root = Root::new(again(root)?);
             let fd = root.open(path, OFlags::RDONLY | OFlags::NONBLOCK);
             let bytes = fd.and_then(|fd| sys::file::read_fd(fd, &path.display(), LARGEST));
-            text(path, bytes.doing(doing)?)
+            Ok(text(path, &bytes.doing(doing)?))
         };
         match (self, file) {
             (Self::Folder(_), Some(file)) if file.as_os_str() == "-" => {
@@ -200,11 +200,12 @@ impl Files {
                     .read_to_end(&mut bytes)
                     .map_err(|e| SysError::from_io("read", "standard input", &e))
                     .doing(|| "read the recipe".to_owned())?;
-                text(Path::new("Dockerfile"), bytes)
+                Ok(text(Path::new("Dockerfile"), &bytes))
             }
             (Self::Folder(context), file) => recipe(context, file),
             (Self::Unpacked { alone, .. }, None) if alone.is_some() => {
-                text(Path::new("Dockerfile"), alone.clone().unwrap_or_default())
+                let alone = alone.as_deref().unwrap_or_default();
+                Ok(text(Path::new("Dockerfile"), alone))
             }
             (Self::Unpacked { root, .. }, _) => inner(root),
             (Self::CheckedOut(out, _), _) => inner(
@@ -283,27 +284,23 @@ fn again(root: &OwnedFd) -> Result<OwnedFd> {
         .doing(|| "open the context".to_owned())
 }
 
-fn text(path: &Path, bytes: Vec<u8>) -> Result<Source> {
-    Source::new(path.display().to_string(), bytes).map_err(|why| Error::Unreadable {
-        path: path.to_owned(),
-        why,
-    })
+fn text(path: &Path, bytes: &[u8]) -> Source {
+    Source::new(path.display().to_string(), bytes)
 }
 
 /// Reads the recipe: `file`, or `Dockerfile` in the context. A link there is followed inside the context.
 ///
 /// # Errors
-/// Names the file that can't be read, or is no text.
+/// Names the file that can't be read.
 fn recipe(context: &Path, file: Option<&Path>) -> Result<Source> {
-    let (path, bytes) = match file {
-        Some(file) => (file.to_owned(), sys::file::read(file, LARGEST)),
+    let bytes = match file {
+        Some(file) => sys::file::read(file, LARGEST),
         None => {
             let path = context.join("Dockerfile");
-            let bytes = sys::file::open_path(context).and_then(|fd| {
+            sys::file::open_path(context).and_then(|fd| {
                 let fd = Root::new(fd).open("Dockerfile", OFlags::RDONLY | OFlags::NONBLOCK)?;
                 sys::file::read_fd(fd, &path.display(), LARGEST)
-            });
-            (path, bytes)
+            })
         }
     };
     let bytes = bytes.doing(|| "read the recipe".to_owned())?;
@@ -311,7 +308,7 @@ fn recipe(context: &Path, file: Option<&Path>) -> Result<Source> {
         Some(file) => file.display().to_string(),
         None => "Dockerfile".to_owned(),
     };
-    Source::new(name, bytes).map_err(|why| Error::Unreadable { path, why })
+    Ok(Source::new(name, &bytes))
 }
 
 /// Opens the context with its ignore file: the recipe's own (`Dockerfile.dockerignore`) before
@@ -357,9 +354,9 @@ fn ignore(root: &Root, own: Option<(String, Vec<u8>)>) -> Result<Ignore> {
     let Some((name, bytes)) = found else {
         return Ok(Ignore::default());
     };
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Error::Refused(format!("{name}: it is not UTF-8 text")))?;
-    Ignore::parse(&text).map_err(|why| Error::Refused(format!("{name}, {why}")))
+    // Comments may be of any encoding; a pattern of another one fits no name, as names are UTF-8.
+    Ignore::parse(&String::from_utf8_lossy(&bytes))
+        .map_err(|why| Error::Refused(format!("{name}, {why}")))
 }
 
 /// A small file of the context, if it is there.

@@ -1,7 +1,5 @@
 //! What can go wrong in a build, each fault with its subject. Not its job: printing.
 
-use std::path::PathBuf;
-
 use crate::diagnostic::Diagnostic;
 
 /// What the functions of this crate return.
@@ -18,14 +16,6 @@ pub enum Error {
     #[error("{why}")]
     Target {
         /// Which, and which might be meant.
-        why: String,
-    },
-    /// The recipe can't be read.
-    #[error("read recipe {}: {why}", path.display())]
-    Unreadable {
-        /// Its path.
-        path: PathBuf,
-        /// Why it is no recipe.
         why: String,
     },
     /// A system call failed while we did `what`.

@@ -129,7 +129,7 @@ mod tests {
     use crate::{Source, parse};
 
     fn graph(recipe: &str) -> Graph {
-        let source = Source::new("f", recipe.as_bytes().to_vec()).unwrap();
+        let source = Source::new("f", recipe.as_bytes());
         let recipe = parse(&source, &std::collections::BTreeMap::new()).unwrap();
         let settings = crate::Settings::default();
         let plan = crate::plan(&source, &recipe, &settings, &mut |_| {

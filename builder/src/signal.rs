@@ -9,25 +9,23 @@ const NAMES: [&str; 36] = [
     "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
 ];
 
-/// Checks a number from 1 to 64 or a name, with or without SIG, in any case.
+/// Checks a number or a name, with or without SIG, in any case. As with BuildKit any number but 0 will do: what the
+/// image's system makes of it is its own business.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     if let Ok(number) = text.parse::<i64>() {
         return match number {
-            1..=64 => Ok(()),
-            _ => Err(format!(
+            0 => Err(format!(
                 "invalid signal: {text} (1 to 64, or a name as SIGTERM)"
             )),
+            _ => Ok(()),
         };
     }
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let real_time = |prefix: &str, sign: char| {
-        name.strip_prefix(prefix)
-            .and_then(|rest| rest.strip_prefix(sign))
-            .and_then(|rest| rest.parse::<u8>().ok())
-            .is_some_and(|offset| offset <= 15)
+    let real_time = |prefix: &str, most: u8| {
+        (1..=most).any(|offset| name.strip_prefix(prefix) == Some(&offset.to_string()))
     };
-    if NAMES.contains(&name) || real_time("RTMIN", '+') || real_time("RTMAX", '-') {
+    if NAMES.contains(&name) || real_time("RTMIN+", 15) || real_time("RTMAX-", 14) {
         return Ok(());
     }
     Err(match nearest(name, NAMES) {
@@ -42,10 +40,20 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_known() {
-        for good in ["9", "SIGTERM", "term", "RTMIN+3", "SIGRTMAX-1", "64"] {
+        for good in [
+            "9",
+            "SIGTERM",
+            "term",
+            "RTMIN+3",
+            "SIGRTMAX-1",
+            "64",
+            "65",
+            "-1",
+            "+9",
+        ] {
             check(good).unwrap();
         }
-        for bad in ["FOO", "0", "65", "-1", "RTMIN+16", ""] {
+        for bad in ["FOO", "0", "RTMIN+16", "RTMAX-15", "RTMIN+03", ""] {
             assert!(check(bad).is_err(), "{bad}");
         }
         assert_eq!(

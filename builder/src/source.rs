@@ -31,40 +31,34 @@ pub struct Source {
     pub text: String,
     /// The number of its first line; above 1 for a piece of another text.
     pub first_line: usize,
+    /// Whether bytes were replaced that are no UTF-8.
+    pub replaced: bool,
     /// Where its lines begin.
     starts: Vec<usize>,
 }
 
 impl Source {
-    /// A recipe from its bytes.
-    ///
-    /// # Errors
-    /// Says where the first byte is that is not UTF-8, or NUL.
-    pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, String> {
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..valid]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count();
-            format!("line {line} is not UTF-8 text")
-        })?;
-        if let Some(at) = text.find('\0') {
-            let line = 1 + text[..at].matches('\n').count();
-            return Err(format!("line {line} holds a NUL byte"));
+    /// A recipe from its bytes. Each byte that is no UTF-8 becomes the replacement character, as in BuildKit's
+    /// configs: old recipes have names in Latin-1, mostly in comments. Where that would change what is done it
+    /// is refused (see `parse`).
+    pub fn new(name: impl Into<String>, bytes: &[u8]) -> Self {
+        let mut text = String::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
         }
-        let text = match text.strip_prefix('\u{feff}') {
-            Some(rest) => rest.to_owned(),
-            None => text,
-        };
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         let starts = std::iter::once(0).chain(ends).collect();
-        Ok(Self {
+        Self {
             name: name.into(),
             text,
             first_line: 1,
+            replaced: std::str::from_utf8(bytes).is_err(),
             starts,
-        })
+        }
     }
 
     /// The number of the line that holds the byte `at`.
@@ -93,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_place_has_a_line_number_and_the_line_without_its_end() {
-        let source = Source::new("f", b"\xef\xbb\xbfone\r\ntwo\nthree".to_vec()).unwrap();
+        let source = Source::new("f", b"\xef\xbb\xbfone\r\ntwo\nthree");
         assert_eq!(source.line_number(0), 1);
         assert_eq!(&source.text[source.line_range(1)], "one");
         let two = source.text.find("wo").unwrap();
@@ -103,10 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused_with_its_line() {
-        let fault = Source::new("f", b"a\nb\xff".to_vec()).unwrap_err();
-        assert_eq!(fault, "line 2 is not UTF-8 text");
-        let fault = Source::new("f", b"a\n\n\0".to_vec()).unwrap_err();
-        assert_eq!(fault, "line 3 holds a NUL byte");
+    fn each_byte_that_is_no_utf_8_becomes_one_character() {
+        let source = Source::new("f", b"a\n# Jos\xe9\xff\xe2\x82 b");
+        assert_eq!(source.text, "a\n# Jos\u{fffd}\u{fffd}\u{fffd}\u{fffd} b");
     }
 }

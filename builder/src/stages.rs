@@ -323,11 +323,7 @@ mod tests {
     use crate::{Source, parse};
 
     fn recipe(text: &str) -> Recipe {
-        parse(
-            &Source::new("f", text.as_bytes().to_vec()).unwrap(),
-            &BTreeMap::new(),
-        )
-        .unwrap()
+        parse(&Source::new("f", text.as_bytes()), &BTreeMap::new()).unwrap()
     }
 
     #[test]

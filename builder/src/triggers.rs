@@ -19,9 +19,7 @@ pub(crate) fn of_stage(recipe: &Recipe, index: usize) -> Vec<String> {
 
 /// An instruction that waited in the base. Its places are those of its own text.
 pub(crate) fn read(text: &str) -> Checked<Instruction> {
-    let source = Source::new("ONBUILD", text.as_bytes().to_vec())
-        .map_err(|why| Fault::new(Span::default(), why))?;
-    parse::trigger(&source)
+    parse::trigger(&Source::new("ONBUILD", text.as_bytes()))
 }
 
 /// A fault in a trigger is shown at the FROM that woke it.

@@ -3,7 +3,7 @@
 use super::*;
 
 fn lines(text: &str) -> Vec<String> {
-    let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("f", text.as_bytes());
     read(&source)
         .unwrap()
         .1
@@ -13,7 +13,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 fn fault(text: &str) -> String {
-    let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("f", text.as_bytes());
     read(&source).unwrap_err().message
 }
 
@@ -49,7 +49,7 @@ fn a_directive_changes_the_escape_only_at_the_top() {
 #[test]
 fn a_place_in_a_joined_line_is_found_in_the_source() {
     let text = "FROM x\nRUN a \\\n  bad";
-    let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("f", text.as_bytes());
     let line = &read(&source).unwrap().1[1];
     let at = line.text.find("bad").unwrap();
     let span = line.span(at..at + 3);
@@ -60,7 +60,7 @@ fn a_place_in_a_joined_line_is_found_in_the_source() {
 #[test]
 fn heredoc_bodies_are_taken_in_order_and_comments_in_them_kept() {
     let text = "COPY <<A <<-B /d\n# one\nA\n\ttwo\n\tB\nRUN x";
-    let source = Source::new("f", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("f", text.as_bytes());
     let read = read(&source).unwrap().1;
     assert_eq!(read[0].heredocs[0].body, "# one\n");
     assert_eq!(read[0].heredocs[1].content(), "two\n");

@@ -8,7 +8,7 @@ use crate::{Source, parse};
 /// The mounts of a recipe's last RUN, in `/w` with `N=name`; stage 0 is called `tools`.
 fn mounts(flags: &str) -> Result<Vec<Mounted>, String> {
     let text = format!("FROM scratch AS tools\nFROM scratch\nRUN {flags} x\n");
-    let source = Source::new("f", text.into_bytes()).unwrap();
+    let source = Source::new("f", text.as_bytes());
     let recipe =
         parse(&source, &std::collections::BTreeMap::new()).map_err(|fault| fault.message)?;
     let crate::instruction::Kind::Run(run) = &recipe.stages[1].instructions[0].kind else {

@@ -5,6 +5,7 @@ use super::flags::Flags;
 use crate::diagnostic::{Checked, Fault};
 use crate::heredoc::Heredoc;
 use crate::instruction::{Add, Files};
+use crate::words::Word;
 
 /// COPY.
 pub(super) fn copy(request: &Request<'_>) -> Checked<Files> {
@@ -58,7 +59,11 @@ fn files(request: &Request<'_>, flags: &Flags) -> Checked<Files> {
     let mut sources = Vec::new();
     for word in words {
         match Heredoc::of_word(&word.text) {
-            Some(_) => heredocs.extend(bodies.next().cloned()),
+            Some(heredoc) => {
+                let body = bodies.next().cloned();
+                file_name(request, &word, body.as_ref().unwrap_or(&heredoc))?;
+                heredocs.extend(body);
+            }
             None => sources.push(word),
         }
     }
@@ -74,4 +79,18 @@ fn files(request: &Request<'_>, flags: &Flags) -> Checked<Files> {
         heredocs,
         target,
     })
+}
+
+/// A heredoc's name is the name of its file in the target, where no folders are made for it.
+fn file_name(request: &Request<'_>, word: &Word, heredoc: &Heredoc) -> Checked<()> {
+    if !heredoc.name.contains('/') && !matches!(heredoc.name.as_str(), "." | "..") {
+        return Ok(());
+    }
+    Err(Fault::new(
+        word.span,
+        format!(
+            "{} names its file by the heredoc's word, and {:?} is no file name",
+            request.name, heredoc.name
+        ),
+    ))
 }

@@ -16,10 +16,21 @@ pub(super) fn healthcheck(request: &Request<'_>) -> Checked<Healthcheck> {
     let kind_end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let (kind, after) = rest.split_at(kind_end);
     let command = after.trim_start();
+    let known = [
+        "interval",
+        "timeout",
+        "start-period",
+        "start-interval",
+        "retries",
+    ];
+    // Those of NONE say nothing, and yet BuildKit takes them.
+    let flags = Flags::read(&request.parts.flags, &known)?;
     match kind.to_uppercase().as_str() {
         "" => request.fault("HEALTHCHECK requires at least one argument"),
         "NONE" => {
-            request.no_flags()?;
+            for name in known {
+                flags.value(name)?;
+            }
             if !command.is_empty() {
                 return request.fault("HEALTHCHECK NONE takes no arguments");
             }
@@ -29,14 +40,6 @@ pub(super) fn healthcheck(request: &Request<'_>) -> Checked<Healthcheck> {
             })
         }
         "CMD" => {
-            let known = [
-                "interval",
-                "timeout",
-                "start-period",
-                "start-interval",
-                "retries",
-            ];
-            let flags = Flags::read(&request.parts.flags, &known)?;
             let at = request.parts.rest.end - command.len();
             Ok(Healthcheck {
                 test: test(request.line, at..request.parts.rest.end)?,

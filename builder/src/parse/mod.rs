@@ -5,6 +5,7 @@ mod files;
 mod flags;
 mod healthcheck;
 mod metadata;
+mod onbuild;
 mod run;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::source::{Source, Span};
 use crate::syntax;
 use crate::words::{self, Parts, Word};
 use flags::Flags;
+pub(crate) use onbuild::trigger;
 
 /// All instructions, for "did you mean".
 const NAMES: [&str; 18] = [
@@ -143,6 +145,7 @@ pub(crate) fn parse_linted(
         contexts: Contexts::default(),
     };
     for line in &lines {
+        readable(source, line)?;
         place(&mut recipe, line, linter)?;
     }
     if recipe.stages.is_empty() {
@@ -153,6 +156,36 @@ pub(crate) fn parse_linted(
     }
     lint::recipe::whole(linter, &recipe);
     Ok(recipe)
+}
+
+/// Refuses what no kernel, name or config takes as it stands. BuildKit's parser takes any bytes, and its solver
+/// refuses what is not UTF-8 once it is part of a step: in comments and in texts for people it may stay.
+fn readable(source: &Source, line: &Line) -> Checked<()> {
+    let name = line.text.split_whitespace().next().unwrap_or("");
+    let for_people = ["LABEL", "MAINTAINER"].map(|known| name.eq_ignore_ascii_case(known));
+    let replaced = source.replaced && !for_people.contains(&true);
+    let bad = |c: char| c == '\0' || (replaced && c == char::REPLACEMENT_CHARACTER);
+    let (span, found) = match line.text.char_indices().find(|(_, c)| bad(*c)) {
+        Some((at, c)) => (line.span(at..at + c.len_utf8()), c),
+        None => {
+            let mut bodies = line
+                .heredocs
+                .iter()
+                .flat_map(|heredoc| heredoc.body.chars());
+            match bodies.find(|c| bad(*c)) {
+                Some(c) => (line.whole_span(), c),
+                None => return Ok(()),
+            }
+        }
+    };
+    let what = match found {
+        '\0' => "a NUL byte",
+        _ => "a byte that is not UTF-8",
+    };
+    Err(Fault::new(
+        span,
+        format!("{what}, which can stand only in a comment"),
+    ))
 }
 
 /// Parses one line and puts it where it belongs.
@@ -204,19 +237,6 @@ fn request(line: &Line, escape: char) -> Request<'_> {
     }
 }
 
-/// The instruction of an ONBUILD trigger: one line and its heredocs, in the default escape.
-pub(crate) fn trigger(source: &Source) -> Checked<Instruction> {
-    let (_, lines) = lines::read(source)?;
-    match lines.as_slice() {
-        [line] => {
-            let request = request(line, '\\');
-            allowed_in_onbuild(&request)?;
-            instruction(&request)
-        }
-        _ => Err(Fault::new(Span::default(), "a trigger is one instruction")),
-    }
-}
-
 fn instruction(request: &Request<'_>) -> Checked<Instruction> {
     let kind = match request.name.as_str() {
         "ARG" => Kind::Arg(metadata::arguments(request)?),
@@ -235,7 +255,7 @@ fn instruction(request: &Request<'_>) -> Checked<Instruction> {
         "EXPOSE" => Kind::Expose(metadata::words(request)?),
         "VOLUME" => Kind::Volume(metadata::volumes(request)?),
         "HEALTHCHECK" => Kind::Healthcheck(healthcheck::healthcheck(request)?),
-        "ONBUILD" => Kind::OnBuild(on_build(request)?),
+        "ONBUILD" => Kind::OnBuild(onbuild::on_build(request)?),
         _ => {
             let name = &request.line.text[request.parts.name.clone()];
             return Err(Fault::new(
@@ -294,45 +314,6 @@ fn stage_name(name: &Word) -> Checked<()> {
             name.text
         ),
     ))
-}
-
-/// The text of a trigger: what follows ONBUILD, with the bodies of its heredocs.
-fn on_build(request: &Request<'_>) -> Checked<String> {
-    let rest = request.parts.name.end..request.line.text.len();
-    let text = request.line.text[rest.clone()].trim();
-    if text.is_empty() {
-        return request.fault("ONBUILD requires at least one argument");
-    }
-    // The trigger must be a good instruction now, not in somebody else's build.
-    let start = rest.start + request.line.text[rest].find(text).unwrap_or(0);
-    let span = request.line.span(start..start + text.len());
-    let mut line = Line::whole(text, span.start);
-    line.heredocs.clone_from(&request.line.heredocs);
-    let inner = self::request(&line, request.escape);
-    allowed_in_onbuild(&inner)?;
-    instruction(&inner).map_err(|fault| Fault { span, ..fault })?;
-    let mut text = text.to_owned();
-    for heredoc in &request.line.heredocs {
-        text.push('\n');
-        text.push_str(&heredoc.body);
-        text.push_str(&heredoc.name);
-    }
-    Ok(text)
-}
-
-fn allowed_in_onbuild(request: &Request<'_>) -> Checked<()> {
-    let span = request.line.span(request.parts.name.clone());
-    match request.name.as_str() {
-        "ONBUILD" => Err(Fault::new(
-            span,
-            "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
-        )),
-        "FROM" | "MAINTAINER" => Err(Fault::new(
-            span,
-            format!("{} isn't allowed as an ONBUILD trigger", request.name),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// A name and maybe a value of an ARG.

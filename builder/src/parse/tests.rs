@@ -4,7 +4,7 @@ use super::*;
 use crate::instruction::CommandLine;
 
 fn parsed(text: &str) -> Recipe {
-    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("Dockerfile", text.as_bytes());
     parse(&source, &BTreeMap::new()).unwrap()
 }
 
@@ -22,7 +22,7 @@ fn kind(line: &str) -> Kind {
 
 /// `line: message` of the fault.
 fn fault(text: &str) -> String {
-    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("Dockerfile", text.as_bytes());
     let shown = parse(&source, &BTreeMap::new()).unwrap_err().of(&source);
     format!("{}: {}", shown.line, shown.message)
 }
@@ -150,13 +150,15 @@ fn a_mount_is_read_as_comma_separated_values() {
 }
 
 #[test]
-fn a_trigger_is_checked_where_it_is_written() {
+fn a_trigger_is_cut_into_words_where_it_is_written() {
     assert_eq!(kind("ONBUILD RUN x"), Kind::OnBuild("RUN x".into()));
     assert_eq!(
         kind("ONBUILD COPY <<A /b\nx\nA"),
         Kind::OnBuild("COPY <<A /b\nx\nA".into())
     );
-    assert!(fault_of("ONBUILD RNU x").contains("did you mean RUN?"));
+    assert_eq!(kind("ONBUILD RNU x"), Kind::OnBuild("RNU x".into()));
+    assert!(fault_of("ONBUILD ENV x").contains("ENV must have two arguments"));
+    assert!(fault_of("ONBUILD CMD [1]").contains("strings only"));
     assert!(fault_of("ONBUILD FROM x").contains("FROM isn't allowed as an ONBUILD trigger"));
     assert!(fault_of("ONBUILD ONBUILD RUN x").contains("Chaining ONBUILD"));
 }
@@ -195,4 +197,30 @@ fn processor() -> u64 {
     let fields = stat.rsplit(')').next().unwrap().split_ascii_whitespace();
     let times = fields.skip(11).take(2);
     times.map(|time| time.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn what_is_no_text_stays_in_comments_and_for_people() {
+    let read = |bytes: &[u8]| parse(&Source::new("f", bytes), &BTreeMap::new());
+    assert!(read(b"# Jos\xe9 \0\nFROM scratch\nRUN a \\\n# \xe9\n b\n").is_ok());
+    assert!(read(b"FROM scratch\nLABEL a=\"Jos\xe9\"\nMAINTAINER Jos\xe9\n").is_ok());
+    assert!(read("FROM scratch\nRUN \u{fffd}\n".as_bytes()).is_ok());
+    for bytes in [
+        &b"FROM scratch\nRUN echo \xe9\n"[..],
+        b"FROM scratch\nCOPY <<A /a\n\xe9\nA\n",
+    ] {
+        let fault = read(bytes).unwrap_err();
+        assert_eq!(
+            fault.message,
+            "a byte that is not UTF-8, which can stand only in a comment"
+        );
+    }
+    let fault = read(b"FROM scratch\nRUN echo \0").unwrap_err();
+    assert!(fault.message.starts_with("a NUL byte"), "{}", fault.message);
+}
+
+#[test]
+fn a_heredoc_of_copy_names_a_file() {
+    assert!(fault_of("COPY <<a/b /d/\nx\na/b").contains("\"a/b\" is no file name"));
+    assert!(fault_of("COPY <<.. /d/\nx\n..").contains("\"..\" is no file name"));
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::parse;
 
 fn planned(text: &str, settings: &Settings) -> Result<Plan> {
-    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("Dockerfile", text.as_bytes());
     let recipe = parse::parse(&source, &settings.build_args)
         .map_err(|fault| Error::Recipe(fault.of(&source)))?;
     plan(&source, &recipe, settings, &mut |wish| Ok(base(wish.name)))
@@ -31,7 +31,7 @@ fn base(name: &str) -> BaseConfig {
 
 /// What the linter finds, as `LINT Rule:line message`, sorted; `ignore` is the context's ignore file.
 fn linted(text: &str, settings: &Settings, ignore: &str) -> Vec<String> {
-    let source = Source::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let source = Source::new("Dockerfile", text.as_bytes());
     let linter = Linter::default();
     let mut options = lint::Options::default();
     let ignore = Ignore::parse(ignore).unwrap();
