@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use image::registry::{self, PullOptions};
 use image::{Digest, Image, Layer, LoadOptions, Names, Reference, Source, Store};
 
-use crate::build::{at, first_line};
+use crate::build::in_recipe;
 use crate::config::Config;
 use crate::diagnostic::nearest;
 use crate::error::{Doing, Error, Result};
@@ -92,7 +92,7 @@ impl<'a> Bases<'a> {
                         self.image(name, target, tell).map_err(|error| {
                             let earlier = recipe.stages.iter().take(stage.index);
                             let error = meant(error, "image", name, earlier);
-                            at(source, step.span, &first_line(&step.text), error)
+                            in_recipe(source, step.span, &error)
                         })?;
                     }
                 }
@@ -197,7 +197,9 @@ impl<'a> Bases<'a> {
         }
         match named(name) {
             Named::Store => {
-                let image = self.store.find(name).doing(doing)?;
+                let found = self.store.find(name);
+                let image = found.map_err(|error| no_name(name).unwrap_or(error));
+                let image = image.doing(doing)?;
                 self.store.use_image(&image).doing(doing)?;
                 Ok(image)
             }
@@ -268,6 +270,14 @@ pub(crate) fn meant<'s>(
     let near = near.unwrap_or_default();
     let what = format!("{kind} {name}{near}");
     Error::Image { what, source }
+}
+
+/// Why a name can be no image's, here or elsewhere.
+pub(crate) fn no_name(name: &str) -> Option<image::Error> {
+    let id = name.bytes().all(|b| b.is_ascii_hexdigit());
+    (named(name) == Named::Store && !id)
+        .then(|| name.parse::<Reference>().err())
+        .flatten()
 }
 
 /// The note of an image for another platform: it has no name in the store.

@@ -8,6 +8,7 @@ use crate::before::Before;
 use crate::cache::Cache;
 use crate::context::Files;
 use crate::course::Run;
+use crate::diagnostic::Fault;
 use crate::error::{Doing, Error, Result};
 use crate::finished::Finished;
 use crate::instruction::Recipe;
@@ -128,11 +129,23 @@ pub fn build<'a>(
 }
 
 /// Why there is no base image, with its place, and which stage above it may be meant.
-fn no_base((source, recipe): (&Source, &Recipe), wish: &Wish<'_>, error: Error) -> Error {
+pub(crate) fn no_base(
+    (source, recipe): (&Source, &Recipe),
+    wish: &Wish<'_>,
+    error: Error,
+) -> Error {
     let stages = recipe.stages.iter();
     let earlier = stages.take_while(|stage| stage.base.span.start < wish.span.start);
     let error = bases::meant(error, "base image", wish.name, earlier);
-    at(source, wish.span, "FROM", error)
+    in_recipe(source, wish.span, &error)
+}
+
+/// What ended a build before its first step, shown at its place: the whole chain, with the line.
+pub(crate) fn in_recipe(source: &Source, span: crate::Span, error: &Error) -> Error {
+    if let Error::Recipe(shown) = error {
+        return Error::Recipe(shown.clone());
+    }
+    Error::Recipe(Fault::new(span, runtime::chain(error)).of(source))
 }
 
 /// An error at a place of the recipe.

@@ -4,7 +4,8 @@
 use image::Store;
 use serde_json::json;
 
-use crate::bases::Bases;
+use crate::bases::{self, Bases};
+use crate::build::no_base;
 use crate::context;
 use crate::error::{Doing, Error, Result};
 use crate::ignore::Ignore;
@@ -59,6 +60,13 @@ pub fn check(
                         let mut bases = Bases::new(&store, options);
                         bases.config_alone(wish.name, wish.platform).ok()
                     });
+                    if let (None, Some(source_error)) = (&found, bases::no_name(wish.name)) {
+                        let error = Error::Image {
+                            what: format!("base image {}", wish.name),
+                            source: source_error,
+                        };
+                        return Err(no_base((&source, &recipe), wish, error));
+                    }
                     Ok(found.map_or_else(
                         || {
                             missing.push(wish.name.to_owned());

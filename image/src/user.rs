@@ -63,7 +63,8 @@ fn read(root: &Root, path: &str) -> Result<Vec<u8>> {
 pub fn resolve(user: &str, passwd: &[u8], group: &[u8]) -> Result<User> {
     let refuse = |rule: String| Error::refused(format!("user {user:?}"), rule);
     let (name, group_name) = match user.split_once(':') {
-        Some((_, "")) => return Err(refuse("no group stands behind ':'".to_owned())),
+        // As docker has it: nothing behind the colon asks for no group.
+        Some((name, "")) => (name, None),
         Some((name, group)) => (name, Some(group)),
         None => (user, None),
     };
@@ -237,7 +238,9 @@ mod tests {
             ("+1", None),
             (" 1", None),
             ("1 ", None),
-            ("1:", None),
+            ("1:", Some((1, 0))),
+            ("app:", Some((1000, 1000))),
+            (":", Some((0, 0))),
             ("1:1:1", None),
             ("1:-1", None),
             ("\u{0663}", None),
@@ -256,6 +259,7 @@ mod tests {
         assert_eq!(groups("app"), [1000, 10, 44]);
         assert_eq!(groups("1000"), [1000, 10, 44]);
         assert_eq!(groups("app:video"), [44]);
+        assert_eq!(groups("app:"), [1000, 10, 44]);
         assert_eq!(groups("7777"), [0]);
     }
 

@@ -6,6 +6,7 @@ use crate::registry::server::Registry;
 use crate::support::{claims, run};
 
 claims![
+    a_name_that_no_image_can_have_is_told_before_anything_is_asked: [Root, Overlay, Dhow],
     a_name_of_no_image_has_its_line_and_the_stage_that_is_meant: [Root, Overlay, Dhow],
     a_recipe_stands_on_images_of_a_registry_and_needs_it_once: [Root, Overlay, Dhow, Tool("docker-registry")],
     pull_asks_for_a_name_again: [Root, Overlay, Dhow, Tool("docker-registry")],
@@ -86,9 +87,9 @@ fn pull_asks_for_a_name_again() {
     drop(registry);
     let refused = site.build(&["-q", "--pull", "c"]).ends_with(1);
     assert!(
-        refused.stderr.starts_with(&format!(
-            "dhow: Dockerfile:1: FROM: base image {base}: pull "
-        )),
+        refused
+            .stderr
+            .starts_with(&format!("dhow: Dockerfile:1: base image {base}: pull ")),
         "{refused:?}"
     );
     let fresh = site
@@ -161,14 +162,11 @@ fn nothing_is_done_for_a_push_without_a_name() {
 fn a_name_of_no_image_has_its_line_and_the_stage_that_is_meant() {
     let site = Site::bare();
     for (line, told) in [
-        ("FROM ./tools", "FROM: base image"),
-        (
-            "FROM scratch\nCOPY --from=./tools /a /b",
-            "COPY --from=./tools /a /b: image",
-        ),
+        ("FROM ./tools", "base image"),
+        ("FROM scratch\nCOPY --from=./tools /a /b", "image"),
         (
             "FROM scratch\nRUN --mount=from=./tools,target=/t x",
-            "RUN --mount=from=./tools,target=/t x: image",
+            "image",
         ),
     ] {
         site.context("c", &format!("FROM scratch AS tools\n{line}\n"));
@@ -177,5 +175,25 @@ fn a_name_of_no_image_has_its_line_and_the_stage_that_is_meant() {
         let begin =
             format!("dhow: Dockerfile:{number}: {told} ./tools (did you mean the stage tools?): ");
         assert!(output.stderr.starts_with(&begin), "{}", output.stderr);
+        let shown = format!("\n{number} | {}\n", line.lines().last().unwrap());
+        assert!(output.stderr.contains(&shown), "{}", output.stderr);
+    }
+}
+
+fn a_name_that_no_image_can_have_is_told_before_anything_is_asked() {
+    let site = Site::bare();
+    for (name, why) in [
+        ("box:", "a tag"),
+        ("BOX", "lower"),
+        ("box@sha256:abc", "after @ there must be sha256:"),
+    ] {
+        site.context("c", &format!("FROM {name}\n"));
+        let said = format!("Dockerfile:1: base image {name}: ");
+        for flag in ["--plan", "--check", "-q"] {
+            let output = site.build(&[flag, "c"]).ends_with(1);
+            assert!(output.stderr.contains(&said), "{}", output.stderr);
+            assert!(output.stderr.contains(why), "{}", output.stderr);
+            assert!(output.stderr.ends_with("^\n"), "{}", output.stderr);
+        }
     }
 }

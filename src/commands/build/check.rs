@@ -43,6 +43,7 @@ fn words(check: &Check) -> String {
         );
     }
     let count = match check.findings.len() {
+        0 if check.fault.is_some() => return out,
         0 => "no warnings".to_owned(),
         1 => "1 warning".to_owned(),
         many => format!("{many} warnings"),
