@@ -140,13 +140,31 @@ fn rule(line: &str) -> Result<Rule, String> {
     if exception && pattern.is_empty() {
         return Err("illegal exclusion pattern: \"!\"".to_owned());
     }
-    let clean = crate::steps::metadata::clean(pattern);
-    let glob = Glob::parse(&clean[1..], Dialect::Ignore)?;
+    let pattern = clean(pattern);
+    let glob = Glob::parse(&pattern, Dialect::Ignore)?;
     Ok(Rule {
         glob,
         exception,
-        pattern: clean[1..].to_owned(),
+        pattern,
     })
+}
+
+/// A pattern without `.`, `..` and slashes that say nothing. One that leads out of the context keeps its `..`, and so
+/// fits no name there; one that begins with a slash can't lead out.
+fn clean(pattern: &str) -> String {
+    let rooted = pattern.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in pattern.split('/') {
+        match (part, parts.last()) {
+            ("" | ".", _) => {}
+            ("..", None | Some(&"..")) if !rooted => parts.push(".."),
+            ("..", _) => {
+                parts.pop();
+            }
+            (part, _) => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 #[cfg(test)]
@@ -165,6 +183,10 @@ mod tests {
         assert!(left_out("**/a", "b/a"));
         assert!(left_out("/a/", "a/x"));
         assert!(left_out("./a/../b", "b"));
+        assert!(left_out("/../b", "b"));
+        assert!(!left_out("../b", "b"));
+        assert!(!left_out("a/../../../b", "b"));
+        assert!(!left_out("..", "b"));
         assert!(left_out("*/*.o", "x/y.o"));
         assert!(!left_out("*/*.o", "x/y/z.o"));
         assert!(left_out("  a  ", "a"));

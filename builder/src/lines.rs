@@ -235,9 +235,6 @@ fn logical_line(reader: &mut Reader<'_>, escape: char) -> Checked<Option<Line>> 
         // An empty line neither begins nor ends an instruction.
         if physical.text.trim().is_empty() {
             gap |= open;
-            if !open {
-                line.comments.clear();
-            }
             continue;
         }
         line.gap = gap.then_some(physical.span());

@@ -289,7 +289,9 @@ fn stage(request: &Request<'_>, place: &Place) -> Checked<Stage> {
     Ok(Stage {
         base: words[0].clone(),
         name: name.map(|word| word.text.to_lowercase()),
-        platform: flags.value("platform")?,
+        platform: flags
+            .value("platform")?
+            .filter(|word| !word.text.is_empty()),
         instructions: Vec::new(),
         span: place.span,
         text: request.line.text.trim_end().to_owned(),

@@ -248,7 +248,8 @@ fn files_step(state: &State<'_>, files: &Files) -> Checked<CopyStep> {
         heredocs.push((heredoc.name.clone(), content));
     }
     let chmod = match (&files.chmod, mode) {
-        (Some(word), Some(text)) => {
+        // What comes to nothing says nothing, as with BuildKit.
+        (Some(word), Some(text)) if !text.is_empty() => {
             Some(ModeChange::parse(&text).map_err(|why| Fault::new(word.span, why))?)
         }
         _ => None,
