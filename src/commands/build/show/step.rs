@@ -74,7 +74,29 @@ impl Step {
 }
 
 fn shown(bytes: &[u8]) -> String {
-    one_line(&String::from_utf8_lossy(bytes))
+    one_line(&uncolored(&String::from_utf8_lossy(bytes)))
+}
+
+/// A text without what only colors it (`ESC [ 1;31 m`): many programs do that for whoever reads along. All else that
+/// steers a terminal is shown, escaped.
+fn uncolored(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        let numbers = after.len()
+            - after
+                .trim_start_matches(|c: char| c.is_ascii_digit() || ";:".contains(c))
+                .len();
+        out.push_str(before);
+        rest = match after[numbers..].strip_prefix('m') {
+            Some(rest) => rest,
+            None => {
+                out.push_str("\x1b[");
+                after
+            }
+        };
+    }
+    out + rest
 }
 
 /// One line that steers no terminal.
@@ -104,6 +126,14 @@ mod tests {
         assert_eq!(step.output(b"\x1b[2Jend\ttab"), Vec::<String>::new());
         assert_eq!(step.last().as_deref(), Some("\\u{1b}[2Jend    tab"));
         assert_eq!(step.lines, ["one", "two", " 1%", " 2%"]);
+    }
+
+    #[test]
+    fn colors_are_left_out_and_nothing_else() {
+        assert_eq!(shown(b"\x1b[1;31mred\x1b[0m, \x1b[mplain"), "red, plain");
+        assert_eq!(shown(b"\x1b[\x1b[31m2J"), "\\u{1b}[2J");
+        assert_eq!(shown(b"\x1b[31"), "\\u{1b}[31");
+        assert_eq!(shown(b"\x1b]0;title\x07"), "\\u{1b}]0;title\\u{7}");
     }
 
     #[test]

@@ -44,6 +44,43 @@ enum Tone {
     Faint,
 }
 
+/// A line of the view.
+#[derive(Debug)]
+struct Line {
+    tone: Tone,
+    text: String,
+    /// What stands at the end of a step's line, which is made to fit the window: the step's time.
+    tail: Option<String>,
+}
+
+impl Line {
+    /// A line that stays as long as it is.
+    fn whole(tone: Tone, text: String) -> Self {
+        Self {
+            tone,
+            text,
+            tail: None,
+        }
+    }
+
+    fn step(tone: Tone, text: String, tail: String) -> Self {
+        Self {
+            tone,
+            text,
+            tail: Some(tail),
+        }
+    }
+
+    /// In so many columns, if it is a step's. The whole text of a step is in the recipe, and in what is said of
+    /// its failure.
+    fn fitted(&self, room: usize) -> String {
+        match self.tail.as_deref() {
+            None => self.text.clone(),
+            Some(tail) => fit(&self.text, tail, room),
+        }
+    }
+}
+
 impl Terminal {
     pub(super) fn new(colors: bool) -> Self {
         Self {
@@ -77,10 +114,16 @@ impl Terminal {
     }
 
     /// Takes an event; gives the lines that stay.
-    fn take(&mut self, event: &Event<'_>) -> Vec<(Tone, String)> {
+    fn take(&mut self, event: &Event<'_>) -> Vec<Line> {
         match event {
-            Event::Warning(text) => vec![(Tone::Failed, format!("warning: {}", one_line(text)))],
-            Event::Pull(name) => vec![(Tone::Plain, format!(" => pull {}", one_line(name)))],
+            Event::Warning(text) => {
+                let text = format!("warning: {}", one_line(text));
+                vec![Line::whole(Tone::Failed, text)]
+            }
+            Event::Pull(name) => {
+                let text = format!(" => pull {}", one_line(name));
+                vec![Line::whole(Tone::Plain, text)]
+            }
             Event::Step {
                 number,
                 total,
@@ -116,28 +159,29 @@ impl Terminal {
         }
     }
 
-    fn finish(&mut self, number: usize, took: Duration, tone: Tone) -> Vec<(Tone, String)> {
+    fn finish(&mut self, number: usize, took: Duration, tone: Tone) -> Vec<Line> {
         let Some(step) = self.running.remove(&number) else {
             return Vec::new();
         };
         self.done += 1;
-        let (tone, line) = match (tone, step.cached) {
-            (Tone::Failed, _) => (tone, format!(" => FAILED {} {}", step.title, time(took))),
+        let line = match (tone, step.cached) {
+            (Tone::Failed, _) => Line::step(tone, format!(" => FAILED {}", step.title), time(took)),
             (_, true) => {
                 self.cached += 1;
-                (Tone::Cached, format!(" => CACHED {}", step.title))
+                let text = format!(" => CACHED {}", step.title);
+                Line::step(Tone::Cached, text, String::new())
             }
-            (tone, false) => (tone, format!(" => {} {}", step.title, time(took))),
+            (tone, false) => Line::step(tone, format!(" => {}", step.title), time(took)),
         };
         let why = step
             .why
             .iter()
-            .map(|why| (Tone::Faint, format!("      not cached: {why}")));
-        std::iter::once((tone, line)).chain(why).collect()
+            .map(|why| Line::whole(Tone::Faint, format!("      not cached: {why}")));
+        std::iter::once(line).chain(why).collect()
     }
 
     /// The bytes that take the old region away, add the lines that stay, and draw the region.
-    fn frame(&mut self, stays: &[(Tone, String)], (width, height): (usize, usize)) -> String {
+    fn frame(&mut self, stays: &[Line], (width, height): (usize, usize)) -> String {
         let mut text = String::new();
         // The window may have become narrower since: what was drawn takes more rows then.
         let rows: usize = self
@@ -152,29 +196,28 @@ impl Terminal {
             ));
         }
         text.push_str("\r\x1b[J");
-        for (tone, line) in stays {
-            text.push_str(&self.painted(*tone, line));
+        let room = width.saturating_sub(1);
+        for line in stays {
+            text.push_str(&self.painted(line.tone, &line.fitted(room)));
             text.push('\n');
         }
-        let mut region = self.region(height.saturating_sub(1));
-        for (_, line) in &mut region {
-            *line = cut(line, width.saturating_sub(1));
-        }
-        self.region = region.iter().map(|(_, line)| columns(line)).collect();
-        for (tone, line) in &region {
-            text.push_str(&self.painted(*tone, line));
+        self.region.clear();
+        for line in self.below(height.saturating_sub(1)) {
+            let shown = cut(&line.fitted(room), room);
+            self.region.push(columns(&shown));
+            text.push_str(&self.painted(line.tone, &shown));
             text.push('\n');
         }
         text
     }
 
     /// What is below: how far the build is, each running step and its last lines, `most` lines in all.
-    fn region(&self, most: usize) -> Vec<(Tone, String)> {
+    fn below(&self, most: usize) -> Vec<Line> {
         if self.running.is_empty() && (self.total == 0 || self.done == self.total) {
             return Vec::new();
         }
         let since = time(self.began.elapsed());
-        let mut lines = vec![(
+        let mut lines = vec![Line::whole(
             Tone::Faint,
             format!(
                 "[+] {since}, {} of {} steps, {} cached",
@@ -183,13 +226,11 @@ impl Terminal {
         )];
         let each = most.saturating_sub(1) / self.running.len().max(1);
         for step in self.running.values() {
-            lines.push((
-                Tone::Plain,
-                format!(" => {} {}", step.title, time(step.began.elapsed())),
-            ));
+            let text = format!(" => {}", step.title);
+            lines.push(Line::step(Tone::Plain, text, time(step.began.elapsed())));
             let below = BELOW.min(each.saturating_sub(1)).min(step.lines.len());
             for line in step.lines.iter().skip(step.lines.len() - below) {
-                lines.push((Tone::Faint, format!("      {line}")));
+                lines.push(Line::whole(Tone::Faint, format!("      {line}")));
             }
         }
         lines.truncate(most.max(1));
@@ -237,6 +278,24 @@ fn cut(line: &str, room: usize) -> String {
         fits
     };
     line.chars().take_while(fits).collect()
+}
+
+/// A text and what must be seen behind it, in so many columns.
+fn fit(text: &str, tail: &str, room: usize) -> String {
+    let behind = if tail.is_empty() {
+        0
+    } else {
+        columns(tail) + 1
+    };
+    if columns(text) + behind <= room {
+        return format!("{text} {tail}").trim_end().to_owned();
+    }
+    // In a very narrow window there is no use in it.
+    if room < behind + 16 {
+        return cut(text, room);
+    }
+    let text = cut(text, room - behind - columns("…"));
+    format!("{text}… {tail}").trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -290,8 +349,23 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_one_line_with_its_time_at_the_end() {
+        assert_eq!(fit("RUN make", "0.1s", 40), "RUN make 0.1s");
+        assert_eq!(
+            fit("RUN make all the things", "12.3s", 24),
+            "RUN make all the… 12.3s"
+        );
+        assert_eq!(
+            fit("RUN make all the things", "", 20),
+            "RUN make all the t…"
+        );
+        assert_eq!(fit("RUN make all the things", "12.3s", 12), "RUN make all");
+    }
+
+    #[test]
     fn colors_are_for_those_who_want_them() {
-        let frame = |colors| begun(colors).frame(&[(Tone::Cached, "x".to_owned())], (80, 24));
+        let frame =
+            |colors| begun(colors).frame(&[Line::whole(Tone::Cached, "x".to_owned())], (80, 24));
         assert!(frame(true).contains("\x1b[34mx\x1b[0m\n"));
         assert!(!frame(false).contains("\x1b[34m"));
     }
