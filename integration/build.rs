@@ -276,11 +276,8 @@ fn each_recipe_has_its_plan() {
         if std::env::var_os("DHOW_TEST_WRITE").is_some() {
             std::fs::write(&path, &plan.stdout).unwrap();
         }
-        assert_eq!(
-            plan.stdout,
-            std::fs::read_to_string(path).unwrap(),
-            "{name}"
-        );
+        let expected = std::fs::read_to_string(path).unwrap();
+        assert_eq!(plan.stdout, expected, "{name}");
     }
 }
 

@@ -213,12 +213,12 @@ fn a_terminal_has_a_view_unless_it_is_dumb() {
     };
     let colored = on_terminal("-u NO_COLOR TERM=xterm", "").success().stdout;
     assert!(
-        colored.contains("\x1b[J\x1b[34m => CACHED [2/3] RUN echo first\x1b[0m\r\n"),
+        colored.contains("\x1b[J\x1b[34m => CACHED [2/3] RUN echo f…\x1b[0m\r\n"),
         "{colored:?}"
     );
     let plain = on_terminal("NO_COLOR=1 TERM=xterm", "").success().stdout;
     assert!(
-        plain.contains("\x1b[J => CACHED [2/3] RUN echo first\r\n"),
+        plain.contains("\x1b[J => CACHED [2/3] RUN echo f…\r\n"),
         "{plain:?}"
     );
     assert!(!plain.contains("\x1b[34m"), "{plain:?}");
