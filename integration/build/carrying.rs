@@ -1,5 +1,7 @@
 //! `dhow cache`: the build cache in another store, by an archive and by a registry; and less of it. Not its job: keys.
 
+use std::process::Command;
+
 use super::{Site, cached};
 use crate::registry::server::Registry;
 use crate::support::{Output, claims, run};
@@ -117,7 +119,16 @@ fn a_cache_is_pruned_and_images_stay() {
             .stdout
     };
     let build = || cached(&site.build(&["-t", "c", "c"]).success());
+    // One was killed as it wrote an entry, long ago; another writes one.
+    let entry = |name: &str| site.folder().join("store/cache").join(name);
+    let (torn, fresh) = (entry(".a.json.new"), entry(".b.json.new"));
+    for path in [&torn, &fresh] {
+        std::fs::write(path, "{").unwrap();
+    }
+    run(Command::new("touch").args(["-d", "2 hours ago"]).arg(&torn)).success();
     prune(&["--filter", "until=1h"]);
+    assert_eq!((torn.exists(), fresh.exists()), (false, true));
+    std::fs::remove_file(fresh).unwrap();
     prune(&["--dry-run"]);
     prune(&["--keep-storage", "1g"]);
     assert_eq!(build(), 2, "all steps are of use");

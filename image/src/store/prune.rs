@@ -5,7 +5,7 @@
 //! was found. It is noted as the time of a file (the config's blob, the entry), which costs one call and no
 //! sync.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sys::file::{self, Lock};
 
@@ -17,6 +17,9 @@ use super::references::References;
 use super::{Image, Store};
 use crate::error::Doing;
 use crate::{Digest, Reference, Result};
+
+/// What is being written is younger.
+const TORN: Duration = Duration::from_secs(3600);
 
 /// What may go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,12 +131,33 @@ impl Store {
             let path = self.path.join("cache").join(step);
             file::remove_file(path).doing(|| format!("forget step {step}"))?;
         }
+        self.forget_torn()?;
         self.forget_moot(&holds)?;
         self.take_away(&work, &gone)?;
         // Others go on while the files of the layers are removed one by one.
         drop(lock);
         work.finish()?;
         Ok(pruned)
+    }
+
+    /// Removes what processes were writing beside the build cache when they were killed. A living one takes moments.
+    fn forget_torn(&self) -> Result<()> {
+        let old = SystemTime::now().checked_sub(TORN);
+        for room in ["cache", "builds"].map(|room| self.path.join(room)) {
+            let doing = || format!("look for torn files in {}", room.display());
+            if !file::exists(&room).doing(doing)? {
+                continue;
+            }
+            for (name, _) in file::list(file::open_dir(&room).doing(doing)?).doing(doing)? {
+                let path = room.join(&name);
+                let name = name.to_string_lossy();
+                let torn = name.starts_with('.') && name.ends_with(".new");
+                if torn && file::last_used(&path).is_ok_and(|used| Some(used) < old) {
+                    file::remove_file(&path).doing(doing)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What goes; nothing is changed.
