@@ -135,4 +135,13 @@ fn a_cache_is_pruned_and_images_stay() {
     assert!(prune(&[]).starts_with("Forgot 2 steps of builds\n"));
     assert_ne!(run(site.dhow().args(["images", "-q"])).success().stdout, "");
     assert_eq!(build(), 0);
+    // What was learned of files goes with the step, and is none.
+    prune(&[]);
+    site.context("d", "FROM scratch\nCOPY Dockerfile /d\n");
+    site.build(&["-t", "d", "d"]).success();
+    let had = std::fs::read_dir(site.folder().join("store/cache")).unwrap();
+    assert!(had.count() > 1);
+    assert!(prune(&[]).starts_with("Forgot 1 step of builds\n"));
+    let left = std::fs::read_dir(site.folder().join("store/cache")).unwrap();
+    assert_eq!(left.count(), 0);
 }

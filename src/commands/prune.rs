@@ -79,8 +79,10 @@ pub(super) fn as_text(pruned: &Pruned, dry_run: bool) -> String {
         }
         text.push_str(&format!("Deleted: {id}\n"));
     }
-    if !pruned.steps.is_empty() {
-        text.push_str(&format!("Forgot {} steps of builds\n", pruned.steps.len()));
+    match pruned.steps.len() {
+        0 => {}
+        1 => text.push_str("Forgot 1 step of builds\n"),
+        count => text.push_str(&format!("Forgot {count} steps of builds\n")),
     }
     let verb = match dry_run {
         true => "Would free",
@@ -105,6 +107,7 @@ fn as_json(pruned: &Pruned, dry_run: bool) -> serde_json::Value {
         "DryRun": dry_run,
         "Images": images.collect::<Vec<_>>(),
         "Steps": pruned.steps,
+        "Notes": pruned.notes,
         "Layers": pruned.layers,
         "Blobs": pruned.blobs,
         "Freed": pruned.freed,

@@ -61,6 +61,8 @@ pub struct Pruned {
     pub images: Vec<(Digest, Vec<Reference>)>,
     /// Steps of the build cache, by their files; those that nobody would find again, too.
     pub steps: Vec<String>,
+    /// What the build cache knew beside steps, by its files.
+    pub notes: Vec<String>,
     /// Blobs.
     pub blobs: Vec<Digest>,
     /// Unpacked layers, by their names in the store.
@@ -83,7 +85,16 @@ struct Candidate {
 
 enum What {
     Image(Digest),
-    Step(String),
+    Entry { name: String, is_note: bool },
+}
+
+impl Pruned {
+    fn forget(&mut self, name: String, is_note: bool) {
+        match is_note {
+            true => self.notes.push(name),
+            false => self.steps.push(name),
+        }
+    }
 }
 
 impl Store {
@@ -127,9 +138,9 @@ impl Store {
             }
             self.write_index(&work, &index)?;
         }
-        for step in &pruned.steps {
-            let path = self.path.join("cache").join(step);
-            file::remove_file(path).doing(|| format!("forget step {step}"))?;
+        for entry in pruned.steps.iter().chain(&pruned.notes) {
+            let path = self.path.join("cache").join(entry);
+            file::remove_file(path).doing(|| format!("forget {entry} of the build cache"))?;
         }
         self.forget_torn()?;
         self.forget_moot(&holds)?;
@@ -203,12 +214,15 @@ impl Store {
                 continue;
             }
             if entry.stale {
-                pruned.steps.push(entry.name);
+                pruned.forget(entry.name, entry.is_note);
             } else if only.is_none() && (all || options.what == Prunable::Steps) {
                 candidates.push(Candidate {
                     last_used: entry.last_used,
                     needs: entry.needs,
-                    what: What::Step(entry.name),
+                    what: What::Entry {
+                        name: entry.name,
+                        is_note: entry.is_note,
+                    },
                 });
             }
         }
@@ -221,7 +235,7 @@ impl Store {
             ledger.give_up(&candidate.needs);
             match candidate.what {
                 What::Image(id) => pruned.images.push((id, index.names_of(id))),
-                What::Step(name) => pruned.steps.push(name),
+                What::Entry { name, is_note } => pruned.forget(name, is_note),
             }
         }
         Ok(settled(&ledger, pruned))

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sys::file;
 
 use super::Store;
@@ -37,6 +38,8 @@ pub(super) struct CacheEntry {
     pub(super) name: String,
     /// What it refers to; nothing where it can't be read.
     pub(super) needs: References,
+    /// It is no step, but something that was learned.
+    pub(super) is_note: bool,
     /// Its layer is gone, or it can't be read: nobody will find it.
     pub(super) stale: bool,
     pub(super) last_used: SystemTime,
@@ -93,11 +96,13 @@ impl Store {
         needs
     }
 
-    /// The entries of the build cache: `cache/HEX.json`, whose field `layer` is a diff id.
+    /// The entries of the build cache: `cache/HEX.json`, whose field `layer` is a diff id; those with a field `note`
+    /// are no steps.
     pub(super) fn cache_entries(&self) -> Result<Vec<CacheEntry>> {
         #[derive(Deserialize)]
         struct Entry {
             layer: Option<Digest>,
+            note: Option<IgnoredAny>,
         }
         let room = self.path.join("cache");
         let mut entries = Vec::new();
@@ -112,16 +117,19 @@ impl Store {
             let needs = match &entry {
                 Ok(Entry {
                     layer: Some(diff_id),
+                    ..
                 }) => {
                     let suffix = self.manner.owners.suffix();
                     self.needs_of_layer(&format!("{}{suffix}", diff_id.hex()))
                 }
                 _ => References::default(),
             };
+            let is_note = entry.as_ref().is_ok_and(|e| e.note.is_some());
             let has_layer = entry.is_ok_and(|e| e.layer.is_none()) || !needs.layers.is_empty();
             entries.push(CacheEntry {
                 name,
                 needs,
+                is_note,
                 stale: !has_layer,
                 last_used,
             });
