@@ -10,10 +10,12 @@ pub enum ModeChange {
 }
 
 /// `u=rwX`: who, how, what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clause {
     who: u32,
     operator: char,
+    /// `g=u`: whose rights these are, as the bits that they are moved by.
+    copied: Option<u32>,
     read: bool,
     write: bool,
     execute: bool,
@@ -33,11 +35,11 @@ impl ModeChange {
                 .map(Self::Octal)
                 .ok_or_else(|| invalid(text));
         }
-        text.split(',')
-            .map(clause)
-            .collect::<Option<Vec<_>>>()
-            .map(Self::Symbolic)
-            .ok_or_else(|| invalid(text))
+        let mut clauses = Vec::new();
+        for part in text.split(',') {
+            read(part, &mut clauses).ok_or_else(|| invalid(text))?;
+        }
+        Ok(Self::Symbolic(clauses))
     }
 
     /// The mode (without the file's type) that a file or directory with `mode` gets.
@@ -47,6 +49,15 @@ impl ModeChange {
             Self::Symbolic(clauses) => clauses
                 .iter()
                 .fold(mode & 0o7777, |mode, clause| clause.apply(mode, directory)),
+        }
+    }
+
+    /// The mode of folders that are made on the way to what is copied: letters are about what is there already, and no
+    /// folder gets more than rights from a number.
+    pub(crate) fn of_made_folders(&self) -> u32 {
+        match self {
+            Self::Octal(mode) => mode & 0o777,
+            Self::Symbolic(_) => 0o755,
         }
     }
 
@@ -70,21 +81,13 @@ const USER: u32 = 0o4700;
 const GROUP: u32 = 0o2070;
 const OTHERS: u32 = 0o0007;
 
-fn clause(text: &str) -> Option<Clause> {
-    let at = text.find(['=', '+', '-'])?;
-    let (who, rest) = text.split_at(at);
-    let mut clause = Clause {
-        who: 0,
-        operator: rest.chars().next()?,
-        read: false,
-        write: false,
-        execute: false,
-        execute_if_any: false,
-        set_id: false,
-        sticky: false,
-    };
+/// Reads what stands between two commas: who, then one or more of `=rwX`, `+u`, …, each done after the one before.
+fn read(text: &str, clauses: &mut Vec<Clause>) -> Option<()> {
+    const OPERATORS: [char; 3] = ['=', '+', '-'];
+    let (who, mut rest) = text.split_at(text.find(OPERATORS)?);
+    let mut whose = 0;
     for c in who.chars() {
-        clause.who |= match c {
+        whose |= match c {
             'u' => USER,
             'g' => GROUP,
             'o' => OTHERS,
@@ -93,9 +96,26 @@ fn clause(text: &str) -> Option<Clause> {
         };
     }
     if who.is_empty() {
-        clause.who = USER | GROUP | OTHERS;
+        whose = USER | GROUP | OTHERS;
     }
-    for c in rest.chars().skip(1) {
+    while let Some(operator) = rest.chars().next() {
+        let end = rest[1..].find(OPERATORS).map_or(rest.len(), |at| at + 1);
+        action(whose, operator, &rest[1..end], clauses)?;
+        rest = &rest[end..];
+    }
+    Some(())
+}
+
+/// Reads the letters of one operator. Rights that are somebody else's are a clause of their own.
+fn action(who: u32, operator: char, letters: &str, clauses: &mut Vec<Clause>) -> Option<()> {
+    let new = || Clause {
+        who,
+        operator,
+        ..Clause::default()
+    };
+    let before = clauses.len();
+    let mut clause = new();
+    for c in letters.chars() {
         *match c {
             'r' => &mut clause.read,
             'w' => &mut clause.write,
@@ -103,15 +123,34 @@ fn clause(text: &str) -> Option<Clause> {
             'X' => &mut clause.execute_if_any,
             's' => &mut clause.set_id,
             't' => &mut clause.sticky,
+            'u' | 'g' | 'o' => {
+                let said = std::mem::replace(&mut clause, new());
+                clauses.extend(Some(said).filter(|said| *said != new()));
+                clauses.push(Clause {
+                    copied: Some(match c {
+                        'u' => 6,
+                        'g' => 3,
+                        _ => 0,
+                    }),
+                    ..new()
+                });
+                continue;
+            }
             _ => return None,
         } = true;
     }
-    Some(clause)
+    if clause != new() || clauses.len() == before {
+        clauses.push(clause);
+    }
+    Some(())
 }
 
 impl Clause {
     fn apply(&self, mode: u32, directory: bool) -> u32 {
-        let mut bits = 0;
+        let mut bits = match self.copied {
+            Some(by) => (mode >> by & 0o7) * 0o111,
+            None => 0,
+        };
         if self.read {
             bits |= 0o444;
         }
@@ -125,7 +164,8 @@ impl Clause {
             bits |= 0o6000;
         }
         bits &= self.who;
-        if self.sticky {
+        // As chmod(1) of the BSDs, whom BuildKit follows: it is no right of others.
+        if self.sticky && self.who != OTHERS {
             bits |= 0o1000;
         }
         match self.operator {
@@ -154,6 +194,26 @@ mod tests {
         assert_eq!(apply("+x", 0o644, false), 0o755);
         assert_eq!(apply("g-w,o=", 0o666, false), 0o640);
         assert_eq!(apply("u+s,+t", 0o755, false), 0o5755);
+    }
+
+    #[test]
+    fn rights_of_others_are_taken_and_changes_follow_each_other() {
+        assert_eq!(apply("g=u,o=", 0o640, false), 0o660);
+        assert_eq!(apply("go=u-w", 0o741, false), 0o755);
+        assert_eq!(apply("u+r-w", 0o244, false), 0o444);
+        assert_eq!(apply("o-g", 0o756, false), 0o752);
+        assert_eq!(apply("g=ur", 0o700, false), 0o740);
+        assert_eq!(apply("u=", 0o777, false), 0o077);
+        assert_eq!(apply("o+t", 0o755, false), 0o755);
+    }
+
+    #[test]
+    fn only_a_number_is_a_mode_of_folders_that_are_made() {
+        let made = |text| ModeChange::parse(text).unwrap().of_made_folders();
+        assert_eq!(
+            (made("640"), made("6750"), made("u=r")),
+            (0o640, 0o750, 0o755)
+        );
     }
 
     #[test]
