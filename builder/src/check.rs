@@ -21,6 +21,8 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// What would end a build.
     pub fault: Option<Error>,
+    /// `check=error=true`: what was found would end a build, too.
+    pub strict: bool,
     /// Base images that are not here: which variables they set is unknown, so undefined ones were not asked for.
     pub missing: Vec<String>,
 }
@@ -82,6 +84,7 @@ pub fn check(
     Ok(Check {
         findings: lint::findings(&source, &rules, &linter.found()),
         fault,
+        strict: rules.error,
         missing,
     })
 }
@@ -113,6 +116,11 @@ impl Check {
                     json!({ "message": shown.message, "location": lines(shown.line) });
             }
             Some(other) => whole["buildError"] = json!({ "message": other.to_string() }),
+            None if self.strict && !self.findings.is_empty() => {
+                let rules = lint::asked::rules(&self.findings);
+                let message = format!("lint violation found for rules: {rules}");
+                whole["buildError"] = json!({ "message": message, "location": {} });
+            }
             None => {}
         }
         whole

@@ -124,15 +124,16 @@ fn a_linked_target_is_made_of_real_folders() {
     site.image("linked", "FROM base\nRUN mkdir /real && ln -s /real /l\n");
     let context = site.context(
         "c",
-        "FROM linked\nCOPY --link a /l/a\nFROM linked\nCOPY a /l/a\nFROM linked\nCOPY --link --chown=user a /a\n",
+        "FROM linked AS linked-too\nCOPY --link a /l/a\nFROM linked AS plain\nCOPY a /l/a\nFROM linked\nCOPY --link --chown=user a /a\n",
     );
     write(&context.join("a"), b"1");
-    site.build(&["-t", "c", "--target", "0", "c"]).success();
+    site.build(&["-t", "c", "--target", "linked-too", "c"])
+        .success();
     assert_eq!(
         site.inside("c", "stat -c %F /l; ls /l /real"),
         "directory\n/l:\na\n\n/real:\n"
     );
-    site.build(&["-t", "c", "--target", "1", "c"]).success();
+    site.build(&["-t", "c", "--target", "plain", "c"]).success();
     assert_eq!(
         site.inside("c", "stat -c %F /l; ls /real"),
         "symbolic link\na\n"

@@ -218,6 +218,12 @@ fn a_recipe_may_make_its_warnings_errors() {
          StageNameCasing)\n  |\n2 | FROM scratch AS Base\n  |                 ^^^^\n"
     );
     assert_eq!(output.stdout, "");
+    let checked = site.build(&["--check", "--format", "json", "c"]);
+    let found: serde_json::Value = serde_json::from_str(&checked.ends_with(1).stdout).unwrap();
+    assert_eq!(
+        found["buildError"]["message"],
+        "lint violation found for rules: StageNameCasing"
+    );
     let asked = ["--build-arg", "BUILDKIT_DOCKERFILE_CHECK=error=false", "c"];
     site.build(&asked).success();
 }

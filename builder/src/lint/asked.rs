@@ -23,15 +23,19 @@ pub(crate) fn options(recipe: &Recipe, settings: &Settings) -> Checked<Options> 
     Options::parse(text).map_err(|why| Fault::new(span, why))
 }
 
+/// The rules that found something, each once.
+pub(crate) fn rules(findings: &[Finding]) -> String {
+    let rules: BTreeSet<String> = findings.iter().map(|finding| finding.rule.name()).collect();
+    rules.into_iter().collect::<Vec<_>>().join(", ")
+}
+
 /// `error=true`: what was found is an error, at the first place.
 pub(crate) fn error(first: &Finding, findings: &[Finding]) -> Error {
-    let rules: BTreeSet<String> = findings.iter().map(|finding| finding.rule.name()).collect();
-    let rules: Vec<String> = rules.into_iter().collect();
     Error::Recipe(Diagnostic {
         message: format!(
             "{} (check=error=true; rules: {})",
             first.shown.message,
-            rules.join(", ")
+            rules(findings)
         ),
         ..first.shown.clone()
     })

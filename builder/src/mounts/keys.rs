@@ -201,6 +201,10 @@ impl Keys {
             MountKind::Ssh if !self.source.is_empty() => {
                 Err("ssh does not support source".to_owned())
             }
+            MountKind::Tmpfs if !from && clean(&self.source) != "/" => Err(format!(
+                "tmpfs mount has nothing at source={}: it begins empty",
+                self.source
+            )),
             _ => Ok(()),
         }
     }
