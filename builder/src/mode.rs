@@ -52,15 +52,6 @@ impl ModeChange {
         }
     }
 
-    /// The mode of folders that are made on the way to what is copied: letters are about what is there already, and no
-    /// folder gets more than rights from a number.
-    pub(crate) fn of_made_folders(&self) -> u32 {
-        match self {
-            Self::Octal(mode) => mode & 0o777,
-            Self::Symbolic(_) => 0o755,
-        }
-    }
-
     /// A text that says the same: for cache keys.
     pub(crate) fn key(&self) -> String {
         match self {
@@ -205,15 +196,6 @@ mod tests {
         assert_eq!(apply("g=ur", 0o700, false), 0o740);
         assert_eq!(apply("u=", 0o777, false), 0o077);
         assert_eq!(apply("o+t", 0o755, false), 0o755);
-    }
-
-    #[test]
-    fn only_a_number_is_a_mode_of_folders_that_are_made() {
-        let made = |text| ModeChange::parse(text).unwrap().of_made_folders();
-        assert_eq!(
-            (made("640"), made("6750"), made("u=r")),
-            (0o640, 0o750, 0o755)
-        );
     }
 
     #[test]

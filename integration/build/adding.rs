@@ -67,7 +67,7 @@ fn parents_are_kept_with_what_they_are() {
     let modes = "stat -c '%n %u:%g %a' /plain /plain/a /plain/a/b /pivot/b /mine /mine/a/b /mine/a/b/one.txt /all/empty";
     assert_eq!(
         site.inside("c", modes),
-        "/plain 0:0 755\n/plain/a 0:0 755\n/plain/a/b 0:0 2750\n/pivot/b 0:0 2750\n/mine 5:6 700\n\
+        "/plain 0:0 755\n/plain/a 0:0 755\n/plain/a/b 0:0 2750\n/pivot/b 0:0 2750\n/mine 5:6 755\n\
          /mine/a/b 5:6 700\n/mine/a/b/one.txt 5:6 700\n/all/empty 0:0 755\n"
     );
     site.context("c", "FROM base\nCOPY --parents a/b/on.txt /x/\n");

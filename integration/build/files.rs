@@ -66,7 +66,7 @@ fn copy_gives_owners_and_modes_as_asked() {
     );
     assert_eq!(
         listing,
-        "/plain 0:0 755\n/plain/x 0:0 600\n/name 1000:1001 644\n/number 5:5 644\n/both 1000:50 750\n\
+        "/plain 0:0 755\n/plain/x 0:0 600\n/name 1000:1001 644\n/number 5:5 644\n/both 1000:50 755\n\
          /both/sub/y 1000:50 750\n/letters/x 0:0 644\n/letters/sub 0:0 755\n/kept 0:0 755\n/kept/x 7:8 700\n\
          /home/deep 1000:1001 755\n/home/deep/er 1000:1001 755\n"
     );

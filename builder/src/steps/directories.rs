@@ -9,8 +9,8 @@ use sys::beneath::Root;
 use crate::error::{Doing, Result};
 use crate::steps::kept::give;
 
-/// Opens a directory below the root, made with its missing parents: all belong to `uid`:`gid` and have mode `mode`. What
-/// is there already stays as it is.
+/// Opens a directory below the root, made with its missing parents: all belong to `uid`:`gid`; the
+/// parents have mode 0755, the last one `mode`. What is there already stays as it is.
 pub(crate) fn make_directories(
     root: &Root,
     path: &str,
@@ -34,6 +34,7 @@ pub(crate) fn make_directories(
         }
         root.create_dir_all(prefix, 0o755).doing(doing)?;
         let made = root.open(prefix, flags).doing(doing)?;
+        let mode = if end == path.len() { mode } else { 0o755 };
         own(&made, uid, gid, mode).doing(doing)?;
     }
     let path = if path.is_empty() { "/" } else { path };

@@ -9,7 +9,6 @@ use sys::at::{self, AtFlags, FileType, Mode, OFlags, Timespec};
 use sys::{Errno, SysError};
 
 use crate::error::{Doing, Error, Result};
-use crate::mode::ModeChange;
 use crate::steps::copy::{Manner, times};
 use crate::steps::directories::{make_directories, own};
 
@@ -117,11 +116,10 @@ fn file_type(fd: impl AsFd) -> sys::Result<FileType> {
 }
 
 /// Opens a directory of the written tree, made with its parents if it is missing: these belong to root
-/// (or whom `--chown` names), with mode 0755 (or the number that `--chmod` says).
+/// (or whom `--chown` names). `--chmod` is about what is copied, and says nothing of them.
 pub(super) fn directory(manner: &Manner<'_>, path: &str) -> Result<OwnedFd> {
     let (uid, gid) = manner.owner.unwrap_or((0, 0));
-    let mode = manner.mode.map_or(0o755, ModeChange::of_made_folders);
-    make_directories(manner.root, path, uid, gid, mode)
+    make_directories(manner.root, path, uid, gid, 0o755)
 }
 
 /// Makes a file with as much of `mode` as we would let everybody have: what makes programs more than they are is for
