@@ -16,7 +16,7 @@ use sys::file::{self, Durability, Lock, Wait};
 use sys::{Errno, SysError};
 
 use crate::cache::is_digest;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::fingerprint::{field, hex};
 use crate::mounts::Sharing;
 
@@ -115,6 +115,19 @@ fn all(store: &Store) -> Result<Vec<(String, Option<About>)>> {
         .collect();
     caches.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(caches)
+}
+
+/// The same, if none of the ids that are meant is missing.
+fn meant(store: &Store, which: &Which) -> Result<Vec<(String, Option<About>)>> {
+    let caches = all(store)?;
+    let has = |id: &str| {
+        let mut abouts = caches.iter().filter_map(|(_, about)| about.as_ref());
+        abouts.any(|about| about.id == id)
+    };
+    match which.missing(has) {
+        Some(id) => Err(Error::Refused(format!("there is no cache mount {id:?}"))),
+        None => Ok(caches),
+    }
 }
 
 /// The folder of a cache, locked: nobody makes or removes anything in it.

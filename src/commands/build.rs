@@ -2,6 +2,7 @@
 //! recipe's language, and steps (builder).
 
 mod agent;
+mod asking;
 mod attest;
 mod cache;
 mod cache_out;
@@ -25,7 +26,7 @@ use builder::{Options, Settings};
 pub(super) use self::recipe::epoch;
 use super::{Outcome, parse};
 use crate::global::Global;
-use crate::report::{Failure, because, say};
+use crate::report::{Failure, say};
 
 /// Build an image from a recipe
 #[derive(Debug, clap::Parser)]
@@ -64,8 +65,7 @@ pub(crate) fn run(global: &Global, arguments: &[OsString]) -> Outcome {
         call::What::Targets => return call::targets(global, &options, json),
     }
     if args.recipe.plan {
-        let mut open = || image::Store::open(&global.image_store().unwrap_or_default());
-        let plan = builder::plan_only(&options, &mut open).map_err(because)?;
+        let plan = asking::ask(global, |open| builder::plan_only(&options, open))?;
         say(format_args!("{:#}\n", plan.to_json()));
         return Ok(0);
     }

@@ -14,7 +14,7 @@ use sys::at::{self, OFlags};
 use sys::beneath::Root;
 use sys::{Errno, SysError, file};
 
-use super::{ABOUT, About, LARGEST, Which, all, folder, instance, locked};
+use super::{ABOUT, About, LARGEST, Which, folder, instance, locked, meant};
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
 use crate::mounts::Sharing;
@@ -39,21 +39,13 @@ pub struct Held<'a> {
 /// # Errors
 /// Names an id that no cache has.
 pub fn hold_mounts<'a>(store: &'a Store, which: &Which) -> Result<Held<'a>> {
-    let caches = all(store)?;
-    let has = |id: &str| {
-        let mut abouts = caches.iter().filter_map(|(_, about)| about.as_ref());
-        abouts.any(|about| about.id == id)
-    };
-    if let Some(id) = which.missing(has) {
-        return Err(Error::Refused(format!("there is no cache mount {id:?}")));
-    }
     let mut held = Held {
         store,
         names: BTreeSet::new(),
         locks: Vec::new(),
     };
     // Sorted: as steps take their locks, so that nobody waits for each other.
-    for (name, about) in caches {
+    for (name, about) in meant(store, which)? {
         let Some(about) = about.filter(|about| which.takes(Some(about)) && about.name() == name)
         else {
             continue;

@@ -8,8 +8,8 @@ use image::Store;
 use sys::Errno;
 use sys::file::{self, Lock, Wait};
 
-use super::{ABOUT, Which, all, folder};
-use crate::error::{Doing, Error, Result};
+use super::{ABOUT, Which, folder, meant};
+use crate::error::{Doing, Result};
 
 /// What a pruning took away, or would.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,16 +30,8 @@ pub fn prune_mounts(
     before: Option<SystemTime>,
     dry: bool,
 ) -> Result<PrunedMounts> {
-    let caches = all(store)?;
-    let has = |id: &str| {
-        let mut abouts = caches.iter().filter_map(|(_, about)| about.as_ref());
-        abouts.any(|about| about.id == id)
-    };
-    if let Some(id) = which.missing(has) {
-        return Err(Error::Refused(format!("there is no cache mount {id:?}")));
-    }
     let mut pruned = PrunedMounts::default();
-    for (name, about) in caches {
+    for (name, about) in meant(store, which)? {
         if !which.takes(about.as_ref()) {
             continue;
         }

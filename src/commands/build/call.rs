@@ -4,9 +4,10 @@
 use builder::{Options, Outline, Target};
 use serde_json::json;
 
+use super::asking::ask;
 use crate::commands::Outcome;
 use crate::global::Global;
-use crate::report::{because, say, visible};
+use crate::report::{say, visible};
 use crate::tables::table;
 
 /// What is done instead of, or but, a build.
@@ -48,8 +49,7 @@ pub(super) fn call(text: &str) -> Result<Call, String> {
 
 /// Prints what can be given to the build.
 pub(super) fn outline(global: &Global, options: &Options, json: bool) -> Outcome {
-    let mut open = || image::Store::open(&global.image_store().unwrap_or_default());
-    let outline = builder::outline(options, &mut open).map_err(because)?;
+    let outline = ask(global, |open| builder::outline(options, open))?;
     match json {
         true => say(format_args!("{:#}\n", outline.to_json())),
         false => say(format_args!("{}", outlined(&outline))),
@@ -59,8 +59,7 @@ pub(super) fn outline(global: &Global, options: &Options, json: bool) -> Outcome
 
 /// Prints which stages there are.
 pub(super) fn targets(global: &Global, options: &Options, json: bool) -> Outcome {
-    let mut open = || image::Store::open(&global.image_store().unwrap_or_default());
-    let targets = builder::targets(options, &mut open).map_err(because)?;
+    let targets = ask(global, |open| builder::targets(options, open))?;
     if json {
         let all: Vec<_> = targets.iter().map(Target::to_json).collect();
         say(format_args!("{:#}\n", json!({ "targets": all })));

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 
 use builder::{Check, Options};
 
+use super::asking::ask;
 use crate::commands::Outcome;
 use crate::global::Global;
 use crate::report::{because, say, visible};
 
 /// Prints what is wrong and what is likely wrong. As BuildKit's it ends with 1 if there is anything.
 pub(super) fn check(global: &Global, options: &Options, json: bool) -> Outcome {
-    let mut open = || image::Store::open(&global.image_store().unwrap_or_default());
-    let check = builder::check(options, &mut open).map_err(because)?;
+    let check = ask(global, |open| builder::check(options, open))?;
     if json {
         say(format_args!("{:#}\n", check.to_json()));
         return Ok(u8::from(!check.is_clean()));
